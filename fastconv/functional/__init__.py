@@ -1,0 +1,66 @@
+"""The public array operations: each checks, asks `plans`, launches kernels.  Arrays in, new arrays out; inputs never change."""
+
+from fastconv.functional.activations import (
+    leaky_relu,
+    leaky_relu_grad,
+    relu,
+    relu_grad,
+    sigmoid,
+    sigmoid_grad,
+    softmax,
+    softmax_grad,
+    tanh,
+    tanh_grad,
+)
+from fastconv.functional.conv import (
+    PreparedWeights,
+    conv2d,
+    conv2d_bias_grad,
+    conv2d_input_grad,
+    conv2d_weight_grad,
+    plan,
+    prepare,
+)
+from fastconv.functional.dense import dense, dense_grad
+from fastconv.functional.norm import batch_norm, batch_norm_grad, batch_norm_train
+from fastconv.functional.pool import (
+    avg_pool2d,
+    avg_pool2d_grad,
+    global_avg_pool2d,
+    global_avg_pool2d_grad,
+    max_pool2d,
+    max_pool2d_grad,
+)
+from fastconv.functional.transpose import conv2d_transpose
+
+__all__ = [
+    "PreparedWeights",
+    "avg_pool2d",
+    "avg_pool2d_grad",
+    "batch_norm",
+    "batch_norm_grad",
+    "batch_norm_train",
+    "conv2d",
+    "conv2d_bias_grad",
+    "conv2d_input_grad",
+    "conv2d_transpose",
+    "conv2d_weight_grad",
+    "dense",
+    "dense_grad",
+    "global_avg_pool2d",
+    "global_avg_pool2d_grad",
+    "leaky_relu",
+    "leaky_relu_grad",
+    "max_pool2d",
+    "max_pool2d_grad",
+    "plan",
+    "prepare",
+    "relu",
+    "relu_grad",
+    "sigmoid",
+    "sigmoid_grad",
+    "softmax",
+    "softmax_grad",
+    "tanh",
+    "tanh_grad",
+]

@@ -1,0 +1,85 @@
+"""Activation functions and their gradients, in NumPy: they are not what a network's time is spent on."""
+
+import numpy as np
+
+from fastconv.functional.arrays import as_array, result_dtype
+from fastconv.kernels.codes import LEAKY_SLOPE
+
+__all__ = [
+    "leaky_relu",
+    "leaky_relu_grad",
+    "relu",
+    "relu_grad",
+    "sigmoid",
+    "sigmoid_grad",
+    "softmax",
+    "softmax_grad",
+    "tanh",
+    "tanh_grad",
+]
+
+
+def floats(a, name):
+    a = as_array(a, name)
+    return a.astype(result_dtype(a), copy=False)
+
+
+def relu(x):
+    """max(x, 0), any shape; NaN stays NaN."""
+    x = floats(x, "x")
+    return np.maximum(x, x.dtype.type(0))
+
+
+def relu_grad(dy, y):
+    """dy where y > 0, else 0; `y` is what `relu` gave (or its input: the sign is the same)."""
+    dy = floats(dy, "dy")
+    return np.where(as_array(y, "y") > 0, dy, dy.dtype.type(0))
+
+
+def leaky_relu(x, slope=LEAKY_SLOPE):
+    """x where x >= 0, else slope * x  [Maas, Hannun and Ng 2013]."""
+    x = floats(x, "x")
+    return np.where(x < 0, x * x.dtype.type(slope), x)
+
+
+def leaky_relu_grad(dy, x, slope=LEAKY_SLOPE):
+    """dy where x >= 0, else slope * dy; for a positive slope `x` may be the output as well."""
+    dy = floats(dy, "dy")
+    return np.where(as_array(x, "x") < 0, dy * dy.dtype.type(slope), dy)
+
+
+def sigmoid(x):
+    """1 / (1 + exp(-x)), without overflow for any x."""
+    x = floats(x, "x")
+    half = x.dtype.type(0.5)
+    return half * np.tanh(half * x) + half
+
+
+def sigmoid_grad(dy, y):
+    """dy * y * (1 - y), with y = sigmoid(x)."""
+    dy, y = floats(dy, "dy"), floats(y, "y")
+    return dy * y * (1 - y)
+
+
+def tanh(x):
+    """Hyperbolic tangent."""
+    return np.tanh(floats(x, "x"))
+
+
+def tanh_grad(dy, y):
+    """dy * (1 - y**2), with y = tanh(x)."""
+    dy, y = floats(dy, "dy"), floats(y, "y")
+    return dy * (1 - y * y)
+
+
+def softmax(x):
+    """exp(x) / sum exp(x) over the last axis; the largest x is subtracted first, so nothing overflows."""
+    x = floats(x, "x")
+    powers = np.exp(x - x.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def softmax_grad(dy, y):
+    """y * (dy - sum(dy * y)) over the last axis, with y = softmax(x)."""
+    dy, y = floats(dy, "dy"), floats(y, "y")
+    return y * (dy - (dy * y).sum(axis=-1, keepdims=True))

@@ -1,0 +1,141 @@
+"""The gate between the caller's arrays and the kernels: types, layouts, ranks, `out=`.
+
+Kernels are compiled for one form only: C-contiguous, aligned, native, writable.  What already has it passes without a copy.
+"""
+
+import numpy as np
+
+from fastconv.errors import DTypeError, OptionError, ShapeError
+from fastconv.machine import require_memory
+
+__all__ = ["as_array", "empty", "freeze", "images", "ready", "restore", "result", "result_dtype"]
+
+LAYOUTS = ("NHWC", "NCHW")
+FLOAT32 = np.dtype(np.float32)
+WORTH_ASKING = 1 << 28  # bytes of one new array above which the free memory is looked up first
+
+
+def as_array(a, name):
+    """`a` as an ndarray of real numbers.
+
+    Raises DTypeError for complex, object, text, long double and masked arrays.
+    """
+    if type(a) is np.ndarray and a.dtype is FLOAT32:
+        return a
+    if isinstance(a, np.ma.MaskedArray):
+        raise DTypeError(f"{name}: got a masked array; a mask would be ignored silently: pass {name}.filled(value)")
+    try:
+        a = np.asarray(a)
+    except ValueError as error:
+        raise ShapeError(f"{name}: got nested sequences of unequal length; needed a rectangular array") from error
+    if a.dtype.kind not in "buif" or a.dtype.itemsize > 8:
+        raise DTypeError(f"{name}: got dtype {a.dtype}; needed real numbers: convert with {name}.astype(numpy.float32)")
+    return a
+
+
+def result_dtype(*arrays):
+    """np.result_type(*arrays, float32): float32 stays, small integers give float32, float64 and int64 give float64."""
+    if all(a.dtype is FLOAT32 for a in arrays):
+        return FLOAT32
+    return np.result_type(*(a.dtype for a in arrays), FLOAT32)
+
+
+class Borrowed:
+    """Gives kernels the memory of a read-only array as if it were writable (a read-only array is another type to Numba)."""
+
+    def __init__(self, a):
+        self.owner = a
+        self.__array_interface__ = {**a.__array_interface__, "data": (a.__array_interface__["data"][0], False)}
+
+
+def ready(a, dtype):
+    """`a` in the one form that kernels take; a copy only where it has another form.  Kernels write nothing but outputs."""
+    if a.dtype is dtype and a.flags.carray:
+        return a
+    a = np.require(a, dtype, ["C_CONTIGUOUS", "ALIGNED"])
+    return a if a.flags.writeable else np.asarray(Borrowed(a))
+
+
+def freeze(option):
+    """Lists inside an option as tuples, so that plans can be remembered by it."""
+    if isinstance(option, (list, tuple)):
+        return tuple(map(freeze, option))
+    return option.item() if isinstance(option, np.generic) else option
+
+
+def check_layout(layout):
+    if layout not in LAYOUTS:
+        raise OptionError(f'layout: got {layout!r}; needed "NHWC" (N, H, W, C) or "NCHW" (N, C, H, W)')
+
+
+def images(a, name, layout):
+    """Images of any accepted rank as an (N, H, W, C) view: (H, W), one (H, W, C) or (C, H, W), or a batch."""
+    if a.ndim == 4 and layout == "NHWC":
+        return a
+    check_layout(layout)
+    if a.ndim == 2:
+        return a[None, :, :, None]
+    if a.ndim == 3:
+        a = a[None]
+    if a.ndim != 4:
+        raise ShapeError(
+            f"{name}: got {a.ndim} axes, shape {a.shape}; needed (H, W), one image of 3 axes, or a batch of 4: {layout}"
+        )
+    return a.transpose(0, 2, 3, 1) if layout == "NCHW" else a
+
+
+def image_shape(shape, name, layout):
+    """The same for a shape."""
+    if not isinstance(shape, (tuple, list)):
+        raise ShapeError(f"{name}: got {shape!r}; needed the shape of an array, a tuple of 2, 3 or 4 sizes")
+    return images(np.broadcast_to(np.float32(0), shape), name, layout).shape
+
+
+def restore(y, rank, layout):
+    """An (N, H, W, C) result in the rank and layout of the input, C-contiguous."""
+    if rank == 4 and layout == "NHWC":
+        return y
+    if rank == 2:
+        return y[0, :, :, 0]
+    if layout == "NCHW":
+        y = np.ascontiguousarray(y.transpose(0, 3, 1, 2))
+    return y[0] if rank == 3 else y
+
+
+def empty(shape, dtype, what="the result"):
+    """A new array; MemoryLimitError before an allocation that cannot succeed."""
+    needed = dtype.itemsize
+    for n in shape:
+        needed *= n
+    if needed > WORTH_ASKING:
+        require_memory(needed, f"{what} {tuple(shape)}, {dtype},")
+    return np.empty(shape, dtype)
+
+
+def result(out, shape, dtype, *inputs):
+    """(array for a kernel to fill, array to copy it to or None) for an NHWC result of `shape`.
+
+    `out` itself is filled where it has the kernel's form and shares no memory with the inputs.
+    """
+    if out is None:
+        return empty(shape, dtype), None
+    if not isinstance(out, np.ndarray):
+        raise DTypeError(f"out: got {type(out).__name__}; needed an ndarray of shape {tuple(shape)} and dtype {dtype}")
+    fits = out.shape == tuple(shape) and out.dtype == dtype and out.flags.carray
+    if fits and not any(np.may_share_memory(out, a) for a in inputs):
+        return out, None
+    return empty(shape, dtype), out
+
+
+def deliver(y, out, rank, layout):
+    """The caller's array: `y` in his rank and layout, copied into `out` where it could not be filled directly."""
+    y = restore(y, rank, layout)
+    if out is None:
+        return y
+    if out.shape != y.shape or out.dtype != y.dtype or not out.flags.writeable:
+        raise ShapeError(
+            f"out: got shape {out.shape}, {out.dtype}{'' if out.flags.writeable else ', read-only'}; needed a writable array of "
+            f"shape {y.shape}, {y.dtype}: numpy.empty({y.shape}, numpy.{y.dtype})"
+        )
+    np.copyto(out, y)
+    return out

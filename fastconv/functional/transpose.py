@@ -1,0 +1,90 @@
+"""Transposed convolution: the input gradient of a convolution, used as a layer that enlarges images."""
+
+from fastconv import plans
+from fastconv.errors import OptionError, ShapeError
+from fastconv.functional.arrays import as_array, deliver, freeze, images, ready, result, result_dtype
+from fastconv.functional.conv import bias, check_workspace, weights
+from fastconv.geometry import kernel_span, pair, resolve_padding, whole
+
+__all__ = ["conv2d_transpose"]
+
+
+def conv2d_transpose(
+    x, w, b=None, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1, layout="NHWC", algorithm="auto", out=None
+):
+    """Spread every pixel of x over a window of y: y[n, h*s + i*d - pad, v*s + j*d - pad, o] += x[n,h,v,c] * w[i,j,c,o].
+
+    The output has (H - 1) * stride - before - after + dilation * (kernel - 1) + 1 + output_padding rows, columns alike; with
+    padding="same" it has H * stride.
+
+    Parameters
+    ----------
+    x : array (N, H, W, C), one image (H, W, C), or (H, W) with a filter (KH, KW)
+    w : array (KH, KW, C / groups, O); with layout="NCHW" (O, C / groups, KH, KW).
+        PyTorch stores (C, O, KH, KW): for groups=1 that is w.permute(2, 3, 0, 1) here
+    output_padding : int or (vertical, horizontal), less than stride: rows and columns more at the bottom and right
+    b, stride, padding, dilation, groups, layout, algorithm, out : as in `conv2d`
+
+    Returns
+    -------
+    y : array (N, P, Q, O)
+
+    Raises
+    ------
+    ShapeError, DTypeError, OptionError, MemoryLimitError
+
+    Source: Dumoulin and Visin, arXiv:1603.07285, chapter 4.
+    """
+    x = as_array(x, "x")
+    rank, x = x.ndim, images(x, "x", layout)
+    w = weights(as_array(w, "w"), rank, layout)
+    dtype = result_dtype(x, w)
+    groups = whole(groups, "groups", 1)
+    adjoint = exchange_channels(w, x.shape[3], groups)
+    y_shape, pads = output_shape(x.shape, w.shape, pair(stride, "stride"), padding, output_padding, pair(dilation, "dilation"))
+    plan = plans.conv_plan(
+        y_shape, adjoint.shape, dtype, "input_grad", freeze(stride), pads, freeze(dilation), groups, "constant", False, algorithm
+    )
+    check_workspace(plan)
+    x = ready(x, dtype)
+    y, copy_to = result(out, y_shape, dtype, x)
+    plan.run(plan.geometry, x, plan.pack(ready(adjoint, dtype)), y)
+    y += bias(b, y_shape[3], dtype)
+    return deliver(y, copy_to, rank, layout)
+
+
+def exchange_channels(w, channels, groups):
+    """Weights of the convolution whose input gradient this is: (KH, KW, O / groups, C)."""
+    kh, kw, c, o = w.shape
+    if c * groups != channels or o % groups:
+        raise ShapeError(
+            f"x has {channels} channels, w {c} (axis 2) and {o} filters (axis 3) for groups={groups}: needed "
+            f"{channels // groups or 1} channels and a multiple of {groups} filters; w is (KH, KW, C / groups, O)"
+        )
+    return w.reshape(kh, kw, c, groups, o // groups).transpose(0, 1, 4, 3, 2).reshape(kh, kw, o // groups, channels)
+
+
+def output_shape(x_shape, w_shape, strides, padding, output_padding, dilations):
+    """(shape of y, four-sided padding of the convolution that leads back to x)."""
+    n, h, w, _ = x_shape
+    extra = pair(output_padding, "output_padding", least=0)
+    if any(e >= s for e, s in zip(extra, strides, strict=True)):
+        raise OptionError(f"output_padding: got {output_padding!r}; needed less than the stride {strides}")
+    if padding == "full":
+        raise OptionError('padding: got "full"; a transposed convolution takes "valid", "same", a number, (h, w) or four sides')
+    if padding == "same":
+        sizes = (h * strides[0], w * strides[1])
+        return (n, *sizes, w_shape[3]), resolve_padding("same", sizes, w_shape[:2], strides, dilations)
+    pads = resolve_padding(padding, (h, w), w_shape[:2], strides, dilations)
+    axes = zip(("height", "width"), (h, w), w_shape[:2], strides, pads, dilations, extra, strict=True)
+    return (n, *(enlarged(*axis) for axis in axes), w_shape[3]), pads
+
+
+def enlarged(axis, size, kernel, stride, pad, dilation, extra):
+    length = (size - 1) * stride + kernel_span(kernel, dilation) - sum(pad) + extra
+    if size < 1 or length < 1:
+        raise ShapeError(
+            f"{axis}: ({size} - 1) * {stride} + {kernel_span(kernel, dilation)} - {sum(pad)} + {extra} = {length} pixels; "
+            f"needed at least 1: use {1 - length} less padding or a larger input"
+        )
+    return length

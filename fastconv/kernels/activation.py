@@ -1,0 +1,27 @@
+"""Activations applied to a row of outputs before it leaves the cache."""
+
+import math
+
+from numba.extending import register_jitable
+
+from fastconv.kernels.codes import LEAKY_RELU, LEAKY_SLOPE, RELU, SIGMOID, TANH
+
+__all__ = ["activate"]
+
+
+@register_jitable
+def activate(values, code):
+    """In place; the comparisons are written so that NaN stays NaN."""
+    one = values.dtype.type(1)
+    if code == RELU:
+        for o in range(values.size):
+            values[o] = 0 if values[o] < 0 else values[o]
+    elif code == LEAKY_RELU:
+        for o in range(values.size):
+            values[o] *= values.dtype.type(LEAKY_SLOPE) if values[o] < 0 else one
+    elif code == SIGMOID:
+        for o in range(values.size):
+            values[o] = one / (one + math.exp(-values[o]))
+    elif code == TANH:
+        for o in range(values.size):
+            values[o] = math.tanh(values[o])

@@ -1,0 +1,28 @@
+"""How work is cut into blocks: by the shape alone, so that neither threads nor luck change a bit of a sum."""
+
+__all__ = ["add_blocks", "block_count", "window_rows"]
+
+MOST_BLOCKS = 16
+MOST_BYTES = 16 << 20  # of all partial sums together
+WINDOW_BYTES = 4 << 20  # of one block of im2col windows, at least one output row
+
+
+def block_count(geo, itemsize):
+    """Partial sums of a weight gradient: up to 16, fewer for few rows or large filters."""
+    size = geo.kh * geo.kw * (geo.c // geo.groups) * geo.o * itemsize
+    return max(1, min(MOST_BLOCKS, geo.n * geo.p, MOST_BYTES // size))
+
+
+def window_rows(geo, itemsize):
+    """Output rows whose im2col windows fit WINDOW_BYTES; at least one."""
+    return max(1, min(geo.n * geo.p, WINDOW_BYTES // (geo.q * geo.terms * geo.groups * itemsize)))
+
+
+def add_blocks(parts, total):
+    """total = the sum over the first axis of `parts`, as a tree of pairs; `parts` is used up."""
+    count = len(parts)
+    while count > 1:
+        half = count // 2
+        parts[:half] += parts[count - half : count]
+        count -= half
+    total[...] = parts[0]

@@ -1,0 +1,43 @@
+"""The machine: CPU, threads, and the compilation and caching of kernels.  No other package asks about any of them."""
+
+import importlib.metadata
+import os
+
+from fastconv.machine.cache import cache_folder, compile_seconds
+from fastconv.machine.cpu import Cpu, cpu, free_memory, physical_cores, require_memory
+from fastconv.machine.kernel import Kernel, kernel
+from fastconv.machine.threads import get_threads, set_threads, threading_layer
+
+__all__ = [
+    "Cpu",
+    "Kernel",
+    "cache_folder",
+    "compile_seconds",
+    "cpu",
+    "free_memory",
+    "get_threads",
+    "info",
+    "kernel",
+    "physical_cores",
+    "require_memory",
+    "set_threads",
+    "threading_layer",
+]
+
+
+def info():
+    """What fastconv runs on, as a dict: CPU, caches in bytes, cores, threads, threading layer, kernel cache, versions."""
+    found = cpu()
+    return {
+        "cpu": found.brand,
+        "llvm_cpu": found.llvm_name,
+        "vector_bits": 8 * found.vector_bytes,
+        "fma": found.has_fma,
+        "caches": {"L1": found.l1, "L2": found.l2, "L3": found.l3},
+        "physical_cores": physical_cores(),
+        "threads": get_threads(),
+        "threading_layer": threading_layer() or os.environ.get("NUMBA_THREADING_LAYER", "chosen at the first call"),
+        "free_memory": free_memory(),
+        "kernel_cache": str(cache_folder() or "none: each run compiles again"),
+        "versions": {name: importlib.metadata.version(name) for name in ("numba", "llvmlite", "numpy", "safetensors", "rich")},
+    }

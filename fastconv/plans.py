@@ -1,0 +1,217 @@
+"""The only place where an algorithm is chosen.
+
+The choice follows from shape, dtype, CPU and direction alone, never from the number of threads or from a clock, so that the same
+call always sums in the same order.  `ALGORITHMS` is the complete list; dispatch, `plan`, the tests and the benchmark all read it.
+"""
+
+import functools
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastconv import machine
+from fastconv.errors import OptionError
+from fastconv.geometry import ConvGeometry
+from fastconv.kernels.blocks import block_count, window_rows
+
+__all__ = ["ALGORITHMS", "Algorithm", "ChainPlan", "ConvPlan", "Route", "conv_plan", "plan_chain"]
+
+DIRECTIONS = ("forward", "input_grad", "weight_grad")
+
+
+@dataclass(frozen=True)
+class Route:
+    """One direction of one algorithm."""
+
+    fits: Callable  # (geo, dtype) -> None, or the reason why not
+    cost: Callable  # (geo, dtype, cpu) -> cycles of one core
+    run: str  # function in kernels/, imported at the first run
+    pack: str | None = None  # function (geo, w) in kernels/ that arranges the weights
+    workspace: Callable = lambda geo, itemsize: 0  # bytes beside input, output and packed weights
+    growth: int = 1  # error bound in units of terms * eps * sum of absolute values
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    name: str
+    forward: Route
+    input_grad: Route
+    weight_grad: Route
+
+
+def always(geo, dtype):
+    return None
+
+
+def padded_bytes(geo, itemsize):
+    return int(np.prod(geo.padded_shape)) * itemsize if geo.is_padded else 0
+
+
+def block_bytes(geo, itemsize):
+    """Partial sums of a direct weight gradient."""
+    return padded_bytes(geo, itemsize) + block_count(geo, itemsize) * int(np.prod(geo.w_shape)) * itemsize
+
+
+def window_bytes(geo, itemsize):
+    """One block of im2col windows."""
+    return padded_bytes(geo, itemsize) + window_rows(geo, itemsize) * geo.q * geo.terms * geo.groups * itemsize
+
+
+def lanes_cost(length, dtype, cpu):
+    """Cycles to multiply and add a contiguous run of `length` numbers onto another: whole vectors, and the loop around them."""
+    return 6 + 1.5 * -(-length * dtype.itemsize // cpu.vector_bytes)
+
+
+def direct_cost(geo, dtype, cpu):
+    """One run along the channels of a group for every tap and channel."""
+    run = geo.o // geo.groups
+    return geo.macs / run * lanes_cost(run, dtype, cpu)
+
+
+def direct_input_cost(geo, dtype, cpu):
+    run = geo.c // geo.groups
+    return geo.macs / run * lanes_cost(run, dtype, cpu)
+
+
+def im2col_cost(geo, dtype, cpu):
+    """Four terms for each load and store of the sums; and the windows are written and read."""
+    run = geo.o // geo.groups
+    windows = geo.n * geo.p * geo.q * geo.terms * geo.groups
+    return geo.macs / run * lanes_cost(run, dtype, cpu) / 2.5 + 2 * windows * dtype.itemsize / 16
+
+
+def im2col_input_cost(geo, dtype, cpu):
+    run = geo.terms
+    windows = geo.n * geo.p * geo.q * geo.terms * geo.groups
+    return geo.macs / run * lanes_cost(run, dtype, cpu) / 2.5 + 3 * windows * dtype.itemsize / 16
+
+
+ALGORITHMS = (
+    Algorithm(
+        "im2col",
+        forward=Route(always, im2col_cost, "im2col.forward", "im2col.by_group", window_bytes),
+        input_grad=Route(always, im2col_input_cost, "im2col.input_grad", "im2col.by_group_transposed", window_bytes),
+        weight_grad=Route(always, im2col_cost, "im2col.weight_grad", None, window_bytes),
+    ),
+    Algorithm(
+        "direct",
+        forward=Route(always, direct_cost, "direct.forward", None, padded_bytes),
+        input_grad=Route(always, direct_input_cost, "direct.input_grad", "direct.swap_channels", padded_bytes),
+        weight_grad=Route(always, direct_cost, "direct.weight_grad", None, block_bytes),
+    ),
+)
+NAMES = tuple(algorithm.name for algorithm in ALGORITHMS)
+
+
+@functools.cache
+def resolve(path):
+    """The function behind "module.function" in kernels/; this is where Numba is first imported."""
+    module, _, name = path.partition(".")
+    return getattr(importlib.import_module(f"fastconv.kernels.{module}"), name)
+
+
+@dataclass(frozen=True)
+class ConvPlan:
+    """What will run for one shape, and why.  Print it, or read its fields."""
+
+    geometry: ConvGeometry
+    dtype: np.dtype
+    direction: str
+    algorithm: str
+    cycles: float  # estimate, of one core
+    workspace: int  # bytes beside input, output and packed weights
+    refused: tuple  # ((name, reason), ...) of the other algorithms
+
+    @functools.cached_property
+    def route(self):
+        return getattr(ALGORITHMS[NAMES.index(self.algorithm)], self.direction)
+
+    @functools.cached_property
+    def run(self):
+        """The kernel's entry: forward(geo, x, w, b, activation, y), input_grad(geo, dy, w, dx) or weight_grad(geo, x, dy, dw)."""
+        return resolve(self.route.run)
+
+    @property
+    def packing(self):
+        """What the arrangement of packed weights depends on; the image size and the batch are not in it."""
+        geo = self.geometry
+        return self.route.pack, geo.w_shape, geo.groups, geo.flip, self.dtype
+
+    def pack(self, w):
+        """Contiguous HWIO weights of the plan's dtype, arranged for the kernel."""
+        if self.geometry.flip:
+            w = np.ascontiguousarray(w[::-1, ::-1])
+        return resolve(self.route.pack)(self.geometry, w) if self.route.pack else w
+
+    def __str__(self):
+        geo = self.geometry
+        lines = [
+            f"{self.direction}: x {geo.x_shape}, w {geo.w_shape}, y {geo.y_shape}, {self.dtype}",
+            f"algorithm: {self.algorithm}, about {self.cycles / 1e6:,.3g} million cycles of one core",
+            f"multiply-adds: {geo.macs:,}",
+            f"workspace: {self.workspace / 2**20:,.2f} MiB" + (" (a padded copy of the input included)" if geo.is_padded else ""),
+        ]
+        if any(geo.unread):
+            lines.append(f"not read by any window: {geo.unread[0]} rows at the bottom, {geo.unread[1]} columns at the right")
+        lines += [f"not {name}: {reason}" for name, reason in self.refused]
+        return "\n".join(lines)
+
+
+def chosen(geo, dtype, direction, wanted):
+    """(name of the algorithm, cycles, refused)."""
+    cpu, reasons, costs = machine.cpu(), {}, {}
+    for algorithm in ALGORITHMS:
+        route = getattr(algorithm, direction)
+        reason = route.fits(geo, dtype)
+        if reason:
+            reasons[algorithm.name] = reason
+        else:
+            costs[algorithm.name] = route.cost(geo, dtype, cpu)
+    if wanted in reasons:
+        raise OptionError(f'algorithm="{wanted}" cannot serve this call: {reasons[wanted]}; use algorithm="auto"')
+    best = wanted if wanted != "auto" else min(costs, key=costs.get)
+    for name, cost in costs.items():
+        if name != best:
+            reasons[name] = f"estimated {cost / 1e6:,.3g} million cycles" + (
+                "" if wanted == "auto" else f', and "{wanted}" was asked for'
+            )
+    return best, costs[best], tuple(reasons.items())
+
+
+@functools.lru_cache(maxsize=4096, typed=True)
+def conv_plan(x_shape, w_shape, dtype, direction, stride, padding, dilation, groups, pad_mode, flip, algorithm):
+    """The `ConvPlan` of NHWC and HWIO shapes; all arguments hashable (`functional.arrays.freeze`), each answer remembered."""
+    if direction not in DIRECTIONS:
+        raise OptionError(f"direction: got {direction!r}; needed one of {', '.join(DIRECTIONS)}")
+    if algorithm != "auto" and algorithm not in NAMES:
+        raise OptionError(f'algorithm: got {algorithm!r}; needed "auto" or one of {", ".join(NAMES)}')
+    geo = ConvGeometry.of(
+        x_shape, w_shape, stride=stride, padding=padding, dilation=dilation, groups=groups, pad_mode=pad_mode, flip=flip
+    )
+    name, cycles, refused = chosen(geo, dtype, direction, algorithm)
+    route = getattr(ALGORITHMS[NAMES.index(name)], direction)
+    return ConvPlan(geo, dtype, direction, name, cycles, route.workspace(geo, dtype.itemsize), refused)
+
+
+CHAIN_KINDS = ()  # kinds of Op that kernels/ can run as one chain without leaving the cache
+
+
+@dataclass(frozen=True)
+class ChainPlan:
+    """Which runs of a network's Ops go through the cache as one chain, and why the others go one by one."""
+
+    chains: tuple  # ((first, last), ...) positions in the program, both included
+    refused: tuple  # ((position, kind, reason), ...)
+
+    def __str__(self):
+        lines = [f"ops {first} to {last}: one chain" for first, last in self.chains]
+        lines += [f"op {position} ({kind}): by itself: {reason}" for position, kind, reason in self.refused]
+        return "\n".join(lines)
+
+
+def plan_chain(ops, dtype):
+    """The `ChainPlan` of a program, a tuple of Ops as `models.program.lower` makes it."""
+    reasons = ((i, op.kind, "no chain kernel takes this kind of layer") for i, op in enumerate(ops) if op.kind not in CHAIN_KINDS)
+    return ChainPlan(chains=(), refused=tuple(reasons))
