@@ -75,7 +75,7 @@ def output_size(size, kernel, *, stride=1, dilation=1, pad=(0, 0), axis="height"
     if slack < 0:
         raise ShapeError(
             f"{axis}: a kernel of {kernel} with dilation {dilation} spans {span} pixels, the padded input has {size + sum(pad)} "
-            f"({size} + {pad[0]} + {pad[1]}); add {-slack} padding, or use a kernel of {(size + sum(pad) - 1) // dilation + 1} or less"
+            f"({size} + {pad[0]} + {pad[1]}); add {-slack} padding or use at most a kernel of {(size + sum(pad) - 1) // dilation + 1}"
         )
     if strict and slack % stride:
         raise ShapeError(

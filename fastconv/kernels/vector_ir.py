@@ -1,0 +1,126 @@
+"""A small language for vector code: load, store, splat, multiply-add, loop.  The only file that knows `llvmlite.ir`.
+
+Numba compiles loops; LLVM decides by itself which of them become SIMD code, and with how many registers.  Where that choice decides
+the speed, a kernel calls an `@intrinsic` whose body writes the vector instructions down with `Vectors`.
+"""
+
+from contextlib import contextmanager
+from functools import update_wrapper
+from itertools import repeat
+
+import llvmlite.ir as ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from fastconv.machine import cpu
+
+__all__ = ["Vectors", "emits", "lanes_of", "literal"]
+
+I32, I64 = ir.IntType(32), ir.IntType(64)
+ELEMENTS = {types.float32: (ir.FloatType(), 4, "f32"), types.float64: (ir.DoubleType(), 8, "f64")}
+
+
+def lanes_of(itemsize):
+    """Numbers of `itemsize` bytes in the widest register of this CPU."""
+    return cpu().vector_bytes // itemsize
+
+
+class Vectors:
+    """Writes instructions on vectors of one element type at the end of the block that `builder` is in."""
+
+    def __init__(self, builder, dtype, lanes=None):
+        self.builder = builder
+        self.element, self.itemsize, suffix = ELEMENTS[dtype]
+        self.lanes = lanes or lanes_of(self.itemsize)
+        self.type = ir.VectorType(self.element, self.lanes)
+        self.fma_name = f"llvm.fma.v{self.lanes}{suffix}"
+
+    def index(self, value):
+        """An int as a 64-bit constant; what is a value already stays."""
+        return ir.Constant(I64, value) if isinstance(value, int) else value
+
+    def constant(self, value):
+        return ir.Constant(self.type, [value] * self.lanes)
+
+    def at(self, pointer, *terms):
+        """pointer + the sum of the terms, in elements; a term is a value, an int, or a pair to be multiplied."""
+        offset = self.index(0)
+        for term in terms:
+            step = self.builder.mul(*map(self.index, term)) if isinstance(term, tuple) else self.index(term)
+            offset = self.builder.add(offset, step)
+        return self.builder.gep(pointer, [offset])
+
+    def load(self, pointer):
+        """A vector from any address: only the alignment of one element is promised to LLVM."""
+        value = self.builder.load(self.builder.bitcast(pointer, self.type.as_pointer()))
+        value.align = self.itemsize
+        return value
+
+    def store(self, value, pointer):
+        self.builder.store(value, self.builder.bitcast(pointer, self.type.as_pointer())).align = self.itemsize
+
+    def splat(self, scalar):
+        """One number in all lanes; LLVM folds it into the operand of a multiply-add where the CPU can."""
+        undefined = ir.Constant(self.type, ir.Undefined)
+        first = self.builder.insert_element(undefined, scalar, ir.Constant(I32, 0))
+        return self.builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes))
+
+    def multiply_add(self, a, b, c):
+        """a * b + c, rounded once where the CPU has the instruction, twice where a call of a library function would replace it."""
+        if not cpu().has_fma:
+            return self.builder.fadd(self.builder.fmul(a, b), c)
+        declared = cgutils.get_or_insert_function(
+            self.builder.module, ir.FunctionType(self.type, [self.type] * 3), self.fma_name
+        )
+        return self.builder.call(declared, [a, b, c])
+
+    def variable(self, value):
+        """A register that changes in loops (LLVM keeps it out of memory)."""
+        return cgutils.alloca_once_value(self.builder, value)
+
+    @contextmanager
+    def loop(self, count):
+        """`with loop(count) as i`: the instructions inside, for i = 0 ... count - 1."""
+        with cgutils.for_range(self.builder, self.index(count)) as loop:
+            yield loop.index
+
+
+def literal(value):
+    """The number of a literal argument, or None where Numba has not seen yet that it must be one."""
+    return value.literal_value if isinstance(value, types.IntegerLiteral) else None
+
+
+def emits(*literals):
+    """Decorate body(v, pointers and values ...): an intrinsic that works on float32 or float64 arrays and returns nothing.
+
+    Arrays arrive as pointers to their first element; the arguments named in `literals` must be literal ints and arrive as ints.
+    """
+
+    def decorate(body):
+        names = body.__code__.co_varnames[1 : body.__code__.co_argcount]
+
+        def emitted(_, *kinds):
+            known = [literal(kind) if name in literals else None for name, kind in zip(names, kinds, strict=True)]
+            if any(name in literals and value is None for name, value in zip(names, known, strict=True)):
+                return None
+            dtype = next(kind.dtype for kind in kinds if isinstance(kind, types.Array))
+
+            def codegen(context, builder, signature, values):
+                body(Vectors(builder, dtype), *map(argument, repeat(context), repeat(builder), signature.args, values, known))
+                return context.get_dummy_value()
+
+            return types.void(*kinds), codegen
+
+        return intrinsic(prefer_literal=True)(update_wrapper(emitted, body, assigned=("__name__", "__doc__", "__module__")))
+
+    return decorate
+
+
+def argument(context, builder, kind, value, known):
+    """What the body of an intrinsic gets: the literal, a pointer to the data, or the value."""
+    if known is not None:
+        return known
+    if isinstance(kind, types.Array):
+        return context.make_array(kind)(context, builder, value).data
+    return value
