@@ -1,4 +1,4 @@
-"""Every layer of fastconv/bench_shapes.csv, forward and both gradients, as whole calls; PyTorch's in both of its layouts beside them."""
+"""Every layer of fastconv/bench_shapes.csv, forward and both gradients, as whole calls, and PyTorch in both of its layouts."""
 
 import pytest
 

@@ -1,7 +1,8 @@
 """Speed, measured: convolutions over a list of shapes, beside PyTorch where it is installed.
 
-The functions to compare take turns in short blocks with a pause before each (a thread pool that still spins from its last call
-slows the next one down); medians are reported.  Both libraries use the same threads; compilation happens before and is shown apart.
+The functions to compare take turns in short blocks with a pause before each (a thread pool that still spins from its last
+call slows the next one down); medians are reported.  Both libraries use the same threads; compilation is over before, and shown
+apart.
 """
 
 import csv
@@ -22,7 +23,7 @@ from fastconv.errors import DataError, OptionError
 __all__ = ["Case", "Report", "Row", "measure", "peak_gflops", "read_shapes", "run"]
 
 SHAPES = Path(__file__).with_name("bench_shapes.csv")
-FIELDS = "name n h w c_in c_out kh kw stride pad dilation groups".split()
+FIELDS = ["name", "n", "h", "w", "c_in", "c_out", "kh", "kw", "stride", "pad", "dilation", "groups"]
 PAUSE = 0.012  # seconds; the spinning threads of either library have gone to sleep by then
 BLOCK = 0.025  # seconds of calls in one turn
 TURNS = 5
@@ -68,13 +69,15 @@ class Case:
 
 
 def read_shapes(path=None):
-    """The cases of a CSV file with the columns name, n, h, w, c_in, c_out, kh, kw, stride, pad, dilation, groups; None: our own list."""
+    """The cases of a CSV file whose columns are FIELDS; None: our own list."""
     path = SHAPES if path is None else Path(path)
     try:
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as a list of shapes ({error}); needed a CSV file headed {','.join(FIELDS)}") from error
+        raise DataError(
+            f"{path}: cannot be read as a list of shapes ({error}); needed a CSV file headed {','.join(FIELDS)}"
+        ) from error
     return [shape_of(row, path, line) for line, row in enumerate(rows, start=2)]
 
 

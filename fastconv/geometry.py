@@ -73,9 +73,10 @@ def output_size(size, kernel, *, stride=1, dilation=1, pad=(0, 0), axis="height"
     span = kernel_span(kernel, dilation)
     slack = size + sum(pad) - span
     if slack < 0:
+        largest = (size + sum(pad) - 1) // dilation + 1
         raise ShapeError(
             f"{axis}: a kernel of {kernel} with dilation {dilation} spans {span} pixels, the padded input has {size + sum(pad)} "
-            f"({size} + {pad[0]} + {pad[1]}); add {-slack} padding or use at most a kernel of {(size + sum(pad) - 1) // dilation + 1}"
+            f"({size} + {pad[0]} + {pad[1]}); add {-slack} padding, or use a kernel of at most {largest}"
         )
     if strict and slack % stride:
         raise ShapeError(
@@ -153,7 +154,7 @@ def source_index(size, pad, mode, axis="height"):
 
 
 def unread_pixels(size, kernel, stride, dilation, pad, output):
-    """Pixels at the far end of an axis that no window reads (a stride may skip more between windows; these are the cut-off ones)."""
+    """Pixels at the far end of an axis that no window reads (those that a stride skips between windows are not counted)."""
     reach = (output - 1) * stride + kernel_span(kernel, dilation) - pad[0]
     return max(size - reach, 0)
 

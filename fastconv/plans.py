@@ -88,7 +88,36 @@ def im2col_input_cost(geo, dtype, cpu):
     return geo.macs / run * lanes_cost(run, dtype, cpu) / 2.5 + 3 * windows * dtype.itemsize / 16
 
 
+def tiled_cost(geo, dtype, cpu):
+    """Whole tiles: the vectors of a group's filters, rounded up, times every tap."""
+    run = geo.o // geo.groups
+    vectors = -(-run * dtype.itemsize // cpu.vector_bytes)
+    return geo.macs / run * vectors + 20_000
+
+
+def tiled_input_cost(geo, dtype, cpu):
+    run = geo.c // geo.groups
+    vectors = -(-run * dtype.itemsize // cpu.vector_bytes)
+    return geo.macs / run * vectors + 20_000
+
+
+def copied_bytes(geo, itemsize):
+    """A padded copy, needed only where padding is not zero."""
+    return padded_bytes(geo, itemsize) if geo.pad_mode != "constant" else 0
+
+
+def sum_bytes(geo, itemsize):
+    """The same and the partial sums of a weight gradient."""
+    return copied_bytes(geo, itemsize) + block_count(geo, itemsize) * int(np.prod(geo.w_shape)) * itemsize
+
+
 ALGORITHMS = (
+    Algorithm(
+        "tiled",
+        forward=Route(always, tiled_cost, "tiled.forward", "tiled.pack_panels", copied_bytes),
+        input_grad=Route(always, tiled_input_cost, "tiled.input_grad", "tiled.pack_flipped", copied_bytes),
+        weight_grad=Route(always, tiled_cost, "tiled.weight_grad", None, sum_bytes),
+    ),
     Algorithm(
         "im2col",
         forward=Route(always, im2col_cost, "im2col.forward", "im2col.by_group", window_bytes),

@@ -120,7 +120,7 @@ def result(out, shape, dtype, *inputs):
     if out is None:
         return empty(shape, dtype), None
     if not isinstance(out, np.ndarray):
-        raise DTypeError(f"out: got {type(out).__name__}; needed an ndarray of shape {tuple(shape)} and dtype {dtype}")
+        return empty(shape, dtype), out
     fits = out.shape == tuple(shape) and out.dtype == dtype and out.flags.carray
     if fits and not any(np.may_share_memory(out, a) for a in inputs):
         return out, None
@@ -132,6 +132,8 @@ def deliver(y, out, rank, layout):
     y = restore(y, rank, layout)
     if out is None:
         return y
+    if not isinstance(out, np.ndarray):
+        raise DTypeError(f"out: got {type(out).__name__}; needed an ndarray of shape {y.shape} and dtype {y.dtype}")
     if out.shape != y.shape or out.dtype != y.dtype or not out.flags.writeable:
         raise ShapeError(
             f"out: got shape {out.shape}, {out.dtype}{'' if out.flags.writeable else ', read-only'}; needed a writable array of "

@@ -1,10 +1,10 @@
-"""The fully connected layer: a matrix product."""
+"""The fully connected layer: a 1x1 convolution of a column of pixels, one for each example."""
 
 import numpy as np
 
 from fastconv.errors import ShapeError
-from fastconv.functional.arrays import as_array, deliver, ready, result, result_dtype
-from fastconv.functional.conv import activation_code, bias
+from fastconv.functional.arrays import as_array, result_dtype
+from fastconv.functional.conv import conv2d, conv2d_input_grad, conv2d_weight_grad
 
 __all__ = ["dense", "dense_grad"]
 
@@ -16,11 +16,14 @@ def matrix(a, name, form):
     return a
 
 
+def column(a):
+    """(N, C) as one image of N pixels below each other."""
+    return a[None, :, None, :]
+
+
 def check_match(x, w):
     if x.shape[1] != w.shape[0]:
-        raise ShapeError(
-            f"x has {x.shape[1]} inputs (axis 1 of {x.shape}), w {w.shape[0]} (axis 0 of {w.shape}); needed the same number"
-        )
+        raise ShapeError(f"x has {x.shape[1]} inputs (axis 1 of {x.shape}), w {w.shape[0]} (axis 0 of {w.shape}); needed as many")
 
 
 def dense(x, w, b=None, *, activation=None, out=None):
@@ -39,16 +42,14 @@ def dense(x, w, b=None, *, activation=None, out=None):
     ------
     ShapeError, DTypeError, OptionError
     """
-    from fastconv.kernels.matmul import product
-
     x, w = matrix(x, "x", "(N, inputs)"), matrix(w, "w", "(inputs, outputs)")
     check_match(x, w)
-    dtype = result_dtype(x, w)
-    code, offsets = activation_code(activation), bias(b, w.shape[1], dtype)
-    x, w = ready(x, dtype), ready(w, dtype)
-    y, copy_to = result(out, (len(x), w.shape[1]), dtype, x, w)
-    product(x[:, None], w[None], offsets[None], code, y[:, None])
-    return deliver(y, copy_to, 4, "NHWC")
+    if out is not None and isinstance(out, np.ndarray) and out.ndim == 2:
+        conv2d(column(x), w[None, None], b, activation=activation, out=column(out))
+        return out
+    if len(x) == 0:
+        return np.empty((0, w.shape[1]), result_dtype(x, w))
+    return conv2d(column(x), w[None, None], b, activation=activation, out=out)[0, :, 0]
 
 
 def dense_grad(dy, x, w, *, needs_dx=True):
@@ -56,19 +57,15 @@ def dense_grad(dy, x, w, *, needs_dx=True):
 
     dx = dy wᵀ,  dw = xᵀ dy,  db = the sum of dy over the batch.
     """
-    from fastconv.kernels.matmul import product, transposed_product
-
     dy, x, w = matrix(dy, "dy", "(N, outputs)"), matrix(x, "x", "(N, inputs)"), matrix(w, "w", "(inputs, outputs)")
     check_match(x, w)
     if dy.shape != (len(x), w.shape[1]):
         raise ShapeError(f"dy: got {dy.shape}; needed (N, outputs) = {(len(x), w.shape[1])}")
     dtype = result_dtype(dy, x, w)
-    dy, x, w = ready(dy, dtype), ready(x, dtype), ready(w, dtype)
-    dw = np.zeros(w.shape, dtype)
-    transposed_product(x[:, None], dy[:, None], dw[None])
+    if len(x) == 0:
+        return np.empty(x.shape, dtype) if needs_dx else None, np.zeros(w.shape, dtype), np.zeros(w.shape[1], dtype)
+    filters = w[None, None]
+    dw = conv2d_weight_grad(column(dy), column(x), filters.shape)[0, 0].astype(dtype, copy=False)
     db = dy.sum(axis=0, dtype=np.float64).astype(dtype)
-    if not needs_dx:
-        return None, dw, db
-    dx = np.empty(x.shape, dtype)
-    product(dy[:, None], ready(w.T, dtype)[None], bias(None, w.shape[0], dtype)[None], 0, dx[:, None])
+    dx = conv2d_input_grad(column(dy), filters, column(x).shape)[0, :, 0].astype(dtype, copy=False) if needs_dx else None
     return dx, dw, db

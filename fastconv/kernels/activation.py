@@ -2,11 +2,14 @@
 
 import math
 
+import numpy as np
+from numba import prange
 from numba.extending import register_jitable
 
 from fastconv.kernels.codes import LEAKY_RELU, LEAKY_SLOPE, RELU, SIGMOID, TANH
+from fastconv.machine import kernel
 
-__all__ = ["activate"]
+__all__ = ["activate", "activate_rows"]
 
 
 @register_jitable
@@ -25,3 +28,10 @@ def activate(values, code):
     elif code == TANH:
         for o in range(values.size):
             values[o] = math.tanh(values[o])
+
+
+@kernel()
+def activate_rows(values, code):
+    """`activate` on every row of `values` (rows, channels)."""
+    for task in prange(len(values)):
+        activate(values[np.intp(task)], code)

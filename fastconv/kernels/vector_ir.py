@@ -1,7 +1,7 @@
 """A small language for vector code: load, store, splat, multiply-add, loop.  The only file that knows `llvmlite.ir`.
 
-Numba compiles loops; LLVM decides by itself which of them become SIMD code, and with how many registers.  Where that choice decides
-the speed, a kernel calls an `@intrinsic` whose body writes the vector instructions down with `Vectors`.
+Numba compiles loops; LLVM decides by itself which of them become SIMD code, and with how many registers.  Where that choice
+decides the speed, a kernel calls an `@intrinsic` whose body writes the vector instructions down with `Vectors`.
 """
 
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ from numba.extending import intrinsic
 
 from fastconv.machine import cpu
 
-__all__ = ["Vectors", "emits", "lanes_of", "literal"]
+__all__ = ["Vectors", "emits", "function_address", "lanes_of"]
 
 I32, I64 = ir.IntType(32), ir.IntType(64)
 ELEMENTS = {types.float32: (ir.FloatType(), 4, "f32"), types.float64: (ir.DoubleType(), 8, "f64")}
@@ -34,7 +34,7 @@ class Vectors:
         self.element, self.itemsize, suffix = ELEMENTS[dtype]
         self.lanes = lanes or lanes_of(self.itemsize)
         self.type = ir.VectorType(self.element, self.lanes)
-        self.fma_name = f"llvm.fma.v{self.lanes}{suffix}"
+        self.suffix = f"v{self.lanes}{suffix}"
 
     def index(self, value):
         """An int as a 64-bit constant; what is a value already stays."""
@@ -51,39 +51,108 @@ class Vectors:
             offset = self.builder.add(offset, step)
         return self.builder.gep(pointer, [offset])
 
-    def load(self, pointer):
-        """A vector from any address: only the alignment of one element is promised to LLVM."""
-        value = self.builder.load(self.builder.bitcast(pointer, self.type.as_pointer()))
+    def load(self, pointer, mask=None):
+        """A vector from any address (LLVM is promised the alignment of one number); masked lanes are zero and not read."""
+        pointer = self.builder.bitcast(pointer, self.type.as_pointer())
+        if mask is not None:
+            kinds, name = [pointer.type, I32, mask.type, self.type], f"llvm.masked.load.{self.suffix}.p0"
+            return self.call_named(name, self.type, kinds, pointer, ir.Constant(I32, self.itemsize), mask, self.constant(0.0))
+        value = self.builder.load(pointer)
         value.align = self.itemsize
         return value
 
-    def store(self, value, pointer):
-        self.builder.store(value, self.builder.bitcast(pointer, self.type.as_pointer())).align = self.itemsize
+    def store(self, value, pointer, mask=None):
+        """Masked lanes are not written."""
+        pointer = self.builder.bitcast(pointer, self.type.as_pointer())
+        if mask is not None:
+            kinds, name = [self.type, pointer.type, I32, mask.type], f"llvm.masked.store.{self.suffix}.p0"
+            self.call_named(name, ir.VoidType(), kinds, value, pointer, ir.Constant(I32, self.itemsize), mask)
+        else:
+            self.builder.store(value, pointer).align = self.itemsize
 
-    def splat(self, scalar):
+    def first_lanes(self, count):
+        """The mask of the first `count` lanes."""
+        numbers = ir.VectorType(I32, self.lanes)
+        limit = self.splat(self.builder.trunc(count, I32), numbers)
+        return self.builder.icmp_unsigned("<", ir.Constant(numbers, list(range(self.lanes))), limit)
+
+    def call_named(self, name, result, kinds, *values):
+        declared = cgutils.get_or_insert_function(self.builder.module, ir.FunctionType(result, kinds), name)
+        return self.builder.call(declared, values)
+
+    def splat(self, scalar, kind=None):
         """One number in all lanes; LLVM folds it into the operand of a multiply-add where the CPU can."""
-        undefined = ir.Constant(self.type, ir.Undefined)
+        undefined = ir.Constant(kind or self.type, ir.Undefined)
         first = self.builder.insert_element(undefined, scalar, ir.Constant(I32, 0))
         return self.builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes))
 
     def multiply_add(self, a, b, c):
-        """a * b + c, rounded once where the CPU has the instruction, twice where a call of a library function would replace it."""
+        """a * b + c, rounded once where the CPU has the instruction, twice where a library function would replace it."""
         if not cpu().has_fma:
             return self.builder.fadd(self.builder.fmul(a, b), c)
-        declared = cgutils.get_or_insert_function(
-            self.builder.module, ir.FunctionType(self.type, [self.type] * 3), self.fma_name
-        )
-        return self.builder.call(declared, [a, b, c])
+        return self.call_named(f"llvm.fma.{self.suffix}", self.type, [self.type] * 3, a, b, c)
 
     def variable(self, value):
         """A register that changes in loops (LLVM keeps it out of memory)."""
         return cgutils.alloca_once_value(self.builder, value)
+
+    def where_negative(self, value, replacement):
+        """`replacement` in the lanes where value < 0; NaN is not."""
+        return self.builder.select(self.builder.fcmp_ordered("<", value, self.constant(0.0)), replacement, value)
+
+    def keep_rolled(self):
+        """Forbids LLVM to unroll the loop around: its remainder loop would run as often as the loop itself."""
+        nothing = self.builder.asm(ir.FunctionType(ir.VoidType(), []), "", "", [], True)
+        nothing.attributes.add("convergent")
+
+    def call(self, address, *arguments):
+        """Call the function at `address` (an int64), which returns nothing."""
+        kind = ir.FunctionType(ir.VoidType(), [argument.type for argument in arguments])
+        self.builder.call(self.builder.inttoptr(address, kind.as_pointer()), arguments)
+
+    def integer(self, pointer, position):
+        """The int64 at `position` behind a pointer to int64."""
+        return self.builder.load(self.builder.gep(pointer, [self.index(position)]))
+
+    def either(self, flag):
+        """`with either(flag) as (then, otherwise)`: two blocks, the first where the int64 is not 0."""
+        return self.builder.if_else(self.builder.icmp_signed("!=", flag, self.index(0)))
+
+    def only_if(self, value, known):
+        """`with only_if(value, known)`: what is inside runs where the int64 equals the number."""
+        return self.builder.if_then(self.builder.icmp_signed("==", value, self.index(known)))
 
     @contextmanager
     def loop(self, count):
         """`with loop(count) as i`: the instructions inside, for i = 0 ... count - 1."""
         with cgutils.for_range(self.builder, self.index(count)) as loop:
             yield loop.index
+
+
+def function_address(name, body, dtype, lanes):
+    """An intrinsic without arguments: the address of a function void(a*, b*, c*, d*, int64*, int64, int64) that `body` writes.
+
+    A function of its own has all registers to itself, and its loops are optimised once, not in every kernel that uses it.
+    """
+    element = ELEMENTS[dtype][0].as_pointer()
+    kinds = [element] * 4 + [I64.as_pointer(), I64, I64]
+
+    @intrinsic
+    def address(_):
+        def codegen(context, builder, signature, arguments):
+            function = ir.Function(builder.module, ir.FunctionType(ir.VoidType(), kinds), name)
+            function.linkage = "internal"
+            function.attributes.add("noinline")
+            for argument in function.args[:5]:
+                argument.add_attribute("noalias")
+            inside = ir.IRBuilder(function.append_basic_block("entry"))
+            body(Vectors(inside, dtype, lanes), *function.args)
+            inside.ret_void()
+            return builder.ptrtoint(function, I64)
+
+        return types.int64(), codegen
+
+    return address
 
 
 def literal(value):

@@ -25,6 +25,7 @@ class Cpu:
     llvm_name: str
     features: str  # as given to LLVM; decides what code may be generated
     vector_bytes: int  # 64: AVX-512, 32: AVX, 16: SSE or NEON
+    registers: int  # vector registers: 16 for SSE and AVX, 32 for AVX-512 and NEON
     has_fma: bool
     l1: int  # data caches in bytes, of one core (l3: shared)
     l2: int
@@ -35,9 +36,9 @@ class Cpu:
 def cpu():
     """The `Cpu` of this process; NUMBA_CPU_NAME and NUMBA_CPU_FEATURES are obeyed, as Numba does."""
     name, features = target()
-    vector_bytes, has_fma = probe_vectors(name, features)
+    vector_bytes, registers, has_fma = probe_vectors(name, features)
     caches = cache_sizes()
-    return Cpu(brand(), name, features, vector_bytes, has_fma, caches["L1"], caches["L2"], caches["L3"])
+    return Cpu(brand(), name, features, vector_bytes, registers, has_fma, caches["L1"], caches["L2"], caches["L3"])
 
 
 def target():
@@ -53,7 +54,7 @@ def target():
 
 
 def probe_vectors(name, features):
-    """(bytes of the widest register, fused multiply-add?) read off the assembly that LLVM writes for `a * b + c` on 16 floats."""
+    """(bytes of a register, number of registers, fused multiply-add?) read off the assembly that LLVM writes for `a * b + c` on 16 floats."""
     import llvmlite.binding as llvm
 
     llvm.initialize_native_target()
@@ -67,7 +68,8 @@ def probe_vectors(name, features):
     machine = llvm.Target.from_default_triple().create_target_machine(cpu=name, features=features)
     assembly = machine.emit_assembly(llvm.parse_assembly(text))
     width = 64 if "%zmm" in assembly else 32 if "%ymm" in assembly else 16
-    return width, "vfmadd" in assembly or "fmla" in assembly
+    few = width < 64 and ("%xmm" in assembly or "%ymm" in assembly)
+    return width, 16 if few else 32, "vfmadd" in assembly or "fmla" in assembly
 
 
 def brand():

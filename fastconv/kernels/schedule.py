@@ -1,0 +1,222 @@
+"""How a convolution is walked tile by tile: tables of int64, made once for a shape and read by one small kernel.
+
+A *run* is a row of results that all sum over the same taps; where a border or a stride leaves taps out, the run is another, so
+no padded copy is needed.  A *panel* is a few vectors of neighbouring channels.  A *segment* says: for these runs and panels,
+call the tiles, with a, b and c beginning here.  A task of the kernel is a list of segments.  Nothing chosen here changes a bit
+of the result: each result is summed whole, in an order that only the shape decides.
+"""
+
+from dataclasses import dataclass
+from math import gcd
+
+import numpy as np
+
+from fastconv.kernels.tile import STEPS, most_rows, tile_address
+from fastconv.machine import cpu
+
+__all__ = ["Panels", "Schedule", "cuts", "forward_runs", "input_grad_runs", "panels_of", "tables", "weight_grad_runs"]
+
+WIDEST = {16: 2, 32: 4}  # vectors of a panel, by number of vector registers
+
+
+@dataclass(frozen=True)
+class Panels:
+    """How the channels of the result are cut into panels, and where the panel's part of b lies."""
+
+    rows: np.ndarray  # (panels, 7): offsets in a, b and c, kind, lanes of the last vector, numbers in a row of b, columns
+    kinds: tuple  # ((vectors, masked), ...) that occur
+    lanes: int
+    packed_size: int  # numbers in all packed panels
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The tables that `tiled.walk` reads."""
+
+    starts: np.ndarray  # (tasks + 1,): the first segment of each task
+    segments: np.ndarray  # (segments, 7): where a, b, c begin; first and end of runs; first and end of panels
+    runs: np.ndarray  # (runs, 4 + steps): offsets in a, in rows of b, in c; number of rows; then the tile's steps
+    panels: np.ndarray
+    tiles: np.ndarray  # (kinds, rows + 1): addresses
+    most: np.ndarray  # (kinds,): rows of the tallest tile
+
+
+def balanced(count, most):
+    """`count` as parts of nearly equal size, none above `most`."""
+    parts = -(-count // most)
+    return [count // parts + (i < count % parts) for i in range(parts)]
+
+
+def cuts(total, parts):
+    """0 ... total in `parts` pieces of nearly equal size: [(first, end), ...]."""
+    return [(total * i // parts, total * (i + 1) // parts) for i in range(parts)]
+
+
+def panels_of(channels_a, channels_c, groups, itemsize, packed_rows=0):
+    """Panels over `channels_c` channels, a group reading its share of `channels_a`; `packed_rows` rows where b is packed."""
+    lanes, share = cpu().vector_bytes // itemsize, channels_c // groups
+    rows, kinds, at = [], [], 0
+    for group in range(groups):
+        first = 0
+        for vectors in balanced(-(-share // lanes), WIDEST[cpu().registers]):
+            columns = min(share - first, vectors * lanes)
+            tail = columns - (vectors - 1) * lanes
+            kind = (vectors, tail < lanes)
+            if kind not in kinds:
+                kinds.append(kind)
+            c_at = group * share + first
+            b_at, b_row = (at, vectors * lanes) if packed_rows else (c_at, channels_c)
+            rows.append((group * (channels_a // groups), b_at, c_at, kinds.index(kind), tail, b_row, columns))
+            at += packed_rows * vectors * lanes
+            first += columns
+    return Panels(np.array(rows, np.int64), tuple(kinds), lanes, at)
+
+
+def run(a, b, c, count, **steps):
+    """One row of `Schedule.runs`; steps that are not given are 0, counts 1."""
+    given = {"i": 1, "j": 1, "k": 1} | steps
+    return (a, b, c, count, *(given.get(name, 0) for name in STEPS))
+
+
+@dataclass(frozen=True)
+class Part:
+    """Positions first, first + every, ... of one axis of the result that all sum over the same taps.
+
+    Tap e of the sum reads position `source + e * source_step` of a (for the first position; one position on moves it by
+    `source_every`) and is tap `tap + e * tap_step` of the filter.
+    """
+
+    first: int
+    count: int
+    every: int
+    source: int
+    source_step: int
+    source_every: int
+    tap: int
+    tap_step: int
+    taps: int
+
+
+def parts_of(positions, taps_of, every, source_step, source_every, tap_step):
+    """Neighbouring `positions` with the same taps as Parts; taps_of(position) gives (source of first tap, first tap, taps)."""
+    found = []
+    for position in positions:
+        source, tap, taps = taps_of(position)
+        if found and found[-1][3:] == [tap, taps]:
+            found[-1][1] += 1
+        else:
+            found.append([position, 1, source, tap, taps])
+    return [Part(p, n, every, source, source_step, source_every, tap, tap_step, taps) for p, n, source, tap, taps in found]
+
+
+def forward_parts(first, end, size, kernel, stride, dilation, before):
+    """Parts of the output positions first ... end: output q reads input q*stride - before + tap*dilation."""
+
+    def taps_of(q):
+        start = q * stride - before
+        tap = min(kernel, max(0, -(start // dilation)))
+        return start + tap * dilation, tap, max(0, min(kernel, -(-(size - start) // dilation)) - tap)
+
+    return parts_of(range(first, end), taps_of, 1, dilation, stride, 1)
+
+
+def input_grad_parts(first, end, outputs, kernel, stride, dilation, before):
+    """Parts of the input positions first ... end, one series for each remainder by the stride: the filter is flipped, so that
+    input h gets from output p = (h + before - i*dilation) / stride through tap kernel - 1 - i, with p and tap both going up."""
+    tap_step = stride // gcd(stride, dilation)
+    parts = []
+    for series in range(first, min(first + stride, end)):
+
+        def taps_of(h):
+            meets = [i for i in range(kernel) if (h + before - i * dilation) % stride == 0]
+            inside = [i for i in meets if 0 <= (h + before - i * dilation) // stride < outputs]
+            return ((h + before - inside[-1] * dilation) // stride, kernel - 1 - inside[-1], len(inside)) if inside else (0, 0, 0)
+
+        parts += parts_of(range(series, end, stride), taps_of, stride, dilation * tap_step // stride, 1, tap_step)
+    return parts
+
+
+def image_runs(rows, cols, a_row, a_pixel, c_row, c_pixel, kw, channels, merge, activation):
+    """Runs over all pairs of a Part of rows and a Part of columns, along the longer of the two."""
+    runs = []
+    for r in rows:
+        for s in cols:
+            merged = merge and s.source_step == s.tap_step == 1  # taps of a row and their channels are neighbours in a and in b
+            steps = {
+                "a_i": r.source_step * a_row,
+                "a_j": s.source_step * a_pixel,
+                "a_k": 1,
+                "b_i": r.tap_step * kw * channels,
+                "b_j": s.tap_step * channels,
+                "b_k": 1,
+                "i": r.taps,
+                "j": 1 if merged else s.taps,
+                "k": s.taps * channels if merged else channels,
+                "activation": activation,
+            }
+            a, b = r.source * a_row + s.source * a_pixel, (r.tap * kw + s.tap) * channels
+            c = r.first * c_row + s.first * c_pixel
+            down, along = (r.source_every * a_row, r.every * c_row), (s.source_every * a_pixel, s.every * c_pixel)
+            (many, step), (few, other) = ((s.count, along), (r.count, down))
+            if s.count < min(4, r.count):
+                (many, step), (few, other) = (few, other), (many, step)
+            runs += [run(a + f * other[0], b, c + f * other[1], many, a_m=step[0], c_m=step[1], **steps) for f in range(few)]
+    return runs
+
+
+def forward_runs(geo, first, end, activation):
+    """Runs of the output rows first ... end of one image: rows of a are input pixels, b is w, k counts input channels."""
+    rows = forward_parts(first, end, geo.h, geo.kh, geo.sh, geo.dh, geo.pads[0][0])
+    cols = forward_parts(0, geo.q, geo.w, geo.kw, geo.sw, geo.dw, geo.pads[1][0])
+    merge = geo.groups == 1 or geo.kw == 1
+    channels = geo.c // geo.groups
+    return image_runs(rows, cols, geo.w * geo.c, geo.c, geo.q * geo.o, geo.o, geo.kw, channels, merge, activation)
+
+
+def input_grad_runs(geo, first, end):
+    """Runs of the rows first ... end of one image of dx: rows of a are pixels of dy, b is w flipped, k counts filters."""
+    rows = input_grad_parts(first, end, geo.p, geo.kh, geo.sh, geo.dh, geo.pads[0][0])
+    cols = input_grad_parts(0, geo.w, geo.q, geo.kw, geo.sw, geo.dw, geo.pads[1][0])
+    merge = geo.groups == 1 or geo.kw == 1
+    return image_runs(rows, cols, geo.q * geo.o, geo.o, geo.w * geo.c, geo.c, geo.kw, geo.o // geo.groups, merge, 0)
+
+
+def weight_grad_runs(geo, first, end, taps, accumulate):
+    """Runs of dw over the output rows first ... end of one image: rows of a are input channels, b is dy, j and k count its pixels.
+
+    `taps` = (first, end) of the rows of the filter.
+    """
+    (top, _), (left, _) = geo.pads
+    channels, runs = geo.c // geo.groups, []
+    for i in range(*taps):
+        p0, p1 = readers(i * geo.dh - top, geo.h, geo.sh, first, end)
+        for j in range(geo.kw):
+            q0, q1 = readers(j * geo.dw - left, geo.w, geo.sw, 0, geo.q)
+            a = ((p0 * geo.sh + i * geo.dh - top) * geo.w + q0 * geo.sw + j * geo.dw - left) * geo.c
+            down = {"j": p1 - p0, "a_j": geo.sh * geo.w * geo.c, "b_j": geo.q}
+            along = {"k": q1 - q0, "a_k": geo.sw * geo.c, "b_k": 1}
+            if geo.q == 1:  # a column of pixels: let the inner loop run down
+                down, along = ({f"{key[:-1]}{axis}": v for key, v in d.items()} for d, axis in ((along, "j"), (down, "k")))
+            steps = {"a_m": 1, "c_m": geo.o, "accumulate": accumulate, **down, **along}
+            if p1 > p0 and q1 > q0:
+                runs.append(run(a, p0 * geo.q + q0, (i * geo.kw + j) * channels * geo.o, channels, **steps))
+            elif not accumulate:
+                runs.append(run(0, 0, (i * geo.kw + j) * channels * geo.o, channels, **{**steps, "j": 0}))
+    return runs
+
+
+def readers(offset, size, stride, first, end):
+    """The outputs p in first ... end whose tap at `offset` falls on the image: 0 <= p*stride + offset < size."""
+    return max(first, -(offset // stride)), min(end, -(-(size - offset) // stride))
+
+
+def tables(tasks, runs, panels, itemsize):
+    """The `Schedule` of tasks (lists of segments), with the tiles that it needs compiled."""
+    runs = np.array(runs, np.int64).reshape(-1, 4 + len(STEPS))
+    most = [most_rows()[vectors] for vectors, _ in panels.kinds]
+    tiles = np.zeros((len(panels.kinds), max(most) + 1), np.int64)
+    for kind, (vectors, masked) in enumerate(panels.kinds):
+        for height in {part for count in np.unique(runs[:, 3]) for part in balanced(int(count), most[kind])}:
+            tiles[kind, height] = tile_address(itemsize, panels.lanes, height, vectors, masked)
+    segments = np.array([segment for task in tasks for segment in task], np.int64).reshape(-1, 7)
+    return Schedule(np.cumsum([0, *map(len, tasks)]), segments, runs, panels.rows, tiles, np.array(most))

@@ -1,0 +1,102 @@
+"""The register tile: a few rows times a few vectors of results that stay in registers while all their terms are added.
+
+    c[m, n] = bias[n] (or c[m, n]) + sum over i, j, k of  a[m*a_m + i*a_i + j*a_j + k*a_k] * b[(i*b_i + j*b_j + k*b_k)*b_row + n]
+
+with m < rows and n < cols vectors of lanes.  Every step is free, so that one generator serves the forward pass (rows are
+pixels, k channels), both gradients and matrix products.  The order of the sum is i, j, k, whatever the size of the tile.
+"""
+
+import functools
+
+from numba import types
+
+from fastconv.kernels.codes import LEAKY_RELU, LEAKY_SLOPE, RELU
+from fastconv.kernels.vector_ir import emits, function_address
+from fastconv.machine import Kernel, cpu
+
+__all__ = ["STEPS", "call_tile", "most_rows", "tile_address"]
+
+# what a tile reads from its block of int64: steps in numbers (b: in rows of b), counts, what happens before and after the sum
+STEPS = ("a_m", "a_i", "a_j", "a_k", "b_i", "b_j", "b_k", "c_m", "i", "j", "k", "accumulate", "activation")
+
+# rows of the tallest tile with 1, 2, 3, 4 vectors of columns, by number of vector registers; taller ones spill
+MOST_ROWS = {
+    16: (0, 12, 6, 4, 3),  # SSE, AVX2: 12 sums, 1-4 of b, 1 of a
+    32: (0, 14, 8, 7, 6),  # AVX-512, NEON: a is an operand in memory
+}
+
+
+def most_rows():
+    """`MOST_ROWS` of this CPU."""
+    return MOST_ROWS[cpu().registers]
+
+
+def write_tile(v, rows, cols, masked, a, b, c, bias, block, tail, b_row):
+    """The instructions of one tile; with `masked` only `tail` lanes of the last vector exist."""
+    step = {name: v.integer(block, i) for i, name in enumerate(STEPS)}
+    mask = [v.first_lanes(tail) if masked and n == cols - 1 else None for n in range(cols)]
+    sums = {(m, n): v.variable(v.constant(0.0)) for m in range(rows) for n in range(cols)}
+    place = {(m, n): v.at(c, (m, step["c_m"]), n * v.lanes) for m, n in sums}
+    with v.either(step["accumulate"]) as (again, first):
+        with again:
+            for m, n in sums:
+                v.builder.store(v.load(place[m, n], mask[n]), sums[m, n])
+        with first:
+            for n in range(cols):
+                value = v.load(v.at(bias, n * v.lanes), mask[n])
+                for m in range(rows):
+                    v.builder.store(value, sums[m, n])
+    with v.loop(step["i"]) as i, v.loop(step["j"]) as j:
+        a_ij = [v.at(a, (m, step["a_m"]), (i, step["a_i"]), (j, step["a_j"])) for m in range(rows)]
+        b_ij = v.at(b, (v.builder.add(v.builder.mul(i, step["b_i"]), v.builder.mul(j, step["b_j"])), b_row))
+        with v.loop(step["k"]) as k:
+            v.keep_rolled()
+            b_k = v.at(b_ij, (v.builder.mul(k, step["b_k"]), b_row))
+            weights = [v.load(v.at(b_k, n * v.lanes), mask[n]) for n in range(cols)]
+            for m in range(rows):
+                value = v.splat(v.builder.load(v.at(a_ij[m], (k, step["a_k"]))))
+                for n in range(cols):
+                    v.builder.store(v.multiply_add(value, weights[n], v.builder.load(sums[m, n])), sums[m, n])
+    activate(v, step["activation"], sums.values())
+    for m, n in sums:
+        v.store(v.builder.load(sums[m, n]), place[m, n], mask[n])
+
+
+def activate(v, code, registers):
+    """ReLU or leaky ReLU on all sums, before they leave the registers."""
+    for known, slope in ((RELU, None), (LEAKY_RELU, LEAKY_SLOPE)):
+        with v.only_if(code, known):
+            for register in registers:
+                value = v.builder.load(register)
+                negative = v.constant(0.0) if slope is None else v.builder.fmul(value, v.constant(slope))
+                v.builder.store(v.where_negative(value, negative), register)
+
+
+@functools.cache
+def tile_address(itemsize, lanes, rows, cols, masked):
+    """Address of the compiled tile; compiled, or loaded from the kernel cache, at the first request."""
+    name = f"tile_{8 * itemsize}bit_{lanes}lanes_{rows}x{cols}{'_masked' if masked else ''}"
+    body = functools.partial(write_rows_cols, rows, cols, masked)
+    pointer = function_address(name, body, types.float32 if itemsize == 4 else types.float64, lanes)
+
+    def address():
+        return pointer()
+
+    address.__name__ = name  # the key of its entry in the kernel cache
+    compiled = Kernel(address, parallel=False, fastmath=())
+    KEEP.append(compiled)
+    return compiled()
+
+
+KEEP = []  # the compiled tiles themselves: their code must outlive their address
+
+
+def write_rows_cols(rows, cols, masked, v, *arguments):
+    write_tile(v, rows, cols, masked, *arguments)
+
+
+@emits()
+def call_tile(v, a, a_at, address, b, b_at, c, c_at, bias, bias_at, blocks, block_at, tail, b_row):
+    """Run the tile at `address` on arrays from the given offsets on; its steps are blocks[block_at:]."""
+    block = v.builder.gep(blocks, [block_at])
+    v.call(address, v.at(a, a_at), v.at(b, b_at), v.at(c, c_at), v.at(bias, bias_at), block, tail, b_row)
