@@ -39,6 +39,7 @@ _MODULES = {
     "errors": "errors",
     "functional": "functional",
     "geometry": "geometry",
+    "layers": "layers",
     "models": "models",
     "optim": "training.optimizers",
     "losses": "training.losses",

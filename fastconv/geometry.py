@@ -160,10 +160,18 @@ def unread_pixels(size, kernel, stride, dilation, pad, output):
 
 
 def four_sizes(shape, name, form):
-    """`shape` as four ints, none negative."""
+    """`shape` as four ints."""
     if len(shape) != 4:
         raise ShapeError(f"{name}: got {len(shape)} axes, shape {tuple(shape)}; needed 4, {form}")
     return tuple(int(n) for n in shape)
+
+
+def image_sizes(x_shape):
+    """(n, h, w, c) of x; an image without pixels is refused, a batch without images is not."""
+    n, h, w, c = four_sizes(x_shape, "x", "(N, H, W, C)")
+    if min(h, w) < 1:
+        raise ShapeError(f"x: got images of {h}x{w} pixels, shape {tuple(x_shape)}; needed at least 1x1")
+    return n, h, w, c
 
 
 @dataclass(frozen=True)
@@ -193,7 +201,7 @@ class ConvGeometry:
         cls, x_shape, w_shape, *, stride=1, padding="valid", dilation=1, groups=1, pad_mode="constant", flip=False, strict=False
     ):
         """From the shapes of x (N, H, W, C) and w (KH, KW, C / groups, O); ShapeError or OptionError if they do not fit."""
-        n, h, w, c = four_sizes(x_shape, "x", "(N, H, W, C)")
+        n, h, w, c = image_sizes(x_shape)
         kh, kw, c_group, o = four_sizes(w_shape, "w", "(KH, KW, C / groups, O)")
         groups = whole(groups, "groups", 1)
         check_channels(x_shape, c, c_group, o, groups)
@@ -206,7 +214,8 @@ class ConvGeometry:
         p = output_size(h, kh, stride=sh, dilation=dh, pad=pads[0], axis="height", strict=strict)
         q = output_size(w, kw, stride=sw, dilation=dw, pad=pads[1], axis="width", strict=strict)
         geo = cls(n, h, w, c, kh, kw, o, p, q, sh, sw, dh, dw, groups, pads, pad_mode, bool(flip))
-        geo.sources()  # refuses paddings that the mode cannot fill
+        if pad_mode != "constant":
+            geo.sources()  # refuses paddings that the mode cannot fill
         return geo
 
     @property
@@ -294,7 +303,7 @@ class PoolGeometry:
 
     @classmethod
     def of(cls, x_shape, size, *, stride=None, padding=0, ceil_mode=False):
-        n, h, w, c = four_sizes(x_shape, "x", "(N, H, W, C)")
+        n, h, w, c = image_sizes(x_shape)
         kh, kw = pair(size, "size")
         sh, sw = (kh, kw) if stride is None else pair(stride, "stride")
         pads = resolve_padding(padding, (h, w), (kh, kw), (sh, sw))

@@ -51,8 +51,8 @@ def leaky_relu_grad(dy, x, slope=LEAKY_SLOPE):
 def sigmoid(x):
     """1 / (1 + exp(-x)), without overflow for any x."""
     x = floats(x, "x")
-    half = x.dtype.type(0.5)
-    return half * np.tanh(half * x) + half
+    power = np.exp(-abs(x))  # at most 1; a small result keeps its digits
+    return np.where(x < 0, power, x.dtype.type(1)) / (1 + power)
 
 
 def sigmoid_grad(dy, y):

@@ -88,6 +88,8 @@ def image_shape(shape, name, layout):
     """The same for a shape."""
     if not isinstance(shape, (tuple, list)):
         raise ShapeError(f"{name}: got {shape!r}; needed the shape of an array, a tuple of 2, 3 or 4 sizes")
+    if len(shape) == 4 and layout == "NHWC":
+        return tuple(shape)
     return images(np.broadcast_to(np.float32(0), shape), name, layout).shape
 
 
@@ -112,17 +114,15 @@ def empty(shape, dtype, what="the result"):
     return np.empty(shape, dtype)
 
 
-def result(out, shape, dtype, *inputs):
+def result(out, shape, dtype, plain, *inputs):
     """(array for a kernel to fill, array to copy it to or None) for an NHWC result of `shape`.
 
-    `out` itself is filled where it has the kernel's form and shares no memory with the inputs.
+    `out` itself is filled where it has the kernel's form (`plain`: no other layout or rank) and shares no memory with the inputs.
     """
     if out is None:
         return empty(shape, dtype), None
-    if not isinstance(out, np.ndarray):
-        return empty(shape, dtype), out
-    fits = out.shape == tuple(shape) and out.dtype == dtype and out.flags.carray
-    if fits and not any(np.may_share_memory(out, a) for a in inputs):
+    fits = plain and isinstance(out, np.ndarray) and out.shape == tuple(shape) and out.dtype == dtype and out.flags.carray
+    if fits and not any(isinstance(a, np.ndarray) and np.may_share_memory(out, a) for a in inputs):
         return out, None
     return empty(shape, dtype), out
 

@@ -159,7 +159,7 @@ def conv2d(
     code = activation_code(activation)
     check_workspace(plan)
     x, geo = ready(x, dtype), plan.geometry
-    y, copy_to = result(out, geo.y_shape, dtype, x)
+    y, copy_to = result(out, geo.y_shape, dtype, rank == 4 and layout == "NHWC", x, w, b)
     plan.run(geo, x, packed_weights(w, plan), bias(b, geo.o, dtype), code, y)
     return deliver(y, copy_to, rank, layout)
 
@@ -205,7 +205,7 @@ def conv2d_input_grad(
     check_gradient(dy.shape, geo.y_shape)
     check_workspace(plan)
     dy = ready(dy, dtype)
-    dx, copy_to = result(out, geo.x_shape, dtype, dy)
+    dx, copy_to = result(out, geo.x_shape, dtype, rank == 4 and layout == "NHWC", dy, w)
     plan.run(geo, dy, packed_weights(w, plan), dx)
     return deliver(dx, copy_to, rank, layout)
 
@@ -249,16 +249,13 @@ def conv2d_weight_grad(
     geo = plan.geometry
     check_gradient(dy.shape, geo.y_shape)
     check_workspace(plan)
-    dw = np.zeros(geo.w_shape, dtype)
+    x, dy = ready(x, dtype), ready(dy, dtype)
+    dw, copy_to = result(out, geo.w_shape, dtype, rank != 2 and layout == "NHWC" and not flip, x, dy)
     if geo.n:
-        plan.run(geo, ready(x, dtype), ready(dy, dtype), dw)
-    if geo.flip:
-        dw = dw[::-1, ::-1]
-    if rank == 2:
-        dw = dw[:, :, 0, 0]
-    elif layout == "NCHW":
-        dw = dw.transpose(3, 2, 0, 1)
-    return deliver(np.ascontiguousarray(dw), out, 4, "NHWC")
+        plan.run(geo, x, dy, dw)
+    else:
+        dw[...] = 0
+    return deliver(callers_filters(dw, flip, rank, layout), copy_to, 4, "NHWC")
 
 
 def conv2d_bias_grad(dy, *, layout="NHWC"):
@@ -267,6 +264,17 @@ def conv2d_bias_grad(dy, *, layout="NHWC"):
     dy = images(dy, "dy", layout)
     dtype = result_dtype(dy)
     return dy.sum(axis=(0, 1, 2), dtype=np.float64).astype(dtype)
+
+
+def callers_filters(dw, flip, rank, layout):
+    """HWIO weights in the caller's form, C-contiguous."""
+    if flip:
+        dw = dw[::-1, ::-1]
+    if rank == 2:
+        dw = dw[:, :, 0, 0]
+    elif layout == "NCHW":
+        dw = dw.transpose(3, 2, 0, 1)
+    return np.ascontiguousarray(dw)
 
 
 def filter_shape(w_shape, rank, layout):

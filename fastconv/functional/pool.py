@@ -75,7 +75,7 @@ def max_pool2d_grad(dy, x, size, *, stride=None, padding=0, ceil_mode=False, arg
     Parameters
     ----------
     dy : array (N, P, Q, C)
-    x, and the options : as they were given to `max_pool2d`; with `argmax`, only the shape of x matters
+    x, and the options : as they were given to `max_pool2d`; with `argmax`, the shape of x is enough
     argmax : what `max_pool2d(..., return_argmax=True)` gave; None: it is found again
 
     Returns
@@ -88,12 +88,12 @@ def max_pool2d_grad(dy, x, size, *, stride=None, padding=0, ceil_mode=False, arg
     """
     from fastconv.kernels import pool
 
-    dy, x = as_array(dy, "dy"), as_array(x, "x")
-    rank, dy, x = x.ndim, images(dy, "dy", layout), images(x, "x", layout)
-    geo = geometry_of(x.shape, size, stride, padding, ceil_mode)
+    dy = as_array(dy, "dy")
+    rank, dy = dy.ndim, images(dy, "dy", layout)
+    geo = geometry_of(shape_of(x, layout), size, stride, padding, ceil_mode)
     check_gradient(dy, geo)
     dtype = result_dtype(dy)
-    winner = winners(x, geo)[1] if argmax is None else checked_argmax(argmax, geo, layout)
+    winner = winners(images(as_array(x, "x"), "x", layout), geo)[1] if argmax is None else checked_argmax(argmax, geo, layout)
     dx = empty(geo.x_shape, dtype)
     pool.maximum_grad(ready(dy, dtype), winner, *window(geo), dx)
     return deliver(dx, out, rank, layout)
@@ -106,7 +106,15 @@ def checked_argmax(argmax, geo, layout):
     argmax = images(argmax, "argmax", layout)
     if argmax.shape != geo.y_shape:
         raise ShapeError(f"argmax: got shape {argmax.shape}; needed that of the output, {geo.y_shape}")
+    taps = geo.kh * geo.kw
+    if argmax.size and not (argmax.dtype == winner_dtype(geo) or 0 <= argmax.min() <= argmax.max() < taps):
+        raise ShapeError(f"argmax: got {argmax.min()} ... {argmax.max()}; needed taps 0 ... {taps - 1} of the window, i * KW + j")
     return ready(argmax, winner_dtype(geo))
+
+
+def shape_of(x, layout):
+    """(N, H, W, C) of an array, or of a shape."""
+    return image_shape(x if isinstance(x, (tuple, list)) else np.shape(x), "x", layout)
 
 
 def check_gradient(dy, geo):
@@ -158,8 +166,7 @@ def avg_pool2d_grad(dy, x, size, *, stride=None, padding=0, ceil_mode=False, cou
 
     dy = as_array(dy, "dy")
     rank, dy = dy.ndim, images(dy, "dy", layout)
-    shape = image_shape(x if isinstance(x, (tuple, list)) else np.shape(x), "x", layout)
-    geo = geometry_of(shape, size, stride, padding, ceil_mode)
+    geo = geometry_of(shape_of(x, layout), size, stride, padding, ceil_mode)
     check_gradient(dy, geo)
     dtype = result_dtype(dy)
     dx = empty(geo.x_shape, dtype)

@@ -24,7 +24,8 @@ def activate(values, code):
             values[o] *= values.dtype.type(LEAKY_SLOPE) if values[o] < 0 else one
     elif code == SIGMOID:
         for o in range(values.size):
-            values[o] = one / (one + math.exp(-values[o]))
+            power = math.exp(-abs(values[o]))
+            values[o] = (power if values[o] < 0 else one) / (one + power)
     elif code == TANH:
         for o in range(values.size):
             values[o] = math.tanh(values[o])

@@ -182,7 +182,7 @@ def input_grad_runs(geo, first, end):
 
 
 def weight_grad_runs(geo, first, end, taps, accumulate):
-    """Runs of dw over the output rows first ... end of one image: rows of a are input channels, b is dy, j and k count its pixels.
+    """Runs of dw over the output rows first ... end of one image: rows of a are input channels, b is dy, j and k its pixels.
 
     `taps` = (first, end) of the rows of the filter.
     """

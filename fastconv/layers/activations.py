@@ -1,0 +1,98 @@
+"""Activation layers, and the gradients of those that other layers compute together with their own work."""
+
+from fastconv import functional as F
+from fastconv.errors import OptionError
+from fastconv.layers.base import Layer
+from fastconv.layers.values import fraction
+
+__all__ = ["LeakyReLU", "ReLU", "Sigmoid", "Softmax", "Tanh"]
+
+POINT = ((1, 1, 1, 0), (1, 1, 1, 0))  # window of a layer that works on single positions: the receptive field stays
+
+# Gradient before a fused activation, from its output alone (a leaky ReLU keeps the sign, so its output serves as well).
+FUSED = {"relu": F.relu_grad, "leaky_relu": F.leaky_relu_grad, "sigmoid": F.sigmoid_grad, "tanh": F.tanh_grad}
+
+
+def check_activation(name):
+    """`name` itself if a layer can compute it together with its own work, or OptionError."""
+    if name is None or (isinstance(name, str) and name in FUSED):
+        return name
+    hint = "; softmax is a layer, fc.Softmax(), and training needs none: losses take what comes before it"
+    raise OptionError(f"activation: got {name!r}; needed None, {', '.join(FUSED)}{hint if name == 'softmax' else ''}")
+
+
+def before_activation(name, dy, y):
+    """The gradient before the fused activation `name`, from the gradient dy and the value y behind it."""
+    return dy if name is None else FUSED[name](dy, y)
+
+
+class Pointwise(Layer):
+    """A layer that treats every position alike: shapes and receptive fields pass through."""
+
+    def window(self, input_shape):
+        return POINT
+
+
+class FromOutput(Pointwise):
+    """y = value(x), whose gradient follows from y alone: `value_grad(dy, y)`."""
+
+    def forward(self, x, training=False):
+        y = self.value(x)
+        if training:
+            self.keep(y=y)
+        return y
+
+    def backward(self, dy, needs_dx=True):
+        y = self.kept("y")
+        return self.value_grad(dy, y) if needs_dx else None
+
+
+class ReLU(FromOutput):
+    """y = max(x, 0); gradient 0 at x = 0.  NaN stays NaN."""
+
+    kind = "relu"
+    value, value_grad = staticmethod(F.relu), staticmethod(F.relu_grad)
+
+
+class Sigmoid(FromOutput):
+    """y = 1 / (1 + exp(-x)), without overflow.  A network for `predict` needs none at its end: see `Sequential.output`."""
+
+    kind = "sigmoid"
+    value, value_grad = staticmethod(F.sigmoid), staticmethod(F.sigmoid_grad)
+
+
+class Tanh(FromOutput):
+    """y = tanh(x)."""
+
+    kind = "tanh"
+    value, value_grad = staticmethod(F.tanh), staticmethod(F.tanh_grad)
+
+
+class Softmax(FromOutput):
+    """y = exp(x) / sum exp(x) over the last axis, shifted by the maximum so that nothing overflows.
+
+    Not needed for training or `predict`: losses take logits, and `Sequential.output` says what `predict` applies to them.
+    """
+
+    kind = "softmax"
+    value, value_grad = staticmethod(F.softmax), staticmethod(F.softmax_grad)
+
+
+class LeakyReLU(Pointwise):
+    """y = x where x > 0, else slope · x.  Maas, Hannun and Ng 2013."""
+
+    kind = "leaky_relu"
+    traits = ("slope",)
+
+    def __init__(self, slope=0.01, *, name=None):
+        super().__init__(name)
+        self.slope = fraction(slope, "slope", 0, 1)
+
+    def forward(self, x, training=False):
+        if training:
+            self.keep(x=x)
+        return F.leaky_relu(x, self.slope)
+
+    def backward(self, dy, needs_dx=True):
+        x = self.kept("x")
+        return F.leaky_relu_grad(dy, x, self.slope) if needs_dx else None

@@ -1,0 +1,165 @@
+"""What every layer is: shapes from integers alone, then forward and backward.
+
+A layer of your own needs `forward` and `backward`, and `parameter_shapes` if it learns something:
+
+    class Scale(fc.Layer):
+        def parameter_shapes(self, input_shape):
+            return {"scale": input_shape[-1:]}
+
+        def forward(self, x, training=False):
+            if training:                            # inference keeps nothing: safe from several threads
+                self.keep(x=x)
+            return x * self.params["scale"]
+
+        def backward(self, dy, needs_dx=True):
+            x = self.kept("x")
+            self.set_grads(scale=(dy * x).sum(axis=tuple(range(x.ndim - 1))))
+            return dy * self.params["scale"]
+"""
+
+import inspect
+import re
+
+from fastconv.errors import OptionError, ShapeError, TrainingError
+from fastconv.layers.arrays import Arrays
+from fastconv.layers.op import Op
+from fastconv.layers.values import frozen, plain
+
+__all__ = ["Layer"]
+
+
+class Layer(Arrays):
+    """Base of all layers.  Shapes are those of one image or row, without the batch axis.
+
+    Attributes
+    ----------
+    name : str, unique in its network, which gives one ("conv2d_1") where it is None
+    trainable : bool; False keeps the parameters as they are in training (running statistics of BatchNorm still move)
+    input_shape, output_shape, dtype : known once the layer has a place in a network or was built
+    version : int, grows with every change of an array
+    params, grads, buffers : read-only mappings; see `fastconv.layers.arrays`
+    """
+
+    kind = "custom"
+    activation = None
+    traits = ()  # attributes that decide the result, beyond shapes, geometry and activation
+    shares_memory = False  # True: in inference the output is the input itself, or a view of it
+    _kept = None
+
+    def __init__(self, name=None):
+        self.name = name
+
+    def forward(self, x, training=False):
+        """Output for a batch x; with `training` the layer keeps what `backward` needs, otherwise nothing."""
+        raise NotImplementedError(f"{type(self).__name__}.forward")
+
+    def backward(self, dy, needs_dx=True):
+        """Gradient of the input from that of the output (None without `needs_dx`); stores those of the parameters."""
+        raise NotImplementedError(f"{type(self).__name__}.backward")
+
+    def __call__(self, x, training=False):
+        return self.forward(x, training)
+
+    def keep(self, **values):
+        """Remember values of a training pass for `backward`."""
+        self._kept = values
+
+    def kept(self, *names):
+        """What `keep` remembered: one value for one name, a tuple for more."""
+        if self._kept is None:
+            raise TrainingError(f"{self.label}: backward needs a forward pass before it; call forward(x, training=True)")
+        values = tuple(self._kept[name] for name in names)
+        return values if len(values) > 1 else values[0]
+
+    def output_shape_for(self, input_shape):
+        """Shape of the output, or ShapeError; unless overridden, that of the input."""
+        return tuple(input_shape)
+
+    def parameter_shapes(self, input_shape):
+        """{"w": shape, …} of what is trained; unless overridden, nothing."""
+        return {}
+
+    def buffer_shapes(self, input_shape):
+        """{"mean": shape, …} of what is saved but not trained; unless overridden, nothing."""
+        return {}
+
+    def geometry(self, input_shape, batch=1):
+        """ConvGeometry or PoolGeometry of a layer that slides a window, else None."""
+
+    def formula(self, input_shape):
+        """The number of parameters in symbols, such as "(3·3·3 + 1)·10"; "0" without any."""
+        terms = ("·".join(map(str, shape)) or "1" for shape in self.parameter_shapes(input_shape).values())
+        return " + ".join(terms) or "0"
+
+    def macs(self, input_shape):
+        """Multiply-accumulates for one image; convolutions and dense layers are counted, as the field does, the rest is 0."""
+        return 0
+
+    def window(self, input_shape):
+        """((kernel, stride, dilation, pad_before) of the height, the same of the width); None where one unit sees everything."""
+
+    @property
+    def output_shape(self):
+        """Shape of the output in the layer's place, None while it has none."""
+        return None if self.input_shape is None else self.output_shape_for(self.input_shape)
+
+    @property
+    def label(self):
+        """How messages call the layer: its name, or what a name would start with."""
+        return self.name or self.stem()
+
+    @classmethod
+    def stem(cls):
+        """What a given name starts with: "conv2d", "my_layer"."""
+        return vars(cls).get("kind") or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+
+    def op(self, input_shape, batch=1):
+        """This layer as an `Op`; a subclass that does not state its own `kind` is "custom", whatever it inherits."""
+        slots = (*self.parameter_shapes(input_shape), *self.buffer_shapes(input_shape))
+        return Op(
+            kind=vars(type(self)).get("kind", "custom"),
+            layer=self.label,
+            in_shape=(batch, *input_shape),
+            out_shape=(batch, *self.output_shape_for(input_shape)),
+            geometry=self.geometry(input_shape, batch),
+            slots=tuple(f"{self.label}.{slot}" for slot in slots),
+            activation=self.activation,
+            settings=tuple((name, frozen(plain(getattr(self, name)))) for name in self.traits),
+        )
+
+    def config(self):
+        """Constructor arguments as JSON holds them: `type(layer)(**layer.config())` is the same layer, untrained.
+
+        Unless overridden, each argument is read from the attribute of its name.
+        """
+        try:
+            return {key: plain(getattr(self, key)) for key in inspect.signature(type(self)).parameters}
+        except AttributeError as missing:
+            raise OptionError(f"{self.label}: {missing}; keep constructor arguments as attributes or override config()") from None
+
+    def settings(self):
+        """The constructor call without the name, options at their defaults left out: "Conv2D(6, 5, activation='relu')"."""
+        try:
+            config = self.config()
+        except OptionError:  # a layer that cannot be saved can still be shown
+            config = {}
+        parameters = inspect.signature(type(self)).parameters
+        shown = [argument(parameters[key], frozen(value)) for key, value in config.items() if key in parameters and key != "name"]
+        return f"{type(self).__name__}({', '.join(filter(None, shown))})"
+
+    def __repr__(self):
+        return f"<{self.label}: {self.settings()}>"
+
+
+def argument(parameter, value):
+    """One argument of a constructor call as text, None for an option at its default."""
+    if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
+        return repr(value)
+    return None if value == parameter.default else f"{parameter.name}={value!r}"
+
+
+def image_shape(layer, input_shape):
+    """(height, width, channels), or ShapeError."""
+    if len(input_shape) != 3:
+        raise ShapeError(f"{layer.label}: got input of shape {tuple(input_shape)}; needed images, (height, width, channels)")
+    return tuple(input_shape)

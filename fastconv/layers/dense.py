@@ -1,0 +1,83 @@
+"""Fully connected layer, and the step from feature maps to it."""
+
+from math import prod
+
+from fastconv import functional as F
+from fastconv.errors import ShapeError
+from fastconv.geometry import dense_formula, whole
+from fastconv.layers.activations import before_activation, check_activation
+from fastconv.layers.base import Layer
+from fastconv.layers.initializers import check_initializer
+from fastconv.layers.values import flag
+
+__all__ = ["Dense", "Flatten"]
+
+
+class Flatten(Layer):
+    """(N, H, W, C) -> (N, H·W·C) in memory order: channels vary fastest, where PyTorch's (N, C, H, W) has columns fastest."""
+
+    kind = "flatten"
+    shares_memory = True
+
+    def output_shape_for(self, input_shape):
+        return (prod(input_shape),)
+
+    def forward(self, x, training=False):
+        if training:
+            self.keep(shape=x.shape)
+        return x.reshape(len(x), prod(x.shape[1:]))
+
+    def backward(self, dy, needs_dx=True):
+        return dy.reshape(self.kept("shape")) if needs_dx else None
+
+
+class Dense(Layer):
+    """y = x w + b, (N, in) -> (N, units), with w (in, units) and b (units,): every input reaches every unit.
+
+    `activation`: None, "relu", "leaky_relu", "sigmoid" or "tanh".  The last layer of a classifier has none: losses take
+    logits, and `predict` turns them into probabilities.
+
+    >>> Dense(120).formula((400,))
+    '(400 + 1)·120'
+    """
+
+    kind = "dense"
+
+    def __init__(self, units, *, activation=None, bias=True, initializer="he_normal", name=None):
+        super().__init__(name)
+        self.units = whole(units, "units", 1)
+        self.activation = check_activation(activation)
+        self.bias = flag(bias, "bias")
+        self.initializer = check_initializer(initializer)
+
+    def output_shape_for(self, input_shape):
+        if len(input_shape) != 1:
+            raise ShapeError(
+                f"{self.label}: got input of shape {tuple(input_shape)}; needed flat rows, ({prod(input_shape)},): "
+                f"put fc.Flatten() or fc.GlobalAvgPool2D() before it"
+            )
+        return (self.units,)
+
+    def parameter_shapes(self, input_shape):
+        shapes = {"w": (*input_shape, self.units)}
+        return {**shapes, "b": (self.units,)} if self.bias else shapes
+
+    def formula(self, input_shape):
+        return dense_formula(input_shape[0], self.units, bias=self.bias)
+
+    def macs(self, input_shape):
+        return input_shape[0] * self.units
+
+    def forward(self, x, training=False):
+        y = F.dense(x, self.arrays["w"], self.arrays.get("b"), activation=self.activation)
+        if training:
+            self.keep(x=x, y=y if self.activation else None)
+        return y
+
+    def backward(self, dy, needs_dx=True):
+        x, y = self.kept("x", "y")
+        dy = before_activation(self.activation, dy, y)
+        dx, dw, db = F.dense_grad(dy, x, self.arrays["w"], needs_dx=needs_dx)
+        if self.trainable:
+            self.set_grads(w=dw, b=db) if self.bias else self.set_grads(w=dw)
+        return dx

@@ -1,0 +1,91 @@
+"""Pooling layers: no parameters; the window moves over each channel by itself."""
+
+from fastconv import functional as F
+from fastconv.geometry import PoolGeometry, pair, resolve_padding
+from fastconv.layers.base import Layer, image_shape
+from fastconv.layers.values import flag, frozen
+
+__all__ = ["AvgPool2D", "GlobalAvgPool2D", "MaxPool2D"]
+
+
+class Pool2D(Layer):
+    """What both poolings share: a window of `size`, moved by `stride` (its own size when None), over padded images."""
+
+    def __init__(self, size=2, *, stride=None, padding=0, ceil_mode=False, name=None):
+        super().__init__(name)
+        self.size, self.stride, self.padding = frozen(size), frozen(stride), frozen(padding)
+        self.ceil_mode = flag(ceil_mode, "ceil_mode")
+        pair(self.size, "size"), pair(self.size if stride is None else self.stride, "stride")
+        resolve_padding(self.padding, (1, 1), (1, 1))
+
+    @property
+    def options(self):
+        """What the pooling and its gradient are told besides arrays and size."""
+        return {"stride": self.stride, "padding": self.padding, "ceil_mode": self.ceil_mode}
+
+    def geometry(self, input_shape, batch=1):
+        return PoolGeometry.of((batch, *image_shape(self, input_shape)), self.size, **self.options)
+
+    def output_shape_for(self, input_shape):
+        return self.geometry(input_shape).y_shape[1:]
+
+    def window(self, input_shape):
+        geo = self.geometry(input_shape)
+        return (geo.kh, geo.sh, 1, geo.pads[0][0]), (geo.kw, geo.sw, 1, geo.pads[1][0])
+
+
+class MaxPool2D(Pool2D):
+    """The largest value of each window; the gradient goes to the first one in reading order.  Options as in `max_pool2d`."""
+
+    kind = "max_pool2d"
+
+    def forward(self, x, training=False):
+        if not training:
+            return F.max_pool2d(x, self.size, **self.options)
+        y, argmax = F.max_pool2d(x, self.size, return_argmax=True, **self.options)
+        self.keep(x=x, argmax=argmax)
+        return y
+
+    def backward(self, dy, needs_dx=True):
+        x, argmax = self.kept("x", "argmax")
+        return F.max_pool2d_grad(dy, x, self.size, argmax=argmax, **self.options) if needs_dx else None
+
+
+class AvgPool2D(Pool2D):
+    """The mean of each window, over the pixels that are really there unless `count_include_pad`.  Options as in `avg_pool2d`."""
+
+    kind = "avg_pool2d"
+    traits = ("count_include_pad",)
+
+    def __init__(self, size=2, *, stride=None, padding=0, ceil_mode=False, count_include_pad=False, name=None):
+        super().__init__(size, stride=stride, padding=padding, ceil_mode=ceil_mode, name=name)
+        self.count_include_pad = flag(count_include_pad, "count_include_pad")
+
+    def forward(self, x, training=False):
+        if training:
+            self.keep(shape=x.shape)
+        return F.avg_pool2d(x, self.size, count_include_pad=self.count_include_pad, **self.options)
+
+    def backward(self, dy, needs_dx=True):
+        shape = self.kept("shape")
+        if not needs_dx:
+            return None
+        return F.avg_pool2d_grad(dy, shape, self.size, count_include_pad=self.count_include_pad, **self.options)
+
+
+class GlobalAvgPool2D(Layer):
+    """(N, H, W, C) -> (N, C): the mean of each feature map.  Lin, Chen and Yan 2014, arXiv:1312.4400."""
+
+    kind = "global_avg_pool2d"
+
+    def output_shape_for(self, input_shape):
+        return image_shape(self, input_shape)[2:]
+
+    def forward(self, x, training=False):
+        if training:
+            self.keep(shape=x.shape)
+        return F.global_avg_pool2d(x)
+
+    def backward(self, dy, needs_dx=True):
+        shape = self.kept("shape")
+        return F.global_avg_pool2d_grad(dy, shape) if needs_dx else None

@@ -1,0 +1,155 @@
+"""A network without its numbers, as JSON; and back, believing nothing.
+
+{"format": 1, "input_shape": [28, 28, 1], "dtype": "float32", "seed": "0", "name": null, "output": "softmax",
+ "layers": [{"type": "Conv2D", "trainable": true, "config": {"filters": 6, "size": 5, …, "name": "conv2d_1"}}, …]}
+"""
+
+import json
+from math import prod
+
+from fastconv.errors import FastconvError, ModelFileError, OptionError
+from fastconv.layers import LAYERS, Layer
+from fastconv.models.sequential import Sequential
+
+__all__ = ["from_json", "to_json"]
+
+FORMAT = 1
+MOST_TEXT = 4 << 20  # characters of JSON
+MOST_LAYERS = 1000
+MOST_NUMBER = 1 << 17  # any size in a setting: filters, units, strides, sides of an image
+MOST_FEATURES = 1 << 26  # inputs of a network that takes flat rows
+MOST_DEPTH = 8  # lists within lists
+MEMBERS = {
+    "format": int,
+    "input_shape": list,
+    "dtype": str,
+    "seed": str,
+    "name": str | None,
+    "output": str,
+    "layers": list,
+}
+
+
+def to_json(net):
+    """The architecture of `net`; OptionError if JSON cannot hold it, or if `from_json` would not take it back."""
+    found = {
+        "format": FORMAT,
+        "input_shape": list(net.input_shape),
+        "dtype": net.dtype.name,
+        "seed": str(net.seed),
+        "name": net.name,
+        "output": net.output,
+        "layers": [describe(layer) for layer in net.layers],
+    }
+    try:
+        check(found)
+        return json.dumps(found, ensure_ascii=False, allow_nan=False)
+    except (ModelFileError, TypeError, ValueError) as error:
+        raise OptionError(f"this network cannot be saved: {error}") from None
+
+
+def describe(layer):
+    """Type, settings with the name that the network gave, and whether it is trained."""
+    known = LAYERS.get(type(layer).__name__)
+    if known not in (None, type(layer)):
+        raise OptionError(f"{layer.label}: a class of your own called {known.__name__} would be taken for fastconv's; rename it")
+    config = dict(layer.config())
+    if "name" in config:
+        config["name"] = layer.name
+    return {"type": type(layer).__name__, "trainable": layer.trainable, "config": config}
+
+
+def from_json(text, layers, limit):
+    """The network of `text`, unallocated.  `layers`: further classes by name; `limit`: bytes that its arrays may need."""
+    found = parse(text)
+    check(found)
+    classes = {**LAYERS, **layers}
+    made = [make_layer(i, described, classes) for i, described in enumerate(found["layers"])]
+    try:
+        net = Sequential(made, **{key: found[key] for key in ("input_shape", "dtype", "name", "output")}, seed=int(found["seed"]))
+    except FastconvError as error:
+        raise ModelFileError(f"describes a network that cannot be: {str(error).splitlines()[0]}") from None
+    check_size(net, limit)
+    return net
+
+
+def parse(text):
+    """JSON as plain values; neither NaN nor a member twice nor numbers of thousands of digits."""
+    if len(text) > MOST_TEXT:
+        raise ModelFileError(f"its architecture takes {len(text):,} characters; at most {MOST_TEXT:,} are read")
+    try:
+        return json.loads(text, parse_constant=refuse_constant, object_pairs_hook=members)
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(f"its architecture is not readable JSON: {error}") from None
+
+
+def refuse_constant(name):
+    raise ValueError(f"{name} is not a number")
+
+
+def members(pairs):
+    """An object's members, each once."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("an object has the same member twice")
+    return found
+
+
+def check(found):
+    """The frame of the description: members, their types, and sizes that a computer can have."""
+    if not isinstance(found, dict) or found.get("format") != FORMAT or isinstance(found["format"], bool):
+        got = found.get("format") if isinstance(found, dict) else None
+        raise ModelFileError(f"has format {got!r}; this version of fastconv reads format {FORMAT}")
+    check_members(found, MEMBERS, "the architecture")
+    if not (found["seed"].isascii() and found["seed"].isdigit() and len(found["seed"]) <= 40):
+        raise ModelFileError(f"seed: got {found['seed'][:50]!r}; needed up to 40 digits")
+    if len(found["layers"]) > MOST_LAYERS:
+        raise ModelFileError(f"describes {len(found['layers']):,} layers; at most {MOST_LAYERS:,} are read")
+    check_numbers(found["input_shape"], "input_shape", MOST_FEATURES if len(found["input_shape"]) == 1 else MOST_NUMBER)
+    for i, described in enumerate(found["layers"]):
+        if not isinstance(described, dict):
+            raise ModelFileError(f"layers[{i}]: got {described!r}; needed an object")
+        check_members(described, {"type": str, "trainable": bool, "config": dict}, f"layers[{i}]")
+        check_numbers(list(described["config"].values()), f"layers[{i}]", MOST_NUMBER)
+
+
+def check_members(found, types, where):
+    """Exactly the members of `types`, each of its type."""
+    if found.keys() != types.keys():
+        raise ModelFileError(f"{where} has the members {sorted(found)}; needed {sorted(types)}")
+    for key, kind in types.items():
+        if not isinstance(found[key], kind):
+            raise ModelFileError(f"{where}: {key} is {found[key]!r:.80}, not of the right type")
+
+
+def check_numbers(value, where, most, depth=0):
+    """No size beyond `most`, no list too deep."""
+    if isinstance(value, (list, dict)):
+        if depth > MOST_DEPTH:
+            raise ModelFileError(f"{where}: lists within lists within lists; at most {MOST_DEPTH} deep")
+        for item in value if isinstance(value, list) else value.values():
+            check_numbers(item, where, most, depth + 1)
+    elif isinstance(value, int) and abs(value) > most:
+        raise ModelFileError(f"{where}: the size {str(value)[:20]} is beyond anything sensible; at most {most:,}")
+
+
+def make_layer(index, described, classes):
+    """One layer from its type and settings."""
+    kind, config = described["type"], described["config"]
+    if kind not in classes:
+        raise ModelFileError(f"layers[{index}] is of the unknown type {kind!r:.80}; pass load(path, layers={{…}}) if it is yours")
+    try:
+        layer = classes[kind](**config)
+    except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
+        raise ModelFileError(f"layers[{index}]: {kind} refuses its settings: {error}") from None
+    if not isinstance(layer, Layer) or not isinstance(layer.name, str | None):
+        raise ModelFileError(f"layers[{index}]: {kind} with name {config.get('name')!r:.80} is not a layer with a proper name")
+    layer.trainable = described["trainable"]
+    return layer
+
+
+def check_size(net, limit):
+    """All arrays together must fit into the file that claims to hold them."""
+    needed = net.dtype.itemsize * sum(prod(shape) for layer in net.layers for shape in layer.array_shapes().values())
+    if needed > limit:
+        raise ModelFileError(f"describes a network of {needed:,} bytes, the file itself has {limit:,}")

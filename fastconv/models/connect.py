@@ -1,0 +1,71 @@
+"""From a list of layers to a network: names, shapes and a random stream for each."""
+
+from collections import Counter
+
+import numpy as np
+
+from fastconv.errors import OptionError, ShapeError
+from fastconv.layers import Layer
+
+__all__ = ["connect", "propagate"]
+
+
+def connect(layers, input_shape, dtype, seed):
+    """The layers as a tuple, each with a name, its input shape and its own random stream; ShapeError where one does not fit."""
+    layers = tuple(layers)
+    check_kinds(layers)
+    names = given_names(layers)
+    inputs = propagate(layers, names, input_shape)
+    seeds = np.random.SeedSequence(seed).spawn(len(layers))
+    for layer, name, shape, stream in zip(layers, names, inputs, seeds, strict=True):
+        layer.connect(shape, dtype, stream)
+        layer.name = name
+    return layers
+
+
+def check_kinds(layers):
+    """Only layers, and each object once: a layer remembers one batch and one place."""
+    for i, layer in enumerate(layers):
+        if not isinstance(layer, Layer):
+            hint = "; write its brackets too" if isinstance(layer, type) else ""
+            raise OptionError(f"layers[{i}]: got {layer!r}; needed a layer, such as fc.Conv2D(10, 3){hint}")
+    for layer, times in Counter(layers).items():
+        if times > 1:
+            raise OptionError(f"layers: {layer!r} is there {times} times; make a new layer for each place")
+
+
+def given_names(layers):
+    """The layers' own names, and "conv2d_1", "conv2d_2", … for those without, in order."""
+    taken = Counter(layer.name for layer in layers if layer.name is not None)
+    twice = [name for name, times in taken.items() if times > 1]
+    if twice:
+        raise OptionError(f"layers: the name {twice[0]!r} is there twice; names must differ")
+    numbers, names = Counter(), []
+    for layer in layers:
+        name = layer.name
+        while name is None or (layer.name is None and name in taken):
+            numbers[layer.stem()] += 1
+            name = f"{layer.stem()}_{numbers[layer.stem()]}"
+        names.append(name)
+    return names
+
+
+def propagate(layers, names, input_shape):
+    """The input shape of every layer; an error shows how far it went."""
+    shape, inputs = tuple(input_shape), []
+    for layer, name in zip(layers, names, strict=True):
+        inputs.append(shape)
+        try:
+            shape = tuple(layer.output_shape_for(shape))
+        except ShapeError as error:
+            raise ShapeError(f"{name} (layer {len(inputs)} of {len(layers)}): {error}\n{so_far(layers, names, inputs)}") from None
+    return inputs
+
+
+def so_far(layers, names, inputs):
+    """The layers up to the one that failed, a line each."""
+    shown = ["input", *names[: len(inputs) - 1]]
+    width = max(map(len, [*shown, names[len(inputs) - 1]]))
+    lines = [f"  {name:{width}}  {'×'.join(map(str, shape))}" for name, shape in zip(shown, inputs, strict=True)]
+    last = layers[len(inputs) - 1]
+    return "\n".join([*lines, f"  {names[len(inputs) - 1]:{width}}  does not fit: {last.settings()}"])

@@ -1,0 +1,202 @@
+"""A chain of layers: shapes through it, numbers through it, gradients back."""
+
+import warnings
+from math import prod
+
+import numpy as np
+
+from fastconv import functional as F
+from fastconv.errors import FastconvWarning, OptionError
+from fastconv.geometry import whole
+from fastconv.layers import Normalize, Sigmoid, Softmax
+from fastconv.models import ledger
+from fastconv.models.connect import connect
+from fastconv.models.inputs import as_batch, checked_batch
+from fastconv.models.summary import Summary
+
+__all__ = ["Sequential"]
+
+OUTPUTS = ("linear", "softmax", "sigmoid")
+
+
+class Sequential:
+    """Layers one after the other.
+
+    Parameters
+    ----------
+    layers : sequence of Layer, each used once
+    input_shape : (height, width, channels) or (features,), without the batch axis
+    dtype : "float32" or "float64"; input of any other real type is cast, values are never rescaled (see `Normalize`)
+    seed : int; one seed gives every layer a stream of its own (`numpy.random.SeedSequence.spawn`), or None for a new one
+    name : str, optional
+    output : "linear", "softmax" or "sigmoid": what `predict` applies to the output of the last layer.  Losses take logits, so a
+        classifier ends without Softmax and says "softmax" here; a `Trainer` sets it to suit its loss, `save` keeps it, and it is
+        ignored where the last layer is a Softmax or Sigmoid already.
+
+    Raises
+    ------
+    ShapeError : a layer does not fit; the message shows the table of layers up to it
+    OptionError : a layer or a name twice, an unknown dtype or output
+
+    Weights are allocated at first use: shapes, `n_parameters` and `summary` need none.
+
+    >>> from fastconv.layers import Conv2D, Dense, Flatten, MaxPool2D
+    >>> net = Sequential([Conv2D(10, 3, activation="relu"), MaxPool2D(2), Flatten(), Dense(10)], input_shape=(28, 28, 1))
+    >>> net.n_parameters, net.output_shape
+    (17010, (10,))
+    """
+
+    _bytes_seen = False
+
+    def __init__(self, layers, *, input_shape, dtype="float32", seed=0, name=None, output="linear"):
+        self.input_shape = shape_of(input_shape)
+        self.dtype = element_type(dtype)
+        self.seed = np.random.SeedSequence(seed).entropy
+        self.name = name
+        self.layers = connect(layers, self.input_shape, self.dtype, self.seed)
+        self.output = output
+
+    @property
+    def output(self):
+        """What `predict` applies to the last layer's output."""
+        return self._output
+
+    @output.setter
+    def output(self, value):
+        if value not in OUTPUTS:
+            raise OptionError(f"output: got {value!r}; needed one of {', '.join(OUTPUTS)}")
+        self._output = value
+
+    @property
+    def output_shape(self):
+        """Shape of the output for one input, without the batch axis."""
+        return self.layers[-1].output_shape if self.layers else self.input_shape
+
+    @property
+    def ends_in_logits(self):
+        """Whether the last layer leaves its numbers as they are, neither Softmax nor sigmoid."""
+        last = self.layers[-1] if self.layers else None
+        return not (isinstance(last, (Softmax, Sigmoid)) or getattr(last, "activation", None) == "sigmoid")
+
+    # Numbers through it
+
+    def trace(self, x, training=False):
+        """The forward pass step by step: yields (layer, its output)."""
+        x = self._received(x)
+        for layer in self.layers:
+            x = layer.forward(x, training)
+            yield layer, x
+
+    def forward(self, x, training=False):
+        """Output for a batch x (N, *input_shape); with `training` the layers keep what `backward` needs, otherwise nothing."""
+        x = self._received(x)
+        for layer in self.layers:
+            x = layer.forward(x, training)
+        return x
+
+    __call__ = forward
+
+    def backward(self, dy, needs_dx=False):
+        """Gradients of all parameters from that of the output, into `layer.grads`; returns the input's with `needs_dx`.
+
+        Layers below the lowest trainable one are not visited unless the input's gradient is asked for.
+        """
+        lowest = 0 if needs_dx else self._lowest_trainable()
+        dy = np.asarray(dy, self.dtype)
+        for index in range(len(self.layers) - 1, lowest - 1, -1):
+            dy = self.layers[index].backward(dy, needs_dx=needs_dx or index > lowest)
+        return dy if needs_dx else None
+
+    def _lowest_trainable(self):
+        found = (i for i, layer in enumerate(self.layers) if layer.trainable and layer.parameter_shapes(layer.input_shape))
+        return next(found, len(self.layers))
+
+    def predict(self, x, batch_size=256):
+        """Class probabilities, or whatever `output` says, for x (N, *input_shape), computed `batch_size` at a time."""
+        x, batch_size = checked_batch(x, self.input_shape), whole(batch_size, "batch_size", 1)
+        batches = [self._answer(x[start : start + batch_size]) for start in range(0, max(len(x), 1), batch_size)]
+        return np.concatenate(batches)
+
+    def _answer(self, x):
+        y = self.forward(x)
+        if self.output == "linear" or not self.ends_in_logits:
+            return y
+        return F.softmax(y) if self.output == "softmax" else F.sigmoid(y)
+
+    def _received(self, x):
+        """x checked and cast; a first batch of bytes gets a warning if nothing brings it to a sensible range."""
+        batch = as_batch(x, self.input_shape, self.dtype)
+        if not self._bytes_seen and getattr(x, "dtype", None) == np.uint8:
+            self._bytes_seen = True
+            if not any(isinstance(layer, Normalize) for layer in self.layers):
+                warnings.warn(
+                    "the input is bytes (0 … 255) and the network has no Normalize; training is slow or fails on such numbers: "
+                    "put fc.Normalize(mean, std) first, it is saved with the network",
+                    FastconvWarning,
+                    stacklevel=3,
+                )
+        return batch
+
+    # Parameters
+
+    @property
+    def n_parameters(self):
+        """Weights and biases, trainable or not; running statistics are not counted."""
+        return sum(prod(shape) for layer in self.layers for shape in layer.parameter_shapes(layer.input_shape).values())
+
+    def get_weights(self):
+        """Copies of all parameters and buffers: {"conv2d_1.w": array, …}."""
+        return {f"{layer.name}.{name}": array.copy() for layer in self.layers for name, array in layer.arrays.items()}
+
+    def set_weights(self, weights, *, strict=True, allow_nonfinite=False):
+        """Overwrite parameters and buffers by name; with strict=False names may be missing.  An error changes nothing."""
+        known = {f"{layer.name}.{name}": (layer, name) for layer in self.layers for name in layer.array_shapes()}
+        unknown, missing = sorted(weights.keys() - known.keys()), sorted(known.keys() - weights.keys())
+        if unknown or (strict and missing):
+            raise OptionError(
+                f"weights: unknown {unknown[:5]}, missing {missing[:5]}; names are like {next(iter(known), None)!r}"
+            )
+        given = {}
+        for key, value in weights.items():
+            layer, name = known[key]
+            given.setdefault(layer, {})[name] = value
+        checked = {layer: layer.checked(arrays, allow_nonfinite) for layer, arrays in given.items()}
+        for layer, arrays in checked.items():
+            layer.write(arrays)
+
+    # Looking at it
+
+    def rows(self):
+        """One `LayerRow` for the input and for each layer: every count, from shapes alone."""
+        return ledger.rows(self)
+
+    def summary(self):
+        """The rows as a table that prints as text, shows as HTML in notebooks, and gives JSON."""
+        return Summary(self)
+
+    def save(self, path):
+        """Write architecture and weights to one .safetensors file, all or nothing; `fastconv.load` reads it."""
+        from fastconv.models.weights_file import save  # that file builds networks of this class
+
+        save(self, path)
+
+    def __repr__(self):
+        return f"<{self.name or 'Sequential'}: {self.input_shape} -> {self.output_shape}, {self.n_parameters:,} parameters>"
+
+
+def shape_of(value):
+    """`input_shape` as a tuple of positive ints."""
+    if not isinstance(value, (tuple, list)) or len(value) not in (1, 3):
+        raise OptionError(f"input_shape: got {value!r}; needed (height, width, channels) or (features,), without the batch axis")
+    return tuple(whole(size, f"input_shape[{i}]", 1) for i, size in enumerate(value))
+
+
+def element_type(dtype):
+    """float32 or float64 as a numpy.dtype."""
+    try:
+        name = "" if dtype is None else np.dtype(dtype).name
+    except TypeError:
+        name = ""
+    if name not in ("float32", "float64"):
+        raise OptionError(f"dtype: got {dtype!r}; networks compute in float32 or float64")
+    return np.dtype(name)

@@ -1,0 +1,116 @@
+"""A network in one .safetensors file: its arrays as tensors, its architecture as JSON in the header.  Nothing else is ever read.
+
+A file is not trusted.  Everything that it claims is checked before anything of that size is allocated: the format, every layer
+and setting, the names, shapes and types of all tensors, and that all numbers are finite.
+"""
+
+import os
+import stat
+from contextlib import contextmanager
+
+import numpy as np
+
+from fastconv.errors import FastconvError, ModelFileError, OptionError
+from fastconv.models import architecture
+
+__all__ = ["load", "save"]
+
+SUFFIX = ".safetensors"
+KEY = "fastconv"  # of the header's metadata; the only one, so that the same network gives the same bytes
+DTYPES = {"float32": "F32", "float64": "F64"}
+
+
+def save(net, path):
+    """Write `net` to `path` (must end in ".safetensors"), all or nothing.
+
+    OptionError: another suffix, or a layer whose constructor arguments JSON cannot hold.
+    """
+    from safetensors.numpy import save as to_bytes
+
+    from fastconv.files import atomic_write
+
+    path = os.fspath(path)
+    if not path.endswith(SUFFIX):
+        raise OptionError(f'path: got {path!r}; models are safetensors files: name it "{os.path.splitext(path)[0]}{SUFFIX}"')
+    header = architecture.to_json(net)
+    atomic_write(path, to_bytes(net.get_weights(), metadata={KEY: header}))
+
+
+def load(path, layers=None, *, allow_nonfinite=False):
+    """The network that `save` wrote.
+
+    Parameters
+    ----------
+    path : file name
+    layers : {"Scale": Scale, …}, layer classes of your own that the file may name; their constructors get its settings
+    allow_nonfinite : accept NaN and infinite weights
+
+    Raises
+    ------
+    ModelFileError : no such file, damaged, not fastconv's, an unknown layer, tensors that its network does not need, not finite
+    """
+    path = os.fspath(path)
+    with naming(path), opened(path) as file:
+        net = architecture.from_json(header_of(file), layers or {}, limit=os.path.getsize(path))
+        check_tensors(file, net)
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (the file is no dict)
+        if not allow_nonfinite:
+            check_finite(weights)
+        try:
+            net.set_weights(weights, allow_nonfinite=True)
+        except FastconvError as error:
+            raise ModelFileError(f"holds weights that its network refuses: {error}") from None
+    return net
+
+
+@contextmanager
+def naming(path):
+    """Put the file's name in front of what is wrong with it."""
+    try:
+        yield
+    except ModelFileError as error:
+        raise ModelFileError(f"{path}: {error}") from None
+
+
+@contextmanager
+def opened(path):
+    """The file's checked header and its tensors, read on demand; structural lies are refused by safetensors itself."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise ModelFileError("is not a regular file; needed a model saved by net.save")
+        with safe_open(path, framework="numpy") as file:
+            yield file
+    except OSError as error:
+        raise ModelFileError(f"cannot be read: {error.strerror or error}; needed a model saved by net.save") from None
+    except SafetensorError as error:
+        raise ModelFileError(f"is damaged or no safetensors file ({error}); needed a model saved by net.save") from None
+
+
+def header_of(file):
+    """The JSON text with the architecture."""
+    header = (file.metadata() or {}).get(KEY)
+    if header is None:
+        raise ModelFileError(f'holds tensors but no network (no "{KEY}" in its metadata); needed a model saved by net.save')
+    return header
+
+
+def check_finite(weights):
+    """No NaN, no infinity."""
+    for name, array in weights.items():
+        if not np.isfinite(array).all():
+            raise ModelFileError(f"tensor {name!r} has NaN or infinite values; load(…, allow_nonfinite=True) takes them anyway")
+
+
+def check_tensors(file, net):
+    """Names, shapes and types of all tensors against what the architecture needs."""
+    needed = {f"{layer.name}.{name}": tuple(shape) for layer in net.layers for name, shape in layer.array_shapes().items()}
+    found = set(file.keys())
+    for name in sorted(found ^ needed.keys()):
+        raise ModelFileError(f"tensor {name!r} is " + ("missing" if name in needed else "not part of its network"))
+    for name, shape in needed.items():
+        tensor = file.get_slice(name)
+        got = tuple(tensor.get_shape()), tensor.get_dtype()
+        if got != (shape, DTYPES[net.dtype.name]):
+            raise ModelFileError(f"tensor {name!r} is {got[1]} {got[0]}; its network needs {DTYPES[net.dtype.name]} {shape}")

@@ -1,0 +1,212 @@
+"""Dense layer, batch normalisation, activations and softmax, with their gradients; each bound counts the roundings."""
+
+import numpy as np
+import pytest
+
+import bounds
+import fastconv as fc
+import oracle
+from cases import draw
+
+BOTH_DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+DENSE_SHAPES = [(1, 1, 1), (3, 4, 5), (2, 65, 17), (17, 1, 65), (64, 400, 120), (5, 3, 1), (0, 4, 3), (129, 33, 70)]
+
+
+# ---- dense
+
+
+@pytest.mark.parametrize("n, inputs, outputs", DENSE_SHAPES)
+@BOTH_DTYPES
+def test_dense_agrees_with_float64(n, inputs, outputs, dtype):
+    x, w, b, dy = draw(1, dtype, (n, inputs), (inputs, outputs), (outputs,), (n, outputs))
+    y = fc.dense(x, w, b)
+    assert y.dtype == dtype
+    bounds.assert_within(y, oracle.dense(x, w, b), oracle.dense(abs(x), abs(w), abs(b)), inputs + 1)
+    bounds.assert_within(fc.dense(x, w), oracle.dense(x, w), oracle.dense(abs(x), abs(w)), inputs)
+    exact, size = oracle.dense_grad(dy, x, w), oracle.dense_grad(abs(dy), abs(x), abs(w))
+    for got, e, s, terms in zip(fc.dense_grad(dy, x, w), exact, size, (outputs, n, n), strict=True):
+        assert got.dtype == dtype
+        bounds.assert_within(got, e, s, terms)
+
+
+def test_dense_without_input_gradient():
+    x, w, dy = draw(2, np.float32, (3, 4), (4, 5), (3, 5))
+    dx, dw, db = fc.dense_grad(dy, x, w, needs_dx=False)
+    assert dx is None
+    np.testing.assert_array_equal(dw, fc.dense_grad(dy, x, w)[1])
+    np.testing.assert_array_equal(db, fc.dense_grad(dy, x, w)[2])
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "sigmoid", "tanh"])
+def test_dense_with_activation(activation):
+    x, w, b = draw(3, np.float32, (9, 20), (20, 33), (33,))
+    wanted, size = getattr(oracle, activation)(oracle.dense(x, w, b)), oracle.dense(abs(x), abs(w), abs(b))
+    bounds.assert_within(fc.dense(x, w, b, activation=activation), wanted, 21 * size + 8 * abs(wanted), 1)
+
+
+def test_dense_takes_every_arrangement_and_fills_out():
+    x, w, b = draw(4, np.float32, (6, 8), (8, 6), (6,))
+    wanted = fc.dense(x, w, b)
+    for a, v in ((np.asfortranarray(x), np.asfortranarray(w)), (x[::-1].copy()[::-1], np.repeat(w, 2, axis=1)[:, ::2])):
+        np.testing.assert_array_equal(fc.dense(a, v, b), wanted, strict=True)
+    out = np.full_like(wanted, np.nan)
+    assert fc.dense(x, w, b, out=out) is out
+    np.testing.assert_array_equal(out, wanted)
+    square = x[:, :6].copy()
+    aliased = fc.dense(square, w[:6], b)
+    np.testing.assert_array_equal(fc.dense(square, w[:6], b, out=square), aliased)
+    rows = np.array([b, b])
+    np.testing.assert_array_equal(fc.dense(x[:2], w, rows[0], out=rows), wanted[:2])
+    assert fc.dense(np.ones((2, 3), np.uint8), np.ones((3, 4), np.int64)).dtype == np.float64
+
+
+# ---- batch norm: with size = |scale| (|x| + |mean|) / sqrt(var + eps) + |shift|, seven roundings give 8 eps of it
+
+
+NORM_SHAPES = [(5, 3), (2, 4, 5, 17), (1, 3, 2, 1), (64, 65), (3, 7, 2)]
+
+
+def norm_arrays(shape, dtype, seed=5):
+    x, dy, scale, shift, mean, var = draw(seed, dtype, shape, shape, *[shape[-1:]] * 4)
+    return x, dy, scale, shift, mean, abs(var)
+
+
+@pytest.mark.parametrize("shape", NORM_SHAPES, ids=str)
+@BOTH_DTYPES
+def test_batch_norm_with_given_statistics(shape, dtype):
+    x, _, scale, shift, mean, var = norm_arrays(shape, dtype)
+    for eps in (1e-5, 1e-2):
+        y = fc.batch_norm(x, scale, shift, mean=mean, var=var, eps=eps)
+        size = oracle.batch_norm(abs(x), abs(scale), abs(shift), -abs(mean), var, eps)
+        assert y.dtype == dtype
+        bounds.assert_within(y, oracle.batch_norm(x, scale, shift, mean, var, eps), size, 8)
+
+
+@pytest.mark.parametrize("shape", NORM_SHAPES, ids=str)
+@BOTH_DTYPES
+def test_batch_norm_in_training(shape, dtype):
+    """Errors of the mean move every value, those of the variance scale it; m + 8 roundings in each sum of m values."""
+    x, dy, scale, shift, _, _ = norm_arrays(shape, dtype)
+    y, mean, var = fc.batch_norm_train(x, scale, shift)
+    exact_mean, exact_var = oracle.statistics(x)
+    size_x, terms = abs(x).mean(axis=tuple(range(x.ndim - 1)), dtype=np.float64), x.size // x.shape[-1] + 8
+    spread = ((abs(x) + size_x) ** 2).mean(axis=tuple(range(x.ndim - 1)), dtype=np.float64)
+    assert y.dtype == mean.dtype == var.dtype == dtype
+    bounds.assert_within(mean, exact_mean, size_x, terms)
+    bounds.assert_within(var, exact_var, spread, terms)
+    inv = 1 / np.sqrt(exact_var + 1e-5)
+    reach = (abs(x) + size_x) * inv * (1 + spread * inv**2)
+    bounds.assert_within(y, oracle.batch_norm(x, scale, shift, exact_mean, exact_var), abs(scale) * reach + abs(shift), terms)
+
+    dx, dscale, dshift = fc.batch_norm_grad(dy, x, scale, mean, var)
+    exact_dx, exact_dscale, exact_dshift = oracle.batch_norm_grad(dy, x, scale)
+    bounds.assert_within(dshift, exact_dshift, abs(dy).sum(axis=tuple(range(x.ndim - 1)), dtype=np.float64), terms)
+    size_dscale = (abs(dy) * reach).sum(axis=tuple(range(x.ndim - 1)))
+    bounds.assert_within(dscale, exact_dscale, size_dscale, 2 * terms)
+    m = x.size // x.shape[-1]
+    mean_dy = abs(dy).sum(axis=tuple(range(x.ndim - 1)), dtype=np.float64) / m
+    size_dx = abs(scale) * inv * (1 + spread * inv**2) * (abs(dy) + mean_dy + reach * size_dscale / m)
+    bounds.assert_within(dx, exact_dx, size_dx, 3 * terms)
+
+
+def test_the_variance_of_values_far_from_zero():
+    """Mean of squares less square of the mean would lose all digits here: 1e8 * eps is more than the variance."""
+    x = (draw(6, np.float32, (200, 3))[0] + np.float32(1e4)).astype(np.float32)
+    _, _, var = fc.batch_norm_train(x, np.ones(3, np.float32), np.zeros(3, np.float32))
+    exact_mean, exact_var = oracle.statistics(x)
+    eps = np.finfo(np.float32).eps
+    assert (abs(var - exact_var) <= 208 * eps * exact_var + (200 * eps * exact_mean) ** 2).all()
+
+
+def test_training_statistics_normalise():
+    x, _, _, _, _, _ = norm_arrays((40, 6), np.float64)
+    y, mean, var = fc.batch_norm_train(x, np.ones(6), np.zeros(6), eps=1e-12)
+    np.testing.assert_allclose(y.mean(axis=0), 0, atol=1e-14)
+    np.testing.assert_allclose(y.var(axis=0), 1, rtol=1e-10)
+    np.testing.assert_allclose(
+        fc.batch_norm(x, np.ones(6), np.zeros(6), mean=mean, var=var, eps=1e-12), y, rtol=1e-13, atol=1e-13
+    )
+
+
+# ---- activations
+
+
+POINTS = [0.0, 1e-30, 1e-6, 0.3, 1, 2.5, 9, 20, 60, 87, 88.5, 104, 1000, np.inf]
+
+
+def values(dtype):
+    return np.array([*POINTS, *(-np.array(POINTS))], dtype)
+
+
+@BOTH_DTYPES
+@pytest.mark.parametrize("name", ["relu", "leaky_relu"])
+def test_linear_activations(name, dtype):
+    x = values(dtype)
+    y = getattr(fc, name)(x)
+    wanted = getattr(oracle, name)(x.astype(np.float64))
+    assert y.dtype == dtype
+    finite = np.isfinite(wanted)
+    bounds.assert_within(y[finite], wanted[finite], abs(wanted[finite]), 2)
+    np.testing.assert_array_equal(y[~finite], wanted[~finite])
+
+
+@BOTH_DTYPES
+@pytest.mark.parametrize("name", ["sigmoid", "tanh"])
+def test_curved_activations_keep_their_digits(name, dtype):
+    """A few roundings of a result of any size: sigmoid(-20) is 2e-9, not 0.  exp(x) turns a rounding of x into x of them."""
+    x = values(dtype)
+    with np.errstate(all="raise", under="ignore"):
+        y = getattr(fc, name)(x)
+    wanted = getattr(oracle, name)(x.astype(np.float64))
+    assert y.dtype == dtype
+    tiny = 2 * np.finfo(dtype).tiny / np.finfo(dtype).eps
+    bounds.assert_within(y, wanted, abs(wanted) * (8 + np.minimum(abs(x), 1000)) + tiny, 1)
+
+
+@BOTH_DTYPES
+def test_activation_gradients(dtype):
+    x, dy = draw(7, dtype, (6, 50), (6, 50))
+    x[0, :3] = 0
+    leaky = fc.leaky_relu_grad(dy, x, 0.1)
+    np.testing.assert_array_equal(fc.relu_grad(dy, fc.relu(x)), np.where(x > 0, dy, 0).astype(dtype), strict=True)
+    away = x != 0
+    bounds.assert_within(leaky[away], np.where(x > 0, dy, 0.1 * dy)[away], abs(dy)[away], 2)
+    for name, slope in (("sigmoid", lambda y: y * (1 - y)), ("tanh", lambda y: 1 - y * y)):
+        y = getattr(fc, name)(x)
+        got = getattr(fc, f"{name}_grad")(dy, y)
+        assert got.dtype == dtype
+        bounds.assert_within(got, dy.astype(np.float64) * slope(y.astype(np.float64)), abs(dy), 4)
+
+
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "sigmoid", "tanh", "softmax"])
+def test_activations_take_bytes_keep_nan_and_change_nothing(name):
+    function = getattr(fc, name)
+    assert function(np.array([0, 1, 255], np.uint8)).dtype == np.float32
+    x = np.array([[1, np.nan, -2]], np.float32)
+    x.flags.writeable = False
+    y = function(x)
+    assert np.isnan(y[0, 1]) and not np.shares_memory(x, y)
+    assert np.isnan(x[0, 1]) and x[0, 0] == 1 and x[0, 2] == -2
+
+
+@pytest.mark.parametrize("classes", [1, 2, 10, 1000])
+@BOTH_DTYPES
+def test_softmax_and_its_gradient(classes, dtype):
+    """exp(x - max) turns a rounding of x - max into as many, the sum of the classes adds one each."""
+    x, dy = draw(8, dtype, (7, classes), (7, classes))
+    x *= 5
+    y, wanted = fc.softmax(x), oracle.softmax(x)
+    assert y.dtype == dtype
+    depth = x.max(axis=-1, keepdims=True) - x
+    bounds.assert_within(y, wanted, wanted * (depth + classes + 8), 1)
+    got, exact = fc.softmax_grad(dy, y), oracle.softmax_grad(dy, y)
+    assert got.dtype == dtype
+    size = y * (abs(dy) + (abs(dy) * y).sum(axis=-1, keepdims=True, dtype=np.float64))
+    bounds.assert_within(got, exact, size, classes + 4)
+
+
+def test_softmax_of_huge_logits_and_any_rank():
+    with np.errstate(over="raise", invalid="raise"):
+        np.testing.assert_array_equal(fc.softmax(np.array([1e4, 0, -1e4], np.float32)), np.array([1, 0, 0], np.float32))
+    x = draw(9, np.float32, (2, 3, 4, 5))[0]
+    np.testing.assert_allclose(fc.softmax(x).sum(axis=-1), 1, rtol=6e-7)
