@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastconv import machine
+from fastconv import costs, machine
 from fastconv.errors import OptionError
 from fastconv.geometry import ConvGeometry
-from fastconv.kernels.blocks import block_count, window_rows
 
 __all__ = ["ALGORITHMS", "Algorithm", "ChainPlan", "ConvPlan", "Route", "conv_plan", "plan_chain"]
 
@@ -45,90 +44,26 @@ def always(geo, dtype):
     return None
 
 
-def padded_bytes(geo, itemsize):
-    return int(np.prod(geo.padded_shape)) * itemsize if geo.is_padded else 0
-
-
-def block_bytes(geo, itemsize):
-    """Partial sums of a direct weight gradient."""
-    return padded_bytes(geo, itemsize) + block_count(geo, itemsize) * int(np.prod(geo.w_shape)) * itemsize
-
-
-def window_bytes(geo, itemsize):
-    """One block of im2col windows."""
-    return padded_bytes(geo, itemsize) + window_rows(geo, itemsize) * geo.q * geo.terms * geo.groups * itemsize
-
-
-def lanes_cost(length, dtype, cpu):
-    """Cycles to multiply and add a contiguous run of `length` numbers onto another: whole vectors, and the loop around them."""
-    return 6 + 1.5 * -(-length * dtype.itemsize // cpu.vector_bytes)
-
-
-def direct_cost(geo, dtype, cpu):
-    """One run along the channels of a group for every tap and channel."""
-    run = geo.o // geo.groups
-    return geo.macs / run * lanes_cost(run, dtype, cpu)
-
-
-def direct_input_cost(geo, dtype, cpu):
-    run = geo.c // geo.groups
-    return geo.macs / run * lanes_cost(run, dtype, cpu)
-
-
-def im2col_cost(geo, dtype, cpu):
-    """Four terms for each load and store of the sums; and the windows are written and read."""
-    run = geo.o // geo.groups
-    windows = geo.n * geo.p * geo.q * geo.terms * geo.groups
-    return geo.macs / run * lanes_cost(run, dtype, cpu) / 2.5 + 2 * windows * dtype.itemsize / 16
-
-
-def im2col_input_cost(geo, dtype, cpu):
-    run = geo.terms
-    windows = geo.n * geo.p * geo.q * geo.terms * geo.groups
-    return geo.macs / run * lanes_cost(run, dtype, cpu) / 2.5 + 3 * windows * dtype.itemsize / 16
-
-
-def tiled_cost(geo, dtype, cpu):
-    """Whole tiles: the vectors of a group's filters, rounded up, times every tap."""
-    run = geo.o // geo.groups
-    vectors = -(-run * dtype.itemsize // cpu.vector_bytes)
-    return geo.macs / run * vectors + 20_000
-
-
-def tiled_input_cost(geo, dtype, cpu):
-    run = geo.c // geo.groups
-    vectors = -(-run * dtype.itemsize // cpu.vector_bytes)
-    return geo.macs / run * vectors + 20_000
-
-
-def copied_bytes(geo, itemsize):
-    """A padded copy, needed only where padding is not zero."""
-    return padded_bytes(geo, itemsize) if geo.pad_mode != "constant" else 0
-
-
-def sum_bytes(geo, itemsize):
-    """The same and the partial sums of a weight gradient."""
-    return copied_bytes(geo, itemsize) + block_count(geo, itemsize) * int(np.prod(geo.w_shape)) * itemsize
-
-
 ALGORITHMS = (
     Algorithm(
         "tiled",
-        forward=Route(always, tiled_cost, "tiled.forward", "tiled.pack_panels", copied_bytes),
-        input_grad=Route(always, tiled_input_cost, "tiled.input_grad", "tiled.pack_flipped", copied_bytes),
-        weight_grad=Route(always, tiled_cost, "tiled.weight_grad", None, sum_bytes),
+        forward=Route(always, costs.tiled(costs.filters), "tiled.forward", "tiled.pack_panels", costs.copied_bytes),
+        input_grad=Route(always, costs.tiled(costs.inputs), "tiled.input_grad", "tiled.pack_flipped", costs.copied_bytes),
+        weight_grad=Route(always, costs.tiled(costs.filters), "tiled.weight_grad", None, costs.sum_bytes),
     ),
     Algorithm(
         "im2col",
-        forward=Route(always, im2col_cost, "im2col.forward", "im2col.by_group", window_bytes),
-        input_grad=Route(always, im2col_input_cost, "im2col.input_grad", "im2col.by_group_transposed", window_bytes),
-        weight_grad=Route(always, im2col_cost, "im2col.weight_grad", None, window_bytes),
+        forward=Route(always, costs.im2col(costs.filters), "im2col.forward", "im2col.by_group", costs.window_bytes),
+        input_grad=Route(
+            always, costs.im2col(costs.inputs), "im2col.input_grad", "im2col.by_group_transposed", costs.window_bytes
+        ),
+        weight_grad=Route(always, costs.im2col(costs.filters), "im2col.weight_grad", None, costs.window_bytes),
     ),
     Algorithm(
         "direct",
-        forward=Route(always, direct_cost, "direct.forward", None, padded_bytes),
-        input_grad=Route(always, direct_input_cost, "direct.input_grad", "direct.swap_channels", padded_bytes),
-        weight_grad=Route(always, direct_cost, "direct.weight_grad", None, block_bytes),
+        forward=Route(always, costs.direct(costs.filters), "direct.forward", None, costs.padded_bytes),
+        input_grad=Route(always, costs.direct(costs.inputs), "direct.input_grad", "direct.swap_channels", costs.padded_bytes),
+        weight_grad=Route(always, costs.direct(costs.filters), "direct.weight_grad", None, costs.block_bytes),
     ),
 )
 NAMES = tuple(algorithm.name for algorithm in ALGORITHMS)

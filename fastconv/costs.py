@@ -1,0 +1,82 @@
+"""What each algorithm is expected to cost: cycles of one core, from the shape, the dtype and the CPU alone.
+
+Rough on purpose: the numbers only have to put the algorithms of one call in the right order.
+"""
+
+import numpy as np
+
+from fastconv.kernels.blocks import block_count, window_rows
+
+__all__ = ["block_bytes", "copied_bytes", "direct", "im2col", "padded_bytes", "sum_bytes", "tiled", "window_bytes"]
+
+LAUNCH = 6_000  # cycles to start one parallel loop
+
+
+def filters(geo):
+    """Length of the innermost loop where it runs along the filters of a group."""
+    return geo.o // geo.groups
+
+
+def inputs(geo):
+    """The same along the input channels of a group."""
+    return geo.c // geo.groups
+
+
+def vectors(length, dtype, cpu):
+    return -(-length * dtype.itemsize // cpu.vector_bytes)
+
+
+def direct(along):
+    """For every product a run along the channels: its vectors are loaded and stored, and the loop around them is entered."""
+
+    def cost(geo, dtype, cpu):
+        return LAUNCH + geo.macs / along(geo) * (6 + 1.5 * vectors(along(geo), dtype, cpu))
+
+    return cost
+
+
+def im2col(along):
+    """Four products for each load and store; and the windows are written and read."""
+
+    def cost(geo, dtype, cpu):
+        windows = geo.n * geo.p * geo.q * geo.terms * geo.groups * dtype.itemsize
+        return 3 * LAUNCH + geo.macs / along(geo) * (6 + 1.5 * vectors(along(geo), dtype, cpu)) / 2.5 + windows / 6
+
+    return cost
+
+
+def tiled(along):
+    """A multiply-add a cycle on whole vectors; the weights are packed first."""
+
+    def cost(geo, dtype, cpu):
+        return 3 * LAUNCH + geo.macs / along(geo) * vectors(along(geo), dtype, cpu)
+
+    return cost
+
+
+def padded_bytes(geo, itemsize):
+    """The padded copy of the input."""
+    return int(np.prod(geo.padded_shape)) * itemsize if geo.is_padded else 0
+
+
+def copied_bytes(geo, itemsize):
+    """A padded copy where the padding is not zero."""
+    return padded_bytes(geo, itemsize) if geo.pad_mode != "constant" else 0
+
+
+def filter_blocks(geo, itemsize):
+    """The partial sums of a weight gradient."""
+    return block_count(geo, itemsize) * int(np.prod(geo.w_shape)) * itemsize
+
+
+def block_bytes(geo, itemsize):
+    return padded_bytes(geo, itemsize) + filter_blocks(geo, itemsize)
+
+
+def sum_bytes(geo, itemsize):
+    return copied_bytes(geo, itemsize) + filter_blocks(geo, itemsize)
+
+
+def window_bytes(geo, itemsize):
+    """One block of im2col windows, and the padded copy."""
+    return padded_bytes(geo, itemsize) + window_rows(geo, itemsize) * geo.q * geo.terms * geo.groups * itemsize
