@@ -30,7 +30,7 @@ def direct(along):
     """For every product a run along the channels: its vectors are loaded and stored, and the loop around them is entered."""
 
     def cost(geo, dtype, cpu):
-        return LAUNCH + geo.macs / along(geo) * (6 + 1.5 * vectors(along(geo), dtype, cpu))
+        return LAUNCH + geo.macs / along(geo) * (6 + 3 * vectors(along(geo), dtype, cpu))
 
     return cost
 
@@ -40,7 +40,7 @@ def im2col(along):
 
     def cost(geo, dtype, cpu):
         windows = geo.n * geo.p * geo.q * geo.terms * geo.groups * dtype.itemsize
-        return 3 * LAUNCH + geo.macs / along(geo) * (6 + 1.5 * vectors(along(geo), dtype, cpu)) / 2.5 + windows / 6
+        return 3 * LAUNCH + geo.macs / along(geo) * (3 + 2 * vectors(along(geo), dtype, cpu)) + windows / 6
 
     return cost
 

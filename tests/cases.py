@@ -159,6 +159,28 @@ CASES = (
     Case(flip=True, c=4, o=8, groups=4, padding="same", stride=2, k=(4, 3)),
 )
 
+# pixels, filters and channels below, at and above the rows and lanes of register tiles, with every remainder
+TILE_CASES = (
+    *(Case(n=1, h=2, w=size + 1, c=2, o=9, k=(1, 2)) for size in (*range(1, 16), 24, 31)),
+    *(Case(n=1, h=3, w=5, c=2, o=size, k=(2, 1)) for size in (2, 4, 7, 8, 15, 16, 23, 24, 25, 31, 32, 33, 48, 49, 63)),
+    *(Case(n=1, h=3, w=5, c=size, o=3, k=(2, 2)) for size in (2, 4, 7, 8, 15, 16, 23, 24, 25, 31, 32, 33, 48, 49, 63)),
+    Case(n=1, h=4, w=6, c=36, o=34, k=(3, 3), groups=2, padding=1),
+    Case(n=1, h=4, w=6, c=18, o=66, k=(2, 3), groups=2, stride=(1, 2), padding=1),
+)
+
+# more work than one block of rows, windows or weights holds, with a remainder
+LARGE_CASES = (
+    Case(n=3, h=37, w=41, c=17, o=19, k=(3, 5), padding="same"),
+    Case(n=33, h=23, w=25, c=17, o=2, k=(5, 5), padding="same"),
+    Case(n=2, h=66, w=63, c=21, o=5, k=(3, 2), padding="same"),
+    Case(n=70, h=6, w=5, c=3, o=6, k=(2, 2)),
+    Case(n=2, h=67, w=45, c=6, o=9, k=(3, 3), groups=3, stride=(2, 1), padding=1),
+    Case(n=1, h=90, w=131, c=1, o=2, k=(7, 7), padding="full", flip=True),
+    Case(n=1, h=7, w=5, c=130, o=150, k=(3, 3), padding=1),
+    Case(n=3, h=9, w=11, c=70, o=130, k=(1, 1)),
+    Case(n=2, h=9, w=12, c=40, o=33, k=(1, 1), stride=2),
+)
+
 
 def random_cases(seed, count):
     """`count` valid cases: channels 1-65, kernels 1-7, strides and dilations 1-3, every padding, groups and depthwise."""

@@ -6,19 +6,11 @@ import pytest
 import bounds
 import fastconv as fc
 import oracle
-from cases import CASES, Case
+from cases import CASES, LARGE_CASES, TILE_CASES, Case
 from fastconv import plans
 from fastconv.errors import DTypeError
 from fastconv.geometry import ConvGeometry
 
-# more work than one block of a matrix product or of a weight gradient holds, with a remainder
-LARGE_CASES = (
-    Case(n=3, h=37, w=41, c=17, o=19, k=(3, 5), padding="same"),
-    Case(n=33, h=23, w=25, c=17, o=2, k=(5, 5), padding="same"),
-    Case(n=70, h=6, w=5, c=3, o=6, k=(2, 2)),
-    Case(n=2, h=67, w=45, c=6, o=9, k=(3, 3), groups=3, stride=(2, 1), padding=1),
-    Case(n=1, h=90, w=131, c=1, o=2, k=(7, 7), padding="full", flip=True),
-)
 FLOATS = (np.float32, np.float64)
 DIRECTIONS = ("forward", "input_grad", "weight_grad")
 WITH_EVERY_ALGORITHM = pytest.mark.parametrize("algorithm", plans.ALGORITHMS, ids=lambda algorithm: algorithm.name)
@@ -53,7 +45,7 @@ def run(case, direction, x, w, b, dy, **more):
 # ---- the promise of accuracy
 
 
-@pytest.mark.parametrize("case, algorithm, dtype", served("forward", CASES + LARGE_CASES))
+@pytest.mark.parametrize("case, algorithm, dtype", served("forward", CASES + TILE_CASES + LARGE_CASES))
 def test_conv2d_agrees_with_float64(case, algorithm, dtype):
     x, w, b, _ = case.arrays(seed=7, dtype=dtype)
     y = fc.conv2d(x, w, b, **case.options, algorithm=algorithm.name)
@@ -61,7 +53,7 @@ def test_conv2d_agrees_with_float64(case, algorithm, dtype):
     bounds.assert_within(y, *bounds.conv2d(case, x, w, b), algorithm.forward.growth)
 
 
-@pytest.mark.parametrize("case, algorithm, dtype", served("input_grad", CASES + LARGE_CASES))
+@pytest.mark.parametrize("case, algorithm, dtype", served("input_grad", CASES + TILE_CASES + LARGE_CASES))
 def test_input_gradient_agrees_with_float64(case, algorithm, dtype):
     _, w, _, dy = case.arrays(seed=8, dtype=dtype)
     dx = fc.conv2d_input_grad(dy, w, case.x_shape, **case.options, algorithm=algorithm.name)
@@ -69,7 +61,7 @@ def test_input_gradient_agrees_with_float64(case, algorithm, dtype):
     bounds.assert_within(dx, *bounds.conv2d_input_grad(case, dy, w), algorithm.input_grad.growth)
 
 
-@pytest.mark.parametrize("case, algorithm, dtype", served("weight_grad", CASES + LARGE_CASES))
+@pytest.mark.parametrize("case, algorithm, dtype", served("weight_grad", CASES + TILE_CASES + LARGE_CASES))
 def test_weight_gradient_agrees_with_float64(case, algorithm, dtype):
     x, _, _, dy = case.arrays(seed=9, dtype=dtype)
     dw = fc.conv2d_weight_grad(dy, x, case.w_shape, **case.options, algorithm=algorithm.name)
@@ -85,7 +77,7 @@ def test_bias_gradient_agrees_with_float64(case):
 
 
 @WITH_EVERY_ALGORITHM
-@pytest.mark.parametrize("case", CASES + LARGE_CASES, ids=str)
+@pytest.mark.parametrize("case", CASES + TILE_CASES + LARGE_CASES, ids=str)
 def test_small_whole_numbers_are_exact(case, algorithm):
     """Sums of small whole numbers do not round, so that every algorithm that only multiplies and adds is exact."""
     x, w, b, dy = case.whole_arrays(seed=11)
