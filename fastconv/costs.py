@@ -7,7 +7,7 @@ import numpy as np
 
 from fastconv.kernels.blocks import block_count, window_rows
 
-__all__ = ["block_bytes", "copied_bytes", "direct", "im2col", "padded_bytes", "sum_bytes", "tiled", "window_bytes"]
+__all__ = ["block_bytes", "copied_bytes", "depthwise", "direct", "im2col", "padded_bytes", "sum_bytes", "tiled", "window_bytes"]
 
 LAUNCH = 6_000  # cycles to start one parallel loop
 
@@ -52,6 +52,11 @@ def tiled(along):
         return 3 * LAUNCH + geo.macs / along(geo) * vectors(along(geo), dtype, cpu)
 
     return cost
+
+
+def depthwise(geo, dtype, cpu):
+    """Two loads for each multiply-add, on whole vectors of channels."""
+    return 2 * LAUNCH + 2 * geo.macs / geo.c * vectors(geo.c, dtype, cpu)
 
 
 def padded_bytes(geo, itemsize):

@@ -44,7 +44,19 @@ def always(geo, dtype):
     return None
 
 
+def one_filter_a_channel(geo, dtype):
+    if geo.groups == geo.c == geo.o:
+        return None
+    return f"{geo.groups} groups for {geo.c} channels and {geo.o} filters; depthwise needs one filter for each channel"
+
+
 ALGORITHMS = (
+    Algorithm(
+        "depthwise",
+        forward=Route(one_filter_a_channel, costs.depthwise, "depthwise.forward", None, costs.copied_bytes),
+        input_grad=Route(one_filter_a_channel, costs.depthwise, "depthwise.input_grad", "depthwise.flipped", costs.copied_bytes),
+        weight_grad=Route(one_filter_a_channel, costs.depthwise, "depthwise.weight_grad", None, costs.sum_bytes),
+    ),
     Algorithm(
         "tiled",
         forward=Route(always, costs.tiled(costs.filters), "tiled.forward", "tiled.pack_panels", costs.copied_bytes),

@@ -3,14 +3,15 @@
 __all__ = ["add_blocks", "block_count", "window_rows"]
 
 MOST_BLOCKS = 16
+LEAST_PIXELS = 512  # of a block
 MOST_BYTES = 16 << 20  # of all partial sums together
 WINDOW_BYTES = 4 << 20  # of one block of im2col windows, at least one output row
 
 
 def block_count(geo, itemsize):
-    """Partial sums of a weight gradient: up to 16, fewer for few rows or large filters."""
+    """Partial sums of a weight gradient: up to 16, fewer for few pixels or large filters."""
     size = geo.kh * geo.kw * (geo.c // geo.groups) * geo.o * itemsize
-    return max(1, min(MOST_BLOCKS, geo.n * geo.p, MOST_BYTES // size))
+    return max(1, min(MOST_BLOCKS, geo.n * geo.p, geo.n * geo.p * geo.q // LEAST_PIXELS, MOST_BYTES // size))
 
 
 def window_rows(geo, itemsize):

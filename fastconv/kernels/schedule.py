@@ -11,7 +11,7 @@ from math import gcd
 
 import numpy as np
 
-from fastconv.kernels.tile import STEPS, most_rows, tile_address
+from fastconv.kernels.tile import STEPS, Tile, most_rows, tile_address
 from fastconv.machine import cpu
 
 __all__ = ["Panels", "Schedule", "cuts", "forward_runs", "input_grad_runs", "panels_of", "tables", "weight_grad_runs"]
@@ -52,9 +52,16 @@ def cuts(total, parts):
     return [(total * i // parts, total * (i + 1) // parts) for i in range(parts)]
 
 
+def lanes_for(channels, itemsize):
+    """Lanes of the vectors: half or a quarter of the widest where that needs no more of them."""
+    widest = cpu().vector_bytes // itemsize
+    return next(n for n in (widest // 4, widest // 2, widest) if n > 1 and -(-channels // n) == -(-channels // widest))
+
+
 def panels_of(channels_a, channels_c, groups, itemsize, packed_rows=0):
     """Panels over `channels_c` channels, a group reading its share of `channels_a`; `packed_rows` rows where b is packed."""
-    lanes, share = cpu().vector_bytes // itemsize, channels_c // groups
+    share = channels_c // groups
+    lanes = lanes_for(share, itemsize)
     rows, kinds, at = [], [], 0
     for group in range(groups):
         first = 0
@@ -73,8 +80,11 @@ def panels_of(channels_a, channels_c, groups, itemsize, packed_rows=0):
 
 
 def run(a, b, c, count, **steps):
-    """One row of `Schedule.runs`; steps that are not given are 0, counts 1."""
+    """One row of `Schedule.runs`; steps that are not given are 0, counts 1; a loop of a single turn is not the innermost."""
     given = {"i": 1, "j": 1, "k": 1} | steps
+    if given["k"] == 1:
+        for outer, inner in (("j", "k"), ("a_j", "a_k"), ("b_j", "b_k")):
+            given[outer], given[inner] = given.get(inner, 0), given.get(outer, 0)
     return (a, b, c, count, *(given.get(name, 0) for name in STEPS))
 
 
@@ -195,8 +205,6 @@ def weight_grad_runs(geo, first, end, taps, accumulate):
             a = ((p0 * geo.sh + i * geo.dh - top) * geo.w + q0 * geo.sw + j * geo.dw - left) * geo.c
             down = {"j": p1 - p0, "a_j": geo.sh * geo.w * geo.c, "b_j": geo.q}
             along = {"k": q1 - q0, "a_k": geo.sw * geo.c, "b_k": 1}
-            if geo.q == 1:  # a column of pixels: let the inner loop run down
-                down, along = ({f"{key[:-1]}{axis}": v for key, v in d.items()} for d, axis in ((along, "j"), (down, "k")))
             steps = {"a_m": 1, "c_m": geo.o, "accumulate": accumulate, **down, **along}
             if p1 > p0 and q1 > q0:
                 runs.append(run(a, p0 * geo.q + q0, (i * geo.kw + j) * channels * geo.o, channels, **steps))
@@ -210,13 +218,13 @@ def readers(offset, size, stride, first, end):
     return max(first, -(offset // stride)), min(end, -(-(size - offset) // stride))
 
 
-def tables(tasks, runs, panels, itemsize):
+def tables(tasks, runs, panels, itemsize, elementwise=False):
     """The `Schedule` of tasks (lists of segments), with the tiles that it needs compiled."""
     runs = np.array(runs, np.int64).reshape(-1, 4 + len(STEPS))
     most = [most_rows()[vectors] for vectors, _ in panels.kinds]
     tiles = np.zeros((len(panels.kinds), max(most) + 1), np.int64)
     for kind, (vectors, masked) in enumerate(panels.kinds):
         for height in {part for count in np.unique(runs[:, 3]) for part in balanced(int(count), most[kind])}:
-            tiles[kind, height] = tile_address(itemsize, panels.lanes, height, vectors, masked)
+            tiles[kind, height] = tile_address(Tile(itemsize, panels.lanes, height, vectors, masked, elementwise))
     segments = np.array([segment for task in tasks for segment in task], np.int64).reshape(-1, 7)
     return Schedule(np.cumsum([0, *map(len, tasks)]), segments, runs, panels.rows, tiles, np.array(most))

@@ -3,10 +3,12 @@
     c[m, n] = bias[n] (or c[m, n]) + sum over i, j, k of  a[m*a_m + i*a_i + j*a_j + k*a_k] * b[(i*b_i + j*b_j + k*b_k)*b_row + n]
 
 with m < rows and n < cols vectors of lanes.  Every step is free, so that one generator serves the forward pass (rows are
-pixels, k channels), both gradients and matrix products.  The order of the sum is i, j, k, whatever the size of the tile.
+pixels, k channels), both gradients and matrix products; elementwise, for depthwise convolution, a moves along with n.  The order
+of the sum is i, j, k, whatever the size of the tile.
 """
 
 import functools
+from dataclasses import dataclass
 
 from numba import types
 
@@ -14,7 +16,7 @@ from fastconv.kernels.codes import LEAKY_RELU, LEAKY_SLOPE, RELU
 from fastconv.kernels.vector_ir import emits, function_address
 from fastconv.machine import Kernel, cpu
 
-__all__ = ["STEPS", "call_tile", "most_rows", "tile_address"]
+__all__ = ["STEPS", "Tile", "call_tile", "most_rows", "tile_address"]
 
 # what a tile reads from its block of int64: steps in numbers (b: in rows of b), counts, what happens before and after the sum
 STEPS = ("a_m", "a_i", "a_j", "a_k", "b_i", "b_j", "b_k", "c_m", "i", "j", "k", "accumulate", "activation")
@@ -31,10 +33,28 @@ def most_rows():
     return MOST_ROWS[cpu().registers]
 
 
-def write_tile(v, rows, cols, masked, a, b, c, bias, block, tail, b_row):
-    """The instructions of one tile; with `masked` only `tail` lanes of the last vector exist."""
+@dataclass(frozen=True)
+class Tile:
+    """What is fixed when a tile is compiled."""
+
+    itemsize: int
+    lanes: int
+    rows: int
+    cols: int
+    masked: bool  # only `tail` lanes of the last vector exist
+    elementwise: bool = False
+
+    @property
+    def name(self):
+        marks = "_masked" * self.masked + "_elementwise" * self.elementwise
+        return f"tile_{8 * self.itemsize}bit_{self.lanes}lanes_{self.rows}x{self.cols}{marks}"
+
+
+def write_tile(tile, v, a, b, c, bias, block, tail, b_row):
+    """The instructions of one tile."""
+    rows, cols = tile.rows, tile.cols
     step = {name: v.integer(block, i) for i, name in enumerate(STEPS)}
-    mask = [v.first_lanes(tail) if masked and n == cols - 1 else None for n in range(cols)]
+    mask = [v.first_lanes(tail) if tile.masked and n == cols - 1 else None for n in range(cols)]
     sums = {(m, n): v.variable(v.constant(0.0)) for m in range(rows) for n in range(cols)}
     place = {(m, n): v.at(c, (m, step["c_m"]), n * v.lanes) for m, n in sums}
     with v.either(step["accumulate"]) as (again, first):
@@ -54,9 +74,11 @@ def write_tile(v, rows, cols, masked, a, b, c, bias, block, tail, b_row):
             b_k = v.at(b_ij, (v.builder.mul(k, step["b_k"]), b_row))
             weights = [v.load(v.at(b_k, n * v.lanes), mask[n]) for n in range(cols)]
             for m in range(rows):
-                value = v.splat(v.builder.load(v.at(a_ij[m], (k, step["a_k"]))))
+                a_k = v.at(a_ij[m], (k, step["a_k"]))
+                value = None if tile.elementwise else v.splat(v.builder.load(a_k))
                 for n in range(cols):
-                    v.builder.store(v.multiply_add(value, weights[n], v.builder.load(sums[m, n])), sums[m, n])
+                    factor = v.load(v.at(a_k, n * v.lanes), mask[n]) if tile.elementwise else value
+                    v.builder.store(v.multiply_add(factor, weights[n], v.builder.load(sums[m, n])), sums[m, n])
     activate(v, step["activation"], sums.values())
     for m, n in sums:
         v.store(v.builder.load(sums[m, n]), place[m, n], mask[n])
@@ -73,26 +95,21 @@ def activate(v, code, registers):
 
 
 @functools.cache
-def tile_address(itemsize, lanes, rows, cols, masked):
-    """Address of the compiled tile; compiled, or loaded from the kernel cache, at the first request."""
-    name = f"tile_{8 * itemsize}bit_{lanes}lanes_{rows}x{cols}{'_masked' if masked else ''}"
-    body = functools.partial(write_rows_cols, rows, cols, masked)
-    pointer = function_address(name, body, types.float32 if itemsize == 4 else types.float64, lanes)
+def tile_address(tile):
+    """Address of the compiled `Tile`; compiled, or loaded from the kernel cache, at the first request."""
+    dtype = types.float32 if tile.itemsize == 4 else types.float64
+    pointer = function_address(tile.name, functools.partial(write_tile, tile), dtype, tile.lanes)
 
     def address():
         return pointer()
 
-    address.__name__ = name  # the key of its entry in the kernel cache
+    address.__name__ = tile.name  # the key of its entry in the kernel cache
     compiled = Kernel(address, parallel=False, fastmath=())
     KEEP.append(compiled)
     return compiled()
 
 
 KEEP = []  # the compiled tiles themselves: their code must outlive their address
-
-
-def write_rows_cols(rows, cols, masked, v, *arguments):
-    write_tile(v, rows, cols, masked, *arguments)
 
 
 @emits()

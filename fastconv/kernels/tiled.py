@@ -109,10 +109,10 @@ def pack_flipped(geo, w):
     return packed
 
 
-def image_tasks(images, rows, a_image, c_image, row_bytes, weights, panels, threads, runs_of):
+def image_tasks(images, rows, a_image, c_image, row_bytes, panels, threads, runs_of):
     """(tasks, runs) of a walk over whole images: by bands of rows, or by panels where weights are larger than images."""
     count = len(panels.rows)
-    by_panel = count >= threads and (images * rows <= 32 or weights > images * a_image)
+    by_panel = count >= threads and (images * rows <= 32 or panels.packed_size > images * a_image)
     bands = min(rows, -(-rows * row_bytes // BAND_BYTES))
     while not by_panel and images * bands % threads and bands < rows:
         bands += 1
@@ -135,25 +135,32 @@ def image_tasks(images, rows, a_image, c_image, row_bytes, weights, panels, thre
     return tasks, runs
 
 
+def depthwise_panels(geo, itemsize):
+    """Each channel has a filter of its own: a, b and c move along together."""
+    panels = panels_of(geo.c, geo.o, 1, itemsize)
+    panels.rows[:, 0] = panels.rows[:, 2]
+    return panels
+
+
 @functools.lru_cache(maxsize=1024)
-def forward_schedule(geo, itemsize, activation, threads):
-    panels = forward_panels(weights_only(geo), itemsize)
+def forward_schedule(geo, itemsize, threads, depthwise, activation):
+    panels = depthwise_panels(geo, itemsize) if depthwise else forward_panels(weights_only(geo), itemsize)
     sizes = geo.n, geo.p, geo.h * geo.w * geo.c, geo.p * geo.q * geo.o, geo.sh * geo.w * geo.c * itemsize
-    tasks, runs = image_tasks(*sizes, panels.packed_size, panels, threads, lambda *band: forward_runs(geo, *band, activation))
-    return tables(tasks, runs, panels, itemsize)
+    tasks, runs = image_tasks(*sizes, panels, threads, lambda *band: forward_runs(geo, *band, activation))
+    return tables(tasks, runs, panels, itemsize, depthwise)
 
 
 @functools.lru_cache(maxsize=1024)
-def input_grad_schedule(geo, itemsize, threads):
-    panels = input_grad_panels(weights_only(geo), itemsize)
+def input_grad_schedule(geo, itemsize, threads, depthwise):
+    panels = depthwise_panels(geo, itemsize) if depthwise else input_grad_panels(weights_only(geo), itemsize)
     sizes = geo.n, geo.h, geo.p * geo.q * geo.o, geo.h * geo.w * geo.c, geo.q * geo.o * itemsize // geo.sh
-    tasks, runs = image_tasks(*sizes, panels.packed_size, panels, threads, lambda *band: input_grad_runs(geo, *band))
-    return tables(tasks, runs, panels, itemsize)
+    tasks, runs = image_tasks(*sizes, panels, threads, lambda *band: input_grad_runs(geo, *band))
+    return tables(tasks, runs, panels, itemsize, depthwise)
 
 
 @functools.lru_cache(maxsize=1024)
-def weight_grad_schedule(geo, itemsize, threads):
-    panels = panels_of(geo.c, geo.o, geo.groups, itemsize)
+def weight_grad_schedule(geo, itemsize, threads, depthwise):
+    panels = depthwise_panels(geo, itemsize) if depthwise else panels_of(geo.c, geo.o, geo.groups, itemsize)
     blocks, size = block_count(geo, itemsize), geo.terms * geo.o
     chunk = max(1, min(geo.p, BAND_BYTES // ((geo.sh * geo.w * geo.c + geo.q * geo.o) * itemsize)))  # output rows at a time
     shares = cuts(geo.kh, geo.kh if blocks < 2 * threads else 1)
@@ -173,7 +180,7 @@ def weight_grad_schedule(geo, itemsize, threads):
                 )
                 row += rows
             tasks.append(task)
-    return tables(tasks, runs, panels, itemsize)
+    return tables(tasks, runs, panels, itemsize, depthwise)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -198,25 +205,27 @@ def launch(schedule, a, b, bias, c):
     walk(a.reshape(-1), b.reshape(-1), bias, c.reshape(-1), s.starts, s.segments, s.runs, s.panels, s.tiles, s.most)
 
 
-def forward(geo, x, w, b, activation, y):
+def forward(geo, x, w, b, activation, y, depthwise=False):
     if needs_copy(geo):
         x = pad(x, geo)
     in_tile = activation if activation <= LEAKY_RELU else 0
-    launch(forward_schedule(walked(geo), x.itemsize, in_tile, get_threads()), x, w, b, y)
+    launch(forward_schedule(walked(geo), x.itemsize, get_threads(), depthwise, in_tile), x, w, b, y)
     if in_tile != activation:
         activate_rows(y.reshape(-1, geo.o), activation)
 
 
-def input_grad(geo, dy, w, dx):
+def input_grad(geo, dy, w, dx, depthwise=False):
     target = padded_like(dx, geo) if needs_copy(geo) else dx
-    launch(input_grad_schedule(walked(geo), dy.itemsize, get_threads()), dy, w, np.zeros(geo.c, dy.dtype), target)
+    schedule = input_grad_schedule(walked(geo), dy.itemsize, get_threads(), depthwise)
+    launch(schedule, dy, w, np.zeros(geo.c, dy.dtype), target)
     fold(target, geo, dx)
 
 
-def weight_grad(geo, x, dy, dw):
+def weight_grad(geo, x, dy, dw, depthwise=False):
     if needs_copy(geo):
         x = pad(x, geo)
     walk_geo = walked(geo)
     parts = np.empty((block_count(walk_geo, x.itemsize), *dw.shape), dw.dtype)
-    launch(weight_grad_schedule(walk_geo, x.itemsize, get_threads()), x, dy, np.zeros(geo.o, x.dtype), parts)
+    schedule = weight_grad_schedule(walk_geo, x.itemsize, get_threads(), depthwise)
+    launch(schedule, x, dy, np.zeros(geo.o, x.dtype), parts)
     add_blocks(parts, dw)
