@@ -7,7 +7,19 @@ import numpy as np
 
 from fastconv.kernels.blocks import block_count, window_rows
 
-__all__ = ["block_bytes", "copied_bytes", "depthwise", "direct", "im2col", "padded_bytes", "sum_bytes", "tiled", "window_bytes"]
+__all__ = [
+    "block_bytes",
+    "copied_bytes",
+    "depthwise",
+    "direct",
+    "im2col",
+    "padded_bytes",
+    "sum_bytes",
+    "tiled",
+    "window_bytes",
+    "winograd",
+    "winograd_bytes",
+]
 
 LAUNCH = 6_000  # cycles to start one parallel loop
 
@@ -57,6 +69,24 @@ def tiled(along):
 def depthwise(geo, dtype, cpu):
     """Two loads for each multiply-add, on whole vectors of channels."""
     return 2 * LAUNCH + 2 * geo.macs / geo.c * vectors(geo.c, dtype, cpu)
+
+
+def winograd(backward):
+    """36 products of matrices for 16 outputs; the transforms of input, output and filters beside them."""
+
+    def cost(geo, dtype, cpu):
+        height, width, c, o = (geo.h, geo.w, geo.o, geo.c) if backward else (geo.p, geo.q, geo.c, geo.o)
+        tiles = geo.n * -(-height // 4) * -(-width // 4)
+        ins, outs = vectors(c, dtype, cpu), vectors(o, dtype, cpu)
+        return 4 * LAUNCH + 1.15 * 36 * tiles * c * outs + 500 * tiles * (ins + outs) + 900 * c * outs
+
+    return cost
+
+
+def winograd_bytes(geo, itemsize):
+    """The transformed input, at most whole, and the padded copy where padding is not zero."""
+    tiles = geo.n * -(-max(geo.p, geo.h) // 4) * -(-max(geo.q, geo.w) // 4)
+    return copied_bytes(geo, itemsize) + 36 * tiles * (max(geo.c, geo.o) + 64) * itemsize
 
 
 def padded_bytes(geo, itemsize):

@@ -6,6 +6,7 @@ call always sums in the same order.  `ALGORITHMS` is the complete list; dispatch
 
 import functools
 import importlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -30,6 +31,7 @@ class Route:
     pack: str | None = None  # function (geo, w) in kernels/ that arranges the weights
     workspace: Callable = lambda geo, itemsize: 0  # bytes beside input, output and packed weights
     growth: int = 1  # error bound in units of terms * eps * sum of absolute values
+    only_if_asked: Callable = lambda geo, dtype: None  # the reason why "auto" never takes it, or None
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,53 @@ def one_filter_a_channel(geo, dtype):
     return f"{geo.groups} groups for {geo.c} channels and {geo.o} filters; depthwise needs one filter for each channel"
 
 
+def winograd_fits(geo, dtype):
+    if (geo.kh, geo.kw, geo.sh, geo.sw, geo.dh, geo.dw, geo.groups) != (3, 3, 1, 1, 1, 1, 1):
+        return "Winograd needs a 3x3 filter, stride 1, dilation 1 and one group"
+    if os.environ.get("FASTCONV_WINOGRAD") == "0":
+        return "switched off by FASTCONV_WINOGRAD=0"
+    return None
+
+
+def winograd_grad_fits(geo, dtype):
+    widest = max(map(max, geo.pads))
+    constant = geo.pad_mode == "constant"
+    return winograd_fits(geo, dtype) or (
+        f"padding of {widest}; its gradient takes at most 2" if constant and widest > 2 else None
+    )
+
+
+def less_accurate(geo, dtype):
+    return "float64 is chosen for accuracy, Winograd rounds more" if dtype == np.float64 else None
+
+
+def no_winograd(geo, dtype):
+    return "Winograd has no weight gradient here"
+
+
 ALGORITHMS = (
+    Algorithm(
+        "winograd",
+        forward=Route(
+            winograd_fits,
+            costs.winograd(False),
+            "winograd.forward",
+            "winograd.transform_filters",
+            costs.winograd_bytes,
+            20,
+            less_accurate,
+        ),
+        input_grad=Route(
+            winograd_grad_fits,
+            costs.winograd(True),
+            "winograd.input_grad",
+            "winograd.transform_exchanged",
+            costs.winograd_bytes,
+            20,
+            less_accurate,
+        ),
+        weight_grad=Route(no_winograd, costs.winograd(False), "", None),
+    ),
     Algorithm(
         "depthwise",
         forward=Route(one_filter_a_channel, costs.depthwise, "depthwise.forward", None, costs.copied_bytes),
@@ -141,7 +189,7 @@ def chosen(geo, dtype, direction, wanted):
     for algorithm in ALGORITHMS:
         route = getattr(algorithm, direction)
         reason = route.fits(geo, dtype)
-        if reason:
+        if reason or (wanted == "auto" and (reason := route.only_if_asked(geo, dtype))):
             reasons[algorithm.name] = reason
         else:
             costs[algorithm.name] = route.cost(geo, dtype, cpu)

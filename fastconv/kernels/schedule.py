@@ -19,7 +19,7 @@ __all__ = ["Panels", "Schedule", "cuts", "forward_runs", "input_grad_runs", "pan
 WIDEST = {16: 2, 32: 4}  # vectors of a panel, by number of vector registers
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Panels:
     """How the channels of the result are cut into panels, and where the panel's part of b lies."""
 
@@ -58,10 +58,10 @@ def lanes_for(channels, itemsize):
     return next(n for n in (widest // 4, widest // 2, widest) if n > 1 and -(-channels // n) == -(-channels // widest))
 
 
-def panels_of(channels_a, channels_c, groups, itemsize, packed_rows=0):
+def panels_of(channels_a, channels_c, groups, itemsize, packed_rows=0, lanes=None):
     """Panels over `channels_c` channels, a group reading its share of `channels_a`; `packed_rows` rows where b is packed."""
     share = channels_c // groups
-    lanes = lanes_for(share, itemsize)
+    lanes = lanes or lanes_for(share, itemsize)
     rows, kinds, at = [], [], 0
     for group in range(groups):
         first = 0

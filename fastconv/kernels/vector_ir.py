@@ -76,6 +76,27 @@ class Vectors:
         limit = self.splat(self.builder.trunc(count, I32), numbers)
         return self.builder.icmp_unsigned("<", ir.Constant(numbers, list(range(self.lanes))), limit)
 
+    def if_inside(self, mask, *limits):
+        """`mask` where all (number, first, end) hold first <= number < end, else no lane."""
+        flag = ir.Constant(ir.IntType(1), 1)
+        for number, first, end in limits:
+            after = self.builder.icmp_signed(">=", self.index(number), first)
+            before = self.builder.icmp_signed("<", self.index(number), end)
+            flag = self.builder.and_(flag, self.builder.and_(after, before))
+        return self.builder.and_(mask, self.splat(flag, mask.type))
+
+    def as_double(self):
+        """The same language on float64 vectors of as many lanes."""
+        return Vectors(self.builder, types.float64, self.lanes)
+
+    def widened(self, value):
+        """A vector of float32 as one of this language's float64."""
+        return value if value.type == self.type else self.builder.fpext(value, self.type)
+
+    def narrowed(self, value):
+        """A vector of float64 rounded to this language's numbers."""
+        return value if value.type == self.type else self.builder.fptrunc(value, self.type)
+
     def call_named(self, name, result, kinds, *values):
         declared = cgutils.get_or_insert_function(self.builder.module, ir.FunctionType(result, kinds), name)
         return self.builder.call(declared, values)
