@@ -160,7 +160,9 @@ def conv2d(
     check_workspace(plan)
     x, geo = ready(x, dtype), plan.geometry
     y, copy_to = result(out, geo.y_shape, dtype, rank == 4 and layout == "NHWC", x, w, b)
-    plan.run(geo, x, packed_weights(w, plan), bias(b, geo.o, dtype), code, y)
+    offsets = bias(b, geo.o, dtype)
+    if geo.n:
+        plan.run(geo, x, packed_weights(w, plan), offsets, code, y)
     return deliver(y, copy_to, rank, layout)
 
 
@@ -206,7 +208,8 @@ def conv2d_input_grad(
     check_workspace(plan)
     dy = ready(dy, dtype)
     dx, copy_to = result(out, geo.x_shape, dtype, rank == 4 and layout == "NHWC", dy, w)
-    plan.run(geo, dy, packed_weights(w, plan), dx)
+    if geo.n:
+        plan.run(geo, dy, packed_weights(w, plan), dx)
     return deliver(dx, copy_to, rank, layout)
 
 

@@ -48,7 +48,8 @@ def conv2d_transpose(
     check_workspace(plan)
     x = ready(x, dtype)
     y, copy_to = result(out, y_shape, dtype, rank == 4 and layout == "NHWC", x, w, b)
-    plan.run(plan.geometry, x, plan.pack(ready(adjoint, dtype)), y)
+    if plan.geometry.n:
+        plan.run(plan.geometry, x, plan.pack(ready(adjoint, dtype)), y)
     y += bias(b, y_shape[3], dtype)
     return deliver(y, copy_to, rank, layout)
 
