@@ -1,0 +1,59 @@
+"""The measuring itself: what is read, what is computed, what is printed; never how fast."""
+
+import json
+
+import pytest
+
+from fastconv import benchmark
+from fastconv.errors import DataError, OptionError
+
+SMALL = [benchmark.Case("small", 1, 8, 8, 3, 4, 3, 3, pad=1), benchmark.Case("strided", 2, 9, 7, 4, 4, 3, 3, stride=2, groups=2)]
+
+
+def test_our_list_of_shapes():
+    cases = benchmark.read_shapes()
+    assert len(cases) == len({case.name for case in cases}) == 54
+    assert sum(case.plan().geometry.macs for case in cases if case.name == "vgg16_1_2") == 224 * 224 * 64 * 64 * 9
+
+
+@pytest.mark.parametrize("direction", ["forward", "input_grad", "weight_grad"])
+def test_a_report_adds_up(direction):
+    seen = []
+    report = benchmark.run(SMALL, direction, quick=True, progress=seen.append)
+    assert list(report.rows) == seen and [row.name for row in seen] == ["small", "strided"]
+    for row, case in zip(seen, SMALL, strict=True):
+        assert row.gflops == pytest.approx(2 * case.plan().geometry.macs / row.ms / 1e6)
+        assert row.algorithm == case.plan(direction).algorithm
+        assert row.ratio is None or row.ratio == pytest.approx(row.torch_ms / row.ms)
+    text, data = str(report), json.loads(report.to_json())
+    assert "small" in text and "GFLOP/s" in text and "2 rows" in text.splitlines()[-1]
+    assert data["schema"] == 1 and data["threads"] >= 1 and [row["name"] for row in data["rows"]] == ["small", "strided"]
+
+
+def test_taking_turns_measures_each_function():
+    calls = []
+    seconds = benchmark.measure({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, turns=2, block=0.0)
+    assert set(seconds) == {"a", "b"} and min(seconds.values()) >= 0
+    assert "".join(calls) == "aaaabbbb" * 2  # once to wake up, three times measured, in turns
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("", "at least one row"),
+        ("name,n\nx,1\n", "column h"),
+        (",".join(benchmark.FIELDS) + "\nx,1,2,3,4,5,six,7,1,0,1,1\n", "line 2"),
+    ],
+)
+def test_a_bad_list_of_shapes_is_refused(tmp_path, text, message):
+    path = tmp_path / "shapes.csv"
+    path.write_text(text)
+    with pytest.raises(DataError, match=message):
+        benchmark.run(path)
+
+
+def test_a_missing_list_or_direction_is_refused(tmp_path):
+    with pytest.raises(DataError, match="cannot be read"):
+        benchmark.read_shapes(tmp_path / "none.csv")
+    with pytest.raises(OptionError, match="forward"):
+        benchmark.run(SMALL, "sideways")
