@@ -78,7 +78,7 @@ def winograd(backward):
         height, width, c, o = (geo.h, geo.w, geo.o, geo.c) if backward else (geo.p, geo.q, geo.c, geo.o)
         tiles = geo.n * -(-height // 4) * -(-width // 4)
         ins, outs = vectors(c, dtype, cpu), vectors(o, dtype, cpu)
-        return 4 * LAUNCH + 1.15 * 36 * tiles * c * outs + 500 * tiles * (ins + outs) + 900 * c * outs
+        return 4 * LAUNCH + 1.15 * 36 * tiles * c * outs + 500 * tiles * (ins + outs) + 350 * c * outs
 
     return cost
 

@@ -12,6 +12,8 @@ from fastconv.kernels.codes import LEAKY_RELU
 from fastconv.kernels.padding import fold, pad, padded_like
 from fastconv.kernels.schedule import cuts, forward_runs, input_grad_runs, panels_of, tables, weight_grad_runs
 from fastconv.kernels.tile import STEPS, call_tile
+from fastconv.kernels.transpose import transpose_block
+from fastconv.kernels.vector_ir import lanes_of
 from fastconv.machine import get_threads, kernel
 
 __all__ = ["forward", "input_grad", "pack_flipped", "pack_panels", "weight_grad"]
@@ -59,23 +61,18 @@ def pack(w, panels, lanes, packed):
 
 
 @kernel()
-def pack_exchanged(w, groups, panels, packed):
+def pack_exchanged(w, groups, panels, lanes, packed):
     """The same for the input gradient: w (taps, C, O) turned into columns of input channels, rows (taps backwards, filters)."""
     T, C, O = w.shape
-    F = O // groups
+    F, taps = O // groups, w.reshape(-1)
     for task in prange(len(panels) * T):  # a task owns one tap of a panel
         p, tap = divmod(np.intp(task), T)
         start, row, columns = panels[p, 1], panels[p, 5], panels[p, 6]
         group, first = panels[p, 0] // F, panels[p, 2] % C
-        target = packed[start + tap * F * row : start + (tap + 1) * F * row]
-        for c in range(row):
-            if c < columns:
-                source = w[T - 1 - tap, first + c, group * F : (group + 1) * F]
-                for o in range(F):
-                    target[o * row + c] = source[o]
-            else:
-                for o in range(F):
-                    target[o * row + c] = 0
+        source, target = ((T - 1 - tap) * C + first) * O + group * F, start + tap * F * row
+        for c in range(0, row, lanes):
+            for o in range(0, F, lanes):
+                transpose_block(taps, source + c * O + o, O, columns - c, F - o, packed, target + o * row + c, row, row - c)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -105,7 +102,7 @@ def pack_flipped(geo, w):
     """Weights for `input_grad`."""
     panels = input_grad_panels(weights_only(geo), w.itemsize)
     packed = np.empty(panels.packed_size, w.dtype)
-    pack_exchanged(w.reshape(geo.kh * geo.kw, -1, geo.o), geo.groups, panels.rows, packed)
+    pack_exchanged(w.reshape(geo.kh * geo.kw, -1, geo.o), geo.groups, panels.rows, lanes_of(w.itemsize), packed)
     return packed
 
 

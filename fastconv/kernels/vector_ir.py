@@ -85,17 +85,12 @@ class Vectors:
             flag = self.builder.and_(flag, self.builder.and_(after, before))
         return self.builder.and_(mask, self.splat(flag, mask.type))
 
-    def as_double(self):
-        """The same language on float64 vectors of as many lanes."""
-        return Vectors(self.builder, types.float64, self.lanes)
-
-    def widened(self, value):
-        """A vector of float32 as one of this language's float64."""
-        return value if value.type == self.type else self.builder.fpext(value, self.type)
-
-    def narrowed(self, value):
-        """A vector of float64 rounded to this language's numbers."""
-        return value if value.type == self.type else self.builder.fptrunc(value, self.type)
+    def exchanged(self, low, high, step):
+        """Both vectors after the upper `step` lanes of every 2 * step of `low` changed places with the lower ones of `high`."""
+        numbers = ir.VectorType(I32, self.lanes)
+        first = [k if not k & step else self.lanes + k - step for k in range(self.lanes)]
+        second = [k + step if not k & step else self.lanes + k for k in range(self.lanes)]
+        return tuple(self.builder.shuffle_vector(low, high, ir.Constant(numbers, picks)) for picks in (first, second))
 
     def call_named(self, name, result, kinds, *values):
         declared = cgutils.get_or_insert_function(self.builder.module, ir.FunctionType(result, kinds), name)

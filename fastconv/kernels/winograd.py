@@ -20,6 +20,7 @@ from fastconv.kernels.codes import LEAKY_RELU
 from fastconv.kernels.padding import fold, pad, padded_like
 from fastconv.kernels.schedule import balanced, panels_of
 from fastconv.kernels.tile import STEPS, Tile, activate, call_tile, most_rows, tile_address
+from fastconv.kernels.transpose import flip_filters
 from fastconv.kernels.vector_ir import emits
 from fastconv.kernels.winograd_matrices import matrices
 from fastconv.machine import cpu, get_threads, kernel
@@ -85,12 +86,11 @@ def transform_output(v, edge, m, m_at, m_element, bias, bias_at, code, y, y_at, 
 
 @emits()
 def transform_filter(v, w, w_at, w_tap, tail, out, out_at, out_element):
-    """U <- G w GT for one input channel and one vector of filters, in float64, rounded once."""
+    """U <- G w GT for one input channel and one vector of filters (in float64 the final error is the same: it comes from V)."""
     lanes = v.first_lanes(tail)
-    taps = [[v.load(v.at(w, w_at, (i * 3 + j, w_tap)), lanes) for i in range(3)] for j in range(3)]
-    wide = v.as_double()
-    for (i, j), value in both_ways(wide, G, [[wide.widened(tap) for tap in column] for column in taps]).items():
-        v.store(v.narrowed(value), v.at(out, out_at, (i * N + j, out_element)))
+    columns = [[v.load(v.at(w, w_at, (i * 3 + j, w_tap)), lanes) for i in range(3)] for j in range(3)]
+    for (i, j), value in both_ways(v, G, columns).items():
+        v.store(value, v.at(out, out_at, (i * N + j, out_element)))
 
 
 @register_jitable
@@ -225,20 +225,6 @@ def all_filters(w, lanes, panels, u):
             transform_filter(taps, c * O + out + o, C * O, max(0, columns - o), u, start * E + c * row + o, C * row)
 
 
-@kernel()
-def exchange(w, flipped):
-    """flipped[i,j,o,c] = w[2-i,2-j,c,o]"""
-    _, _, C, O = w.shape
-    blocks = (O + 15) // 16
-    for task in prange(9 * blocks):  # a task owns 16 filters of one tap: a cache line of the source at a time
-        tap, block = divmod(np.intp(task), blocks)
-        i, j = divmod(tap, 3)
-        source, target = w[2 - i, 2 - j], flipped[i, j]
-        for c in range(C):
-            for o in range(16 * block, min(O, 16 * block + 16)):
-                target[o, c] = source[c, o]
-
-
 @functools.lru_cache(maxsize=1024)
 def filter_panels(c, o, itemsize):
     return panels_of(c, o, 1, itemsize, packed_rows=c, lanes=cpu().vector_bytes // itemsize)
@@ -262,9 +248,7 @@ def transform_filters(geo, w):
 
 def transform_exchanged(geo, w):
     """Weights for `input_grad`."""
-    flipped = np.empty((3, 3, w.shape[3], w.shape[2]), w.dtype)
-    exchange(w, flipped)
-    return transform_filters(geo, flipped)
+    return transform_filters(geo, flip_filters(w))
 
 
 @functools.lru_cache(maxsize=256)
