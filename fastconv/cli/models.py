@@ -1,0 +1,39 @@
+"""Networks by the name that a command line gives: a file, or one of the zoo."""
+
+from pathlib import Path
+
+from fastconv.cli.usage import UsageError
+from fastconv.errors import ModelFileError
+
+__all__ = ["CLASSIFIERS", "find_model", "known_classes", "named_after"]
+
+CLASSIFIERS = ("lenet5", "convnetjs_cifar", "tiny_vgg", "course39")  # of the zoo, those that end in a choice of classes
+SUFFIX = ".safetensors"
+
+
+def find_model(text, input_shape=None):
+    """The network of a file, or a fresh one of the zoo (for images of `input_shape`)."""
+    from fastconv.models import ZOO, load
+
+    if text in ZOO:
+        return ZOO[text]() if input_shape is None else ZOO[text](input_shape)
+    if not text.endswith(SUFFIX) and not Path(text).exists():
+        raise ModelFileError(f"{text}: no such model; needed a {SUFFIX} file or one of {', '.join(ZOO)}")
+    if input_shape is not None:
+        raise UsageError(f"--input: {text} has its input shape already; the option is for {', '.join(ZOO)}")
+    return load(text)
+
+
+def named_after(net, data_set):
+    """Put the data set into the network's name, which is saved with it and tells `predict` the names of the classes."""
+    net.name = f"{net.name} on {data_set}"
+
+
+def known_classes(net):
+    """The class names of the data set that the network's name tells, or numbers."""
+    from fastconv.data.classes import CLASS_NAMES
+
+    data_set = (net.name or "").rpartition(" on ")[2]
+    count = max(net.output_shape[-1], 2)
+    names = CLASS_NAMES.get(data_set, ())
+    return names if len(names) == count else tuple(map(str, range(count)))

@@ -1,0 +1,209 @@
+"""`fastconv train`: a network of the zoo learns a data set."""
+
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+
+from fastconv.cli.models import CLASSIFIERS, SUFFIX, named_after
+from fastconv.cli.recipes import DATA_SETS, OPTIMIZERS, build, images_of, optimizer_of, recipe_for
+from fastconv.cli.usage import UsageError, as_options, natural, positive
+
+HELP = "a network learns a data set (default: LeNet-5, embedded digits)"
+ABOUT = """Trains a network and says how well it does on test images that it has never seen.  Without arguments: LeNet-5 on the
+10,000 handwritten digits that come with fastconv.  The test images are looked at once, after training; nothing is chosen by
+them."""
+EXAMPLES = (
+    ("fastconv train", "LeNet-5 on the embedded digits, no download"),
+    ("fastconv train --save digits.safetensors", "and keep it"),
+    ("fastconv train cifar10 --model convnetjs_cifar --data ~/data", "the files lie in ~/data or ~/data/cifar10"),
+    ("fastconv train --optimizer momentum --lr 0.01 --epochs 3 --seed 1", ""),
+)
+INTERRUPTED = 130
+
+
+def arguments(parser):
+    add_network(parser)
+    parser.add_argument(
+        "--data", metavar="FOLDER", help="where the files of the data set lie (default: FASTCONV_DATA, then the cache)"
+    )
+    parser.add_argument("--download", action="store_true", help="fetch the files where they are missing (needs the extra data)")
+    parser.add_argument("--images", type=positive, metavar="N", help="train on the first N images only")
+    parser.add_argument("--epochs", type=positive, metavar="N", help="times through all images (default: the recipe's)")
+    parser.add_argument("--batch-size", type=positive, metavar="N", help="images a step (default: the recipe's)")
+    parser.add_argument("--optimizer", choices=tuple(OPTIMIZERS), help="default: the recipe's, adam")
+    parser.add_argument("--lr", type=float, metavar="RATE", help="learning rate (default: the recipe's or the optimizer's)")
+    parser.add_argument(
+        "--seed", type=natural, default=0, metavar="N", help="decides first weights and order, nothing else does (default 0)"
+    )
+    parser.add_argument("--threads", type=positive, metavar="N", help="default: physical cores; results do not depend on it")
+    parser.add_argument("--save", metavar=f"FILE{SUFFIX}", help="keep the trained network")
+
+
+def add_network(parser):
+    """The data set and the model, as `warmup` has them too."""
+    parser.add_argument(
+        "data_set",
+        metavar="DATA_SET",
+        nargs="?",
+        choices=DATA_SETS,
+        default="digits",
+        help=f"{', '.join(DATA_SETS)} (default digits)",
+    )
+    names = ", ".join(CLASSIFIERS)
+    parser.add_argument("--model", choices=CLASSIFIERS, default="lenet5", metavar="NAME", help=f"{names} (default lenet5)")
+
+
+def run(args, output):
+    """Train, save, test once, and say what happened."""
+    started = perf_counter()
+    check_target(args.save)
+    if args.data_set != "digits":
+        output.message(f"reading {args.data_set}")
+    (x, y), test = images_of(args.data_set, args.data, args.download)
+    reading = perf_counter() - started
+    with as_options():
+        set_threads(args.threads)
+        recipe = chosen_recipe(args, x[: args.images])
+    trainer = new_trainer(args, recipe)
+    if not (args.quiet or args.json):
+        output.text(f"{trainer.net.summary()}\n")
+        output.flush()
+    if not fitted(trainer, recipe, x[: args.images], y[: args.images], args, output):
+        return INTERRUPTED
+    if args.save:
+        trainer.net.save(args.save)
+    report(args, output, trainer, *tested(trainer, test), {"total": perf_counter() - started, "reading": reading})
+
+
+def new_trainer(args, recipe):
+    """A fresh network, and what trains it."""
+    from fastconv.training import Trainer
+
+    net = build(args.model, args.data_set, recipe.normalize, seed=args.seed)
+    named_after(net, args.data_set)
+    return Trainer(net, recipe.optimizer)
+
+
+def fitted(trainer, recipe, x, y, args, output):
+    """Train; False after Ctrl-C, when what was learned is saved if --save was given."""
+    steps = Steps()
+    settings = {name: getattr(recipe, name) for name in ("epochs", "batch_size", "schedule", "augment")}
+    try:
+        trainer.fit(x, y, verbose=0 if args.quiet else 1, callbacks=[steps], **settings)
+    except KeyboardInterrupt:
+        output.error(f"stopped by Ctrl-C; {kept(trainer.net, steps, args.save)}")
+        return False
+    return True
+
+
+class Steps:
+    """A callback that counts whole steps, and knows when the network is in the middle of one."""
+
+    def __init__(self):
+        self.done, self.inside = 0, False
+
+    def on_batch_begin(self, batch, logs):
+        self.inside = True
+
+    def on_batch_end(self, batch, logs):
+        self.inside = False
+        self.done += 1
+
+
+def kept(net, steps, path):
+    """Save what an interrupted run has learned, if that was asked for and is whole; what became of it, in words."""
+    if path is None:
+        return "nothing was saved, there was no --save"
+    if steps.inside:  # a second Ctrl-C does not wait for the end of a step
+        return "the second Ctrl-C came within a step, so nothing was saved"
+    if not steps.done:
+        return "nothing was learned and nothing was saved"
+    net.save(path)
+    return f"the network after {steps.done:,} iterations is saved in {path}"
+
+
+def check_target(path):
+    """Find out before training whether --save can work."""
+    if path is None:
+        return
+    target = Path(path).resolve()
+    if target.suffix != SUFFIX:
+        raise UsageError(f"--save: got {path!r}; models are safetensors files, such as digits{SUFFIX}")
+    if target.exists() and not target.is_file():
+        raise UsageError(f"--save: {path} is there and is no file; give another name")
+    try:
+        tempfile.TemporaryFile(dir=target.parent).close()
+    except OSError as error:
+        raise UsageError(f"--save: {target.parent} cannot be written ({error.strerror}); give a file in another folder") from None
+
+
+def set_threads(threads):
+    """`threads`, or the default."""
+    from fastconv import machine
+
+    if threads is not None:
+        machine.set_threads(threads)
+
+
+def chosen_recipe(args, x):
+    """The recipe of the data set with what the command line says otherwise."""
+    recipe = recipe_for(args.data_set, x)
+    recipe = replace(recipe, optimizer=optimizer_of(args.optimizer, args.lr, recipe.optimizer))
+    given = {name: getattr(args, name) for name in ("epochs", "batch_size") if getattr(args, name) is not None}
+    return replace(recipe, **given)
+
+
+def tested(trainer, test):
+    """The one look at the test images: ({"images", "right", "accuracy", "loss"}, seconds of it by phase)."""
+    from fastconv.training.clock import Clock
+
+    clock = Clock()
+    found = trainer.evaluate(*test)
+    clock.lap("evaluate")
+    images = len(test[1])
+    return {"images": images, "right": round(found["accuracy"] * images), **found}, clock.seconds
+
+
+def report(args, output, trainer, test, testing, spent):
+    """The result, and where the time went."""
+    history = json.loads(trainer.history.to_json())
+    spent = {**spent, **spent_by_phase(history["seconds"], testing)}
+    text = "\n".join([tested_text(test), spent_text(spent), next_text(args)])
+    summary = json.loads(trainer.net.summary().to_json())
+    names = {"data_set": args.data_set, "model": args.model, "seed": args.seed, "saved": args.save}
+    output.result(text, **names, test=test, seconds=spent, summary=summary, history=history)
+
+
+def spent_by_phase(training, testing):
+    """Compilation, the phases of training without it, and the test without it."""
+    phases = {phase: seconds for phase, seconds in training.items() if phase not in ("compile", "evaluate")}
+    return {"compile": training["compile"] + testing["compile"], **phases, "test": testing["evaluate"]}
+
+
+def tested_text(test):
+    return (
+        f"Test: {test['accuracy']:.2%} of {test['images']:,} images right ({test['right']:,}), loss {test['loss']:.4f}; "
+        "they were looked at once, now."
+    )
+
+
+def spent_text(spent):
+    """Training by phase, compilation apart, and whatever is left."""
+    apart = ("reading", "compile", "test")
+    phases = {name: seconds for name, seconds in spent.items() if name not in ("total", *apart)}
+    training = sum(phases.values())
+    rest = spent["total"] - training - sum(spent[name] for name in apart)
+    kept = " (kept for the next run)" if spent["compile"] > 0.1 else ""
+    return (
+        f"Time: {spent['total']:.1f} s = reading {spent['reading']:.1f} + compilation {spent['compile']:.1f}{kept} + training "
+        f"{training:.1f} ({', '.join(f'{name} {seconds:.1f}' for name, seconds in phases.items())}) + test {spent['test']:.1f} + "
+        f"rest {rest:.1f}"
+    )
+
+
+def next_text(args):
+    if args.save is None:
+        return f"Next: the same command with --save {args.data_set}{SUFFIX} keeps the network"
+    return f"Saved: {args.save}.  Next: fastconv predict {args.save} IMAGE.png"

@@ -1,0 +1,243 @@
+"""The sub-commands: what each prints, as text and as JSON."""
+
+import inspect
+import json
+import sys
+
+import numpy as np
+import pytest
+
+import fastconv as fc
+from fastconv.cli import explain, recipes
+from fastconv.cli import models as cli_models
+from fastconv.models import ZOO
+from terminal import document, run, trained_model
+
+LECTURE = np.array(explain.LECTURE, np.float32)
+
+
+# The commands
+
+
+def test_info_tells_the_same_in_both_forms():
+    found = document("info")
+    text = run("info")[1]
+    assert found["cpu"] in text and found["kernel_cache"] in text and found["versions"]["numpy"] in text
+    assert found["fastconv"] == fc.__version__
+
+
+def test_summary_shows_formulas_and_the_same_numbers_as_json():
+    found, text = document("summary", "lenet5"), run("summary", "lenet5")[1]
+    assert found["totals"]["parameters"] == 62_006 and "62,006" in text
+    for row in found["layers"]:
+        assert row["name"] in text and (not row["parameters"] or f"{row['formula']} = {row['parameters']:,}" in text)
+
+
+def test_280_parameters_for_every_image_size():
+    for size in (6, 1000, 5000):
+        assert document("summary", "ten_filters", "--input", f"{size}x{size}x3")["totals"]["parameters"] == 280
+
+
+def test_options_may_stand_before_the_command():
+    assert json.loads(run("--json", "summary", "lenet5")[1]) == json.loads(run("summary", "lenet5", "--json")[1])
+
+
+def test_explain_shows_the_lecture():
+    code, out, err = run("explain", "--at", "1,2")
+    assert (code, err) == (0, "")
+    assert "8·1 + 9·0 + 3·(-1) + 2·1 + 5·0 + 1·(-1) + 3·1 + 1·0 + 7·(-1) = 2" in out
+    for name in ("vertical", "sobel_x", "scharr_x"):
+        y = fc.conv2d(LECTURE, fc.edges.ALL[name], padding="same", stride=2)
+        assert document("explain", "--filter", name, "--padding", "same", "--stride", 2, "--at", "2,1")["value"] == y[2, 1]
+    assert document("explain", "--of", "dw", "--at", "0,0")["value"] == LECTURE[:4, :4].sum()
+    assert document("explain", "--of", "dx", "--at", "2,2")["value"] == 0
+
+
+def test_explain_looks_inside_a_network():
+    net, (_, (x, y)) = fc.load(trained_model()), fc.data.digits()
+    trace = {layer.name: out for layer, out in net.trace(x[3:4])}
+    found = document("explain", trained_model(), "--layer", "conv2d_2", "--at", "3,4,5", "--digit", 3)
+    assert found["value"] == pytest.approx(trace["conv2d_2"][0, 3, 4, 5], abs=1e-4)
+    assert f"on test digit 3, a {y[3]}" in found["subject"]
+
+
+@pytest.mark.parametrize("of", ["dw", "dx"])
+def test_explain_takes_a_gradient_inside_a_network_apart(of):
+    net, (_, (x, y)) = fc.load(trained_model()), fc.data.digits()
+    at = {"dw": (1, 2, 0, 3), "dx": (9, 8, 0)}[of]
+    found = document("explain", trained_model(), "--of", of, "--at", ",".join(map(str, at)), "--digit", 7)
+    _, dy = fc.losses.softmax_cross_entropy(net.forward(x[7:8], training=True), y[7:8])
+    for layer in reversed(net.layers[1:]):
+        dy = layer.backward(dy)
+    exact = net.layers[1].grads["w"][at] if of == "dw" else dy[0][at]
+    assert found["value"] == pytest.approx(exact, rel=1e-3, abs=1e-6)
+
+
+def test_edges_of_the_step_are_those_of_the_lecture():
+    found = {row["name"]: row for row in document("edges", "step", "--filter", "all")["filters"]}
+    assert found["vertical"]["answer"] == [[0, 30, 30, 0]] * 4
+    assert found["sobel_x"]["answer"] == [[0, 40, 40, 0]] * 4
+    assert found["scharr_x"]["answer"] == [[0, 160, 160, 0]] * 4
+    assert found.keys() == fc.edges.ALL.keys()
+    code, out, _ = run("edges", "step", "--filter", "vertical")
+    assert code == 0 and "   1  0 -1   ->    0 30 30  0\n" in out
+
+
+def test_edges_of_a_picture_are_drawn():
+    code, out, _ = run("edges")
+    assert code == 0 and "sample: 64×64, from 40 to 220" in out and "vertical -540 … 480" in out
+    row = document("edges", "--filter", "vertical")["filters"][0]
+    assert (row["least"], row["greatest"], "answer" in row) == (-540, 480, False)
+
+
+def test_edges_can_look_at_one_colour(tmp_path):
+    image = np.zeros((6, 6, 3), np.uint8)
+    image[:, :3, 0] = 10
+    np.save(tmp_path / "red.npy", image)
+    found = [document("edges", tmp_path / "red.npy", "--filter", "vertical", "--channel", c) for c in ("red", "green")]
+    assert [f["filters"][0]["answer"] for f in found] == [[[0, 30, 30, 0]] * 4, [[0] * 4] * 4]
+
+
+def test_edges_of_numbers_in_a_text_file(tmp_path):
+    np.savetxt(tmp_path / "a.txt", LECTURE)
+    np.savetxt(tmp_path / "a.csv", LECTURE, delimiter=",")
+    for name in ("a.txt", "a.csv"):
+        answer = document("edges", tmp_path / name, "--filter", "vertical")["filters"][0]["answer"]
+        assert answer == [[-5, -4, 0, 8], [-10, -2, 2, 3], [0, -2, -4, -7], [-3, -2, -3, -16]]
+
+
+def test_edges_are_saved_as_a_picture(tmp_path):
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "a$b$.png"
+    code, _, err = run("edges", "--save", path)
+    assert code == 0 and f"drawn into {path}" in err
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_bench_reports_rows_and_keeps_messages_apart(tmp_path):
+    shapes = tmp_path / "shapes.csv"
+    shapes.write_text("name,n,h,w,c_in,c_out,kh,kw,stride,pad,dilation,groups\ntiny,1,8,8,3,4,3,3,1,1,1,1\n")
+    code, out, err = run("bench", "--shapes", shapes, "--quick", "--threads", 1, "--json")
+    found = json.loads(out)
+    assert code == 0 and found["schema"] == 1 and found["rows"][0]["name"] == "tiny"
+    assert err.startswith("tiny: ")
+
+
+def test_warmup_compiles_and_tells_where():
+    found = document("warmup")
+    assert found["model"] == "lenet5" and found["compile_seconds"] <= found["seconds"]
+    assert run("warmup")[1].startswith("lenet5, float32: nothing to compile")
+
+
+# Training and using what was trained
+
+
+def test_train_says_what_it_does_and_what_comes_next(tmp_path):
+    path = tmp_path / "net.safetensors"
+    code, out, err = run("train", "--images", 256, "--epochs", 1, "--threads", 1, "--save", path)
+    assert code == 0
+    assert "(5·5·1 + 1)·6 = 156" in out and "61,706" in out
+    assert "Test: " in out and "of 2,000 images right" in out and "they were looked at once, now" in out
+    assert "Time: " in out and "compilation" in out
+    assert f"Next: fastconv predict {path} IMAGE.png" in out
+    assert "256 images in batches of 32: 8 iterations = 1 epoch" in err
+    assert "\x1b" not in out + err
+
+
+def test_train_json_repeats_with_the_seed():
+    argv = ["train", "--images", 128, "--epochs", 1, "--batch-size", 64, "--optimizer", "momentum", "--threads", 1]
+    first, again, other = document(*argv), document(*argv), document(*argv, "--seed", 1)
+    assert first["test"]["right"] == again["test"]["right"] and first["test"]["loss"] == again["test"]["loss"]
+    assert first["test"]["loss"] != other["test"]["loss"]
+    assert first["test"]["right"] == round(first["test"]["accuracy"] * 2000)
+    assert first["history"]["iterations"] == 2 and first["history"]["settings"]["batch_size"] == 64
+    assert first["history"]["settings"]["optimizer"].startswith("SGD(lr=0.02, momentum=0.9")
+    assert first["summary"]["totals"]["parameters"] == 61_706
+
+
+def test_quiet_training_prints_the_result_alone():
+    code, out, err = run("train", "--images", 64, "--epochs", 1, "--threads", 1, "-q")
+    assert (code, err) == (0, "") and [line.split(":")[0] for line in out.splitlines()] == ["Test", "Time", "Next"]
+
+
+@pytest.mark.parametrize("data_set", recipes.DATA_SETS)
+@pytest.mark.parametrize("name", cli_models.CLASSIFIERS)
+def test_every_model_fits_every_data_set(name, data_set):
+    net = recipes.build(name, data_set, (0.0, 1.0))
+    assert net.input_shape == recipes.SHAPES[data_set] and net.output_shape == (10,) and net.output == "softmax"
+
+
+def test_the_classifiers_are_those_of_the_zoo():
+    assert list(cli_models.CLASSIFIERS) == [
+        name for name, build in ZOO.items() if "classes" in inspect.signature(build).parameters
+    ]
+
+
+def test_recipes_take_the_mean_of_the_data_they_do_not_know():
+    x = np.random.default_rng(0).integers(0, 256, (5, 4, 4, 3), np.uint8)
+    mean, std = recipes.recipe_for("cifar10", x).normalize
+    np.testing.assert_allclose(mean, x.mean((0, 1, 2)))
+    np.testing.assert_allclose(std, x.std((0, 1, 2)))
+    assert recipes.recipe_for("fashion_mnist", x[..., :1]).normalize == pytest.approx((x[..., 0].mean(), x[..., 0].std()))
+    assert recipes.recipe_for("digits", None).normalize == (33.3, 78.6)
+
+
+def digit(number=0):
+    """Test digit `number` (28, 28) and its label."""
+    x, y = fc.data.digits()[1]
+    return x[number, :, :, 0], int(y[number])
+
+
+def test_predict_names_the_class_and_the_next_two(tmp_path):
+    (x, y), path = fc.data.digits()[1], tmp_path / "digits.npy"
+    np.save(path, x[:200])
+    found = document("predict", trained_model(), path)
+    assert found["network"] == "LeNet-5 on digits"
+    exact = fc.load(trained_model()).predict(x[:200])
+    for row, p in zip(found["images"], exact, strict=True):
+        assert [top["label"] for top in row["top"]] == np.argsort(-p, kind="stable")[:3].tolist()
+        assert row["top"][0]["probability"] == pytest.approx(p.max())
+    assert np.mean([row["top"][0]["label"] == label for row, label in zip(found["images"], y, strict=False)]) > 0.6
+    assert run("predict", trained_model(), path)[1].count("digits.npy[") == 200
+
+
+def test_predict_turns_inverted_digits_round(tmp_path):
+    image, _ = digit()
+    np.save(tmp_path / "ink.npy", image)
+    np.save(tmp_path / "paper.npy", 255 - image)
+    ink, paper = (document("predict", trained_model(), tmp_path / name)["images"][0] for name in ("ink.npy", "paper.npy"))
+    assert not ink["inverted"] and paper["inverted"] and ink["top"] == paper["top"]
+    assert not document("predict", trained_model(), tmp_path / "paper.npy", "--no-invert")["images"][0]["inverted"]
+    assert "paper.npy: looks inverted" in run("predict", trained_model(), tmp_path / "paper.npy")[2]
+
+
+def test_predict_reads_pictures_of_any_size_and_mode(tmp_path):
+    Image = pytest.importorskip("PIL.Image")
+    image, label = digit(1)
+    picture, ink = Image.fromarray(image).resize((300, 280)), np.zeros((28, 28, 4), np.uint8)
+    ink[..., 3] = image  # black ink on nothing
+    forms = {
+        "grey.png": picture,
+        "colour.jpg": picture.convert("RGB"),
+        "palette.png": picture.convert("P"),
+        "transparent.png": Image.fromarray(ink),
+        "deep.png": Image.fromarray(image.astype(np.uint16) * 257),
+        "binary.png": picture.point(lambda v: 255 * (v > 100)).convert("1"),
+    }
+    for name, form in forms.items():
+        form.save(tmp_path / name)
+    found = document("predict", trained_model(), *(tmp_path / name for name in forms))["images"]
+    assert [row["top"][0]["label"] for row in found] == [label] * len(forms)
+
+
+def test_arrays_of_the_right_size_need_no_pillow(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    np.save(tmp_path / "ink.npy", digit()[0])
+    assert len(document("predict", trained_model(), tmp_path / "ink.npy")["images"]) == 1
+
+
+def test_classes_have_the_names_of_the_data_set():
+    net = recipes.build("lenet5", "fashion_mnist", (0.0, 1.0))
+    cli_models.named_after(net, "fashion_mnist")
+    assert cli_models.known_classes(net)[9] == "Ankle boot"
+    assert cli_models.known_classes(ZOO["cat_or_not"]()) == ("0", "1")
