@@ -1,8 +1,8 @@
-"""Activation functions and their gradients, in NumPy: they are not what a network's time is spent on."""
+"""Activation functions and their gradients.  Only the gradient of ReLU has a kernel: the others are rare in large networks."""
 
 import numpy as np
 
-from fastconv.functional.arrays import as_array, result_dtype
+from fastconv.functional.arrays import as_array, ready, result_dtype
 from fastconv.kernels.codes import LEAKY_SLOPE
 
 __all__ = [
@@ -32,8 +32,15 @@ def relu(x):
 
 def relu_grad(dy, y):
     """dy where y > 0, else 0; `y` is what `relu` gave (or its input: the sign is the same)."""
-    dy = floats(dy, "dy")
-    return np.where(as_array(y, "y") > 0, dy, dy.dtype.type(0))
+    dy, y = as_array(dy, "dy"), as_array(y, "y")
+    dtype = result_dtype(dy)
+    if dy.shape != y.shape or y.dtype != dtype:
+        return np.where(y > 0, dy.astype(dtype, copy=False), dtype.type(0))
+    from fastconv.kernels.elementwise import mask_negative
+
+    dx = np.empty(dy.shape, dtype)
+    mask_negative(ready(dy, dtype).reshape(-1), ready(y, dtype).reshape(-1), dx.reshape(-1))
+    return dx
 
 
 def leaky_relu(x, slope=LEAKY_SLOPE):

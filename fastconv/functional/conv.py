@@ -263,10 +263,10 @@ def conv2d_weight_grad(
 
 def conv2d_bias_grad(dy, *, layout="NHWC"):
     """Gradient of `conv2d` with respect to b: the sum of dy (N, P, Q, O) over all but the channels.  Returns (O,)."""
-    dy = as_array(dy, "dy")
-    dy = images(dy, "dy", layout)
-    dtype = result_dtype(dy)
-    return dy.sum(axis=(0, 1, 2), dtype=np.float64).astype(dtype)
+    from fastconv.kernels.elementwise import sum_pixels
+
+    dy = images(as_array(dy, "dy"), "dy", layout)
+    return sum_pixels(ready(dy, result_dtype(dy)))
 
 
 def callers_filters(dw, flip, rank, layout):

@@ -4,7 +4,7 @@ import numpy as np
 
 from fastconv.errors import ShapeError
 from fastconv.functional.arrays import as_array, result_dtype
-from fastconv.functional.conv import conv2d, conv2d_input_grad, conv2d_weight_grad
+from fastconv.functional.conv import conv2d, conv2d_bias_grad, conv2d_input_grad, conv2d_weight_grad
 
 __all__ = ["dense", "dense_grad"]
 
@@ -66,6 +66,6 @@ def dense_grad(dy, x, w, *, needs_dx=True):
         return np.empty(x.shape, dtype) if needs_dx else None, np.zeros(w.shape, dtype), np.zeros(w.shape[1], dtype)
     filters = w[None, None]
     dw = conv2d_weight_grad(column(dy), column(x), filters.shape)[0, 0].astype(dtype, copy=False)
-    db = dy.sum(axis=0, dtype=np.float64).astype(dtype)
+    db = conv2d_bias_grad(column(dy)).astype(dtype, copy=False)
     dx = conv2d_input_grad(column(dy), filters, column(x).shape)[0, :, 0].astype(dtype, copy=False) if needs_dx else None
     return dx, dw, db
