@@ -5,10 +5,10 @@ from fastconv.models.course import cat_or_not, course39, ten_filters
 from fastconv.models.ledger import LayerRow, Totals
 from fastconv.models.lenet import lenet5
 from fastconv.models.program import Op, lower
-from fastconv.models.sequential import Sequential
+from fastconv.models.sequential import Sequential, load
 from fastconv.models.summary import Summary
 from fastconv.models.tiny_vgg import tiny_vgg
-from fastconv.models.weights_file import load, save
+from fastconv.models.weights_file import save
 
 __all__ = [
     "ZOO",

@@ -9,7 +9,6 @@ from math import prod
 
 from fastconv.errors import FastconvError, ModelFileError, OptionError
 from fastconv.layers import LAYERS, Layer
-from fastconv.models.sequential import Sequential
 
 __all__ = ["from_json", "to_json"]
 
@@ -59,14 +58,14 @@ def describe(layer):
     return {"type": type(layer).__name__, "trainable": layer.trainable, "config": config}
 
 
-def from_json(text, layers, limit):
-    """The network of `text`, unallocated.  `layers`: further classes by name; `limit`: bytes that its arrays may need."""
+def from_json(text, network, layers, limit):
+    """The `network` (the class) of `text`, unallocated.  `layers`: further classes by name; `limit`: bytes its arrays may need."""
     found = parse(text)
     check(found)
     classes = {**LAYERS, **layers}
     made = [make_layer(i, described, classes) for i, described in enumerate(found["layers"])]
     try:
-        net = Sequential(made, **{key: found[key] for key in ("input_shape", "dtype", "name", "output")}, seed=int(found["seed"]))
+        net = network(made, **{key: found[key] for key in ("input_shape", "dtype", "name", "output")}, seed=int(found["seed"]))
     except FastconvError as error:
         raise ModelFileError(f"describes a network that cannot be: {str(error).splitlines()[0]}") from None
     check_size(net, limit)

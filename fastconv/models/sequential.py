@@ -9,12 +9,12 @@ from fastconv import functional as F
 from fastconv.errors import FastconvWarning, OptionError
 from fastconv.geometry import whole
 from fastconv.layers import Normalize, Sigmoid, Softmax
-from fastconv.models import ledger
+from fastconv.models import ledger, weights_file
 from fastconv.models.connect import connect
 from fastconv.models.inputs import as_batch, checked_batch
 from fastconv.models.summary import Summary
 
-__all__ = ["Sequential"]
+__all__ = ["Sequential", "load"]
 
 OUTPUTS = ("linear", "softmax", "sigmoid")
 
@@ -176,12 +176,26 @@ class Sequential:
 
     def save(self, path):
         """Write architecture and weights to one .safetensors file, all or nothing; `fastconv.load` reads it."""
-        from fastconv.models.weights_file import save  # that file builds networks of this class
-
-        save(self, path)
+        weights_file.save(self, path)
 
     def __repr__(self):
         return f"<{self.name or 'Sequential'}: {self.input_shape} -> {self.output_shape}, {self.n_parameters:,} parameters>"
+
+
+def load(path, layers=None, *, allow_nonfinite=False):
+    """The network that `save` wrote.
+
+    Parameters
+    ----------
+    path : file name
+    layers : {"Scale": Scale, …}, layer classes of your own that the file may name; their constructors get its settings
+    allow_nonfinite : accept NaN and infinite weights
+
+    Raises
+    ------
+    ModelFileError : no such file, damaged, not fastconv's, an unknown layer, tensors that its network does not need, not finite
+    """
+    return weights_file.read(path, Sequential, layers, allow_nonfinite)
 
 
 def shape_of(value):

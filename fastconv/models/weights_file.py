@@ -13,7 +13,7 @@ import numpy as np
 from fastconv.errors import FastconvError, ModelFileError, OptionError
 from fastconv.models import architecture
 
-__all__ = ["load", "save"]
+__all__ = ["read", "save"]
 
 SUFFIX = ".safetensors"
 KEY = "fastconv"  # of the header's metadata; the only one, so that the same network gives the same bytes
@@ -36,22 +36,11 @@ def save(net, path):
     atomic_write(path, to_bytes(net.get_weights(), metadata={KEY: header}))
 
 
-def load(path, layers=None, *, allow_nonfinite=False):
-    """The network that `save` wrote.
-
-    Parameters
-    ----------
-    path : file name
-    layers : {"Scale": Scale, …}, layer classes of your own that the file may name; their constructors get its settings
-    allow_nonfinite : accept NaN and infinite weights
-
-    Raises
-    ------
-    ModelFileError : no such file, damaged, not fastconv's, an unknown layer, tensors that its network does not need, not finite
-    """
+def read(path, network, layers, allow_nonfinite):
+    """The network of class `network` in a file that `save` wrote; everything is checked before anything is allocated."""
     path = os.fspath(path)
     with naming(path), opened(path) as file:
-        net = architecture.from_json(header_of(file), layers or {}, limit=os.path.getsize(path))
+        net = architecture.from_json(header_of(file), network, layers or {}, limit=os.path.getsize(path))
         check_tensors(file, net)
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (the file is no dict)
         if not allow_nonfinite:

@@ -7,13 +7,12 @@ from math import isfinite
 import numpy as np
 
 from fastconv.geometry import ConvGeometry
+from fastconv.teaching import page
+from fastconv.teaching.formula import SIDES
 
-__all__ = ["SIDES", "Explanation", "Line", "Part"]
+__all__ = ["Explanation", "Line", "Part"]
 
 SCHEMA = 1  # of the JSON form; grows when a member changes its meaning
-
-# What meets what, and what each part of the sum belongs to.
-SIDES = {"y": ("x", "w", "channel"), "dw": ("x", "dy", "image"), "dx": ("dy", "w", "filter")}
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,9 +110,7 @@ class Explanation:
 
     def text(self, width=None, plain=None):
         """A page to read, `width` characters wide (the terminal's by default); `plain`: ASCII only."""
-        from fastconv.teaching.page import text
-
-        return text(self, width, plain)
+        return page.text(self, width, plain)
 
     def __str__(self):
         return self.text()
@@ -121,9 +118,7 @@ class Explanation:
     __repr__ = __str__
 
     def _repr_html_(self):
-        from fastconv.teaching.page import html
-
-        return html(self)
+        return page.html(self)
 
 
 def meeting(line, left, right):

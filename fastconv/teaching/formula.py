@@ -1,10 +1,11 @@
 """The sentences and equations of an explanation, with the numbers of its convolution in them."""
 
 from fastconv.display.table import sizes
-from fastconv.teaching.explanation import SIDES
 
-__all__ = ["formula", "meaning", "sizes_text", "subject"]
+__all__ = ["SIDES", "formula", "meaning", "sizes_text", "subject"]
 
+# What meets what, and what each part of the sum belongs to.
+SIDES = {"y": ("x", "w", "channel"), "dw": ("x", "dy", "image"), "dx": ("dy", "w", "filter")}
 LISTED = 12  # places that are written one by one
 
 

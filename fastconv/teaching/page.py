@@ -9,8 +9,7 @@ from math import isfinite
 import numpy as np
 
 from fastconv.display.table import in_ascii, sizes
-from fastconv.teaching.explanation import SIDES
-from fastconv.teaching.formula import formula, meaning, sizes_text, subject
+from fastconv.teaching.formula import SIDES, formula, meaning, sizes_text, subject
 
 __all__ = ["html", "text"]
 
