@@ -59,7 +59,7 @@ def describe(layer):
 
 
 def from_json(text, network, layers, limit):
-    """The `network` (the class) of `text`, unallocated.  `layers`: further classes by name; `limit`: bytes its arrays may need."""
+    """The `network` (the class) of `text`, unallocated.  `layers`: further classes by name; `limit`: bytes arrays may need."""
     found = parse(text)
     check(found)
     classes = {**LAYERS, **layers}
