@@ -1,12 +1,10 @@
-"""The calls that every algorithm faces: a short chosen list, and as many random ones as asked for."""
+"""The convolutions that every algorithm faces: a short chosen list.  `random_cases.py` has as many more as asked for."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 import oracle
-
-MAX_MACS = 300_000  # a random case stays far below a millisecond
 
 
 def flat(value):
@@ -181,178 +179,10 @@ LARGE_CASES = (
     Case(n=2, h=9, w=12, c=40, o=33, k=(1, 1), stride=2),
 )
 
-
-def random_cases(seed, count):
-    """`count` valid cases: channels 1-65, kernels 1-7, strides and dilations 1-3, every padding, groups and depthwise."""
-    rng = np.random.default_rng(seed)
-    found = []
-    while len(found) < count:
-        case = random_case(rng)
-        if is_valid(case):
-            found.append(case)
-    return tuple(found)
-
-
-def random_case(rng):
-    kind = rng.choice(["dense", "grouped", "depthwise"], p=[0.6, 0.2, 0.2])
-    if kind == "dense":
-        groups, c, o = 1, whole(rng, 1, 65), whole(rng, 1, 65)
-    elif kind == "grouped":
-        groups = whole(rng, 2, 8)
-        c, o = groups * whole(rng, 1, 65 // groups), groups * whole(rng, 1, 65 // groups)
-    else:
-        groups = c = whole(rng, 1, 65)
-        o = c * whole(rng, 1, max(65 // c, 1))
-    return Case(
-        n=whole(rng, 1, 3),
-        h=whole(rng, 1, 14),
-        w=whole(rng, 1, 14),
-        c=c,
-        o=o,
-        k=(whole(rng, 1, 7), whole(rng, 1, 7)),
-        stride=either(rng, whole(rng, 1, 3), (whole(rng, 1, 3), whole(rng, 1, 3))),
-        padding=either(rng, "valid", "same", "full", whole(rng, 0, 4), (whole(rng, 0, 4), whole(rng, 0, 4)), four_sides(rng)),
-        dilation=either(rng, 1, whole(rng, 1, 3), (whole(rng, 1, 3), whole(rng, 1, 3))),
-        groups=groups,
-        pad_mode=either(rng, "constant", "constant", "constant", "reflect", "replicate", "circular"),
-        flip=bool(rng.random() < 0.1),
-    )
-
-
-def whole(rng, least, most):
-    return int(rng.integers(least, most + 1))
-
-
-def either(rng, *values):
-    return values[rng.integers(len(values))]
-
-
-def four_sides(rng):
-    return tuple((whole(rng, 0, 4), whole(rng, 0, 4)) for _ in range(2))
-
-
-def is_valid(case):
-    """The window fits, the padding mode can show that many pixels, and the case is quick."""
-    most = {"reflect": (case.h - 1, case.w - 1), "circular": (case.h, case.w)}.get(case.pad_mode)
-    if most and any(max(sides) > limit for sides, limit in zip(case.walk.pad, most, strict=True)):
-        return False
-    return min(case.walk.out) > 0 and case.macs <= MAX_MACS
-
-
-@dataclass(frozen=True)
-class PoolCase:
-    """One pooling: sizes and options."""
-
-    n: int = 2
-    h: int = 7
-    w: int = 8
-    c: int = 3
-    size: object = 2
-    stride: object = None
-    padding: object = 0
-    ceil_mode: bool = False
-    count_include_pad: bool = False
-
-    def __str__(self):
-        name = f"N{self.n}-{self.h}x{self.w}x{self.c}-k{flat(self.size)}"
-        name += "" if self.stride is None else f"-s{flat(self.stride)}"
-        if self.padding != 0:
-            name += f"-{self.padding}" if isinstance(self.padding, str) else f"-p{flat(self.padding)}"
-        return name + ("-ceil" if self.ceil_mode else "") + ("-padcounts" if self.count_include_pad else "")
-
-    @property
-    def max_options(self):
-        return {"stride": self.stride, "padding": self.padding, "ceil_mode": self.ceil_mode}
-
-    @property
-    def avg_options(self):
-        return {**self.max_options, "count_include_pad": self.count_include_pad}
-
-    @property
-    def x_shape(self):
-        return (self.n, self.h, self.w, self.c)
-
-    @property
-    def out(self):
-        return oracle.pool_windows(self.x_shape, self.size, **self.max_options)[0]
-
-    @property
-    def y_shape(self):
-        return (self.n, *self.out, self.c)
-
-    @property
-    def pad(self):
-        stride = self.size if self.stride is None else self.stride
-        return oracle.pads(self.padding, (self.h, self.w), oracle.pair(self.size), oracle.pair(stride), (1, 1))
-
-    @property
-    def terms(self):
-        return int(np.prod(oracle.pair(self.size)))
-
-    @property
-    def symmetric(self):
-        """The padding of each axis is the same before and after, as PyTorch wants it."""
-        return all(before == after for before, after in self.pad)
-
-    def arrays(self, seed, dtype=np.float32):
-        """x, dy"""
-        return draw(seed, dtype, self.x_shape, self.y_shape)
-
-    def tied_arrays(self, seed, dtype=np.float32):
-        """x with few different values, so that most windows have several maxima; dy of whole numbers."""
-        rng = np.random.default_rng(seed)
-        return rng.integers(-2, 2, self.x_shape).astype(dtype), rng.integers(-9, 10, self.y_shape).astype(dtype)
-
-
-POOL_CASES = (
-    PoolCase(),
-    PoolCase(h=8, w=6),
-    PoolCase(n=1, h=1, w=1, c=1, size=1),
-    PoolCase(n=0),
-    PoolCase(c=17, size=3),
-    PoolCase(c=65, h=4, w=5, size=(2, 3)),
-    PoolCase(size=3, stride=1),
-    PoolCase(size=3, stride=2),
-    PoolCase(size=(1, 3), stride=(2, 1)),
-    PoolCase(size=(7, 8)),
-    PoolCase(size=1, stride=(2, 3)),
-    PoolCase(size=2, stride=3),
-    PoolCase(size=2, padding=1),
-    PoolCase(size=3, stride=2, padding=1),
-    PoolCase(size=(3, 2), stride=(1, 2), padding=(1, 0)),
-    PoolCase(size=(5, 4), stride=2, padding=((2, 1), (0, 2))),
-    PoolCase(size=3, stride=1, padding="same"),
-    PoolCase(size=(2, 3), stride=2, padding="same"),
-    PoolCase(size=2, ceil_mode=True),
-    PoolCase(h=8, w=9, size=3, stride=2, ceil_mode=True),
-    PoolCase(h=6, w=7, size=2, stride=2, padding=1, ceil_mode=True),
-    PoolCase(h=5, w=6, size=2, stride=3, padding=1, ceil_mode=True),  # the last window would start in the padding
-    PoolCase(h=4, w=7, size=3, stride=(3, 2), padding=((0, 1), (1, 1)), ceil_mode=True),
-    PoolCase(h=4, w=5, size=1, stride=3, ceil_mode=True),
-    PoolCase(h=2, w=2, size=(3, 5), stride=2, padding=(1, 2), ceil_mode=True),
-    PoolCase(size=2, padding=1, count_include_pad=True),
-    PoolCase(size=3, stride=2, padding=1, ceil_mode=True, count_include_pad=True),
-    PoolCase(h=6, w=8, size=(4, 3), stride=(3, 2), padding=((2, 0), (1, 1)), ceil_mode=True, count_include_pad=True),
+KINDS_OF_LAYER = (  # every algorithm accepts at least one of them
+    Case(padding=1),
+    Case(h=11, w=10, c=8, o=12, padding="same", k=(3, 3)),
+    Case(c=6, o=6, groups=6, padding=1),
+    Case(h=7, w=4, c=9, o=17, k=(1, 1)),
+    Case(padding=2, pad_mode="circular", flip=True, stride=2, c=4, o=6, groups=2),
 )
-
-
-def random_pool_cases(seed, count):
-    rng = np.random.default_rng(seed)
-    found = []
-    while len(found) < count:
-        size = (whole(rng, 1, 5), whole(rng, 1, 5))
-        padding = tuple((whole(rng, 0, k // 2), whole(rng, 0, k // 2)) for k in size)
-        case = PoolCase(
-            n=whole(rng, 1, 3),
-            h=whole(rng, 1, 14),
-            w=whole(rng, 1, 14),
-            c=whole(rng, 1, 65),
-            size=size,
-            stride=either(rng, None, whole(rng, 1, 3), (whole(rng, 1, 3), whole(rng, 1, 3))),
-            padding=either(rng, 0, (min(padding[0]), min(padding[1])), padding),
-            ceil_mode=bool(rng.random() < 0.5),
-            count_include_pad=bool(rng.random() < 0.5),
-        )
-        if case.h + sum(case.pad[0]) >= size[0] and case.w + sum(case.pad[1]) >= size[1]:
-            found.append(case)
-    return tuple(found)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import oracle
-from cases import CASES, POOL_CASES, Case
+from cases import CASES, Case
+from pool_cases import POOL_CASES
 
 TINY = (
     Case(n=2, h=3, w=4, c=2, o=3, k=(2, 3), padding=((1, 0), (2, 1))),

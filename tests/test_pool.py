@@ -8,7 +8,7 @@ import pytest
 import bounds
 import fastconv as fc
 import oracle
-from cases import POOL_CASES, PoolCase
+from pool_cases import POOL_CASES, PoolCase
 
 EVERY_CASE = pytest.mark.parametrize("case", POOL_CASES, ids=str)
 BOTH_DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])

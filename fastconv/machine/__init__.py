@@ -1,11 +1,12 @@
 """The machine: CPU, threads, and the compilation and caching of kernels.  No other package asks about any of them."""
 
-import importlib.metadata
 import os
 
-from fastconv.machine.cache import cache_folder, compile_seconds
-from fastconv.machine.cpu import Cpu, cpu, free_memory, physical_cores, require_memory
+from fastconv.machine.compilation import compile_seconds
+from fastconv.machine.cpu import Cpu, cpu
+from fastconv.machine.folder import cache_folder, version
 from fastconv.machine.kernel import Kernel, kernel
+from fastconv.machine.limits import free_memory, physical_cores, require_memory
 from fastconv.machine.threads import get_threads, set_threads, threading_layer
 
 __all__ = [
@@ -39,5 +40,5 @@ def info():
         "threading_layer": threading_layer() or os.environ.get("NUMBA_THREADING_LAYER", "chosen at the first call"),
         "free_memory": free_memory(),
         "kernel_cache": str(cache_folder() or "none: each run compiles again"),
-        "versions": {name: importlib.metadata.version(name) for name in ("numba", "llvmlite", "numpy", "safetensors", "rich")},
+        "versions": {name: version(name) for name in ("numba", "llvmlite", "numpy", "safetensors", "rich")},
     }

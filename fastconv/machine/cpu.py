@@ -1,4 +1,4 @@
-"""What this computer is: CPU, vector width, caches, cores, memory.  Asked once, from LLVM and the operating system."""
+"""What processor this is: its name, vector width, registers and caches.  Asked once, from LLVM and the operating system."""
 
 import functools
 import os
@@ -9,12 +9,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastconv.errors import MemoryLimitError
-
-__all__ = ["Cpu", "cpu", "free_memory", "physical_cores", "require_memory"]
+__all__ = ["Cpu", "cpu"]
 
 SYSFS = Path("/sys/devices/system/cpu")
+CPUINFO = Path("/proc/cpuinfo")
 USUAL_CACHES = {"L1": 32 << 10, "L2": 512 << 10, "L3": 8 << 20}  # bytes, where the system does not tell
+UNITS = {"": 0, "K": 10, "M": 20, "G": 30}
+SLOW_AVX = ("corei7-avx", "core-avx-i", "sandybridge", "ivybridge")  # where Numba leaves AVX out unless told otherwise
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Cpu:
 
 @functools.cache
 def cpu():
-    """The `Cpu` of this process; NUMBA_CPU_NAME and NUMBA_CPU_FEATURES are obeyed, as Numba does."""
+    """The `Cpu` of this process; NUMBA_CPU_NAME, NUMBA_CPU_FEATURES and NUMBA_ENABLE_AVX are obeyed, as Numba does."""
     name, features = target()
     vector_bytes, registers, has_fma = probe_vectors(name, features)
     caches = cache_sizes()
@@ -42,19 +43,31 @@ def cpu():
 
 
 def target():
-    """(name, features) that Numba hands to LLVM."""
+    """(name, features) that Numba hands to LLVM.  A name alone, except "generic", keeps the features of this CPU."""
     import llvmlite.binding as llvm
 
-    name = os.environ.get("NUMBA_CPU_NAME")
-    features = os.environ.get("NUMBA_CPU_FEATURES")
-    if name is None:
-        name = llvm.get_host_cpu_name()
-        features = llvm.get_host_cpu_features().flatten() if features is None else features
-    return name, features or ""
+    name, features = os.environ.get("NUMBA_CPU_NAME"), os.environ.get("NUMBA_CPU_FEATURES")
+    if features is None:
+        features = "" if str(name).lower() == "generic" else host_features(name or llvm.get_host_cpu_name())
+    return name or llvm.get_host_cpu_name(), features
+
+
+def host_features(name):
+    """What the CPU can do, in LLVM's words, less what Numba leaves out."""
+    import llvmlite.binding as llvm
+
+    try:
+        features = llvm.get_host_cpu_features()
+    except RuntimeError:  # LLVM cannot tell on every platform
+        return ""
+    given = os.environ.get("NUMBA_ENABLE_AVX")
+    if given == "0" or (given is None and name in SLOW_AVX):
+        features.update((feature, False) for feature in features if feature.startswith("avx"))
+    return features.flatten()
 
 
 def probe_vectors(name, features):
-    """(bytes of a register, number of registers, fused multiply-add?) read off the assembly that LLVM writes for `a * b + c` on 16 floats."""
+    """(bytes of a register, registers, fused multiply-add?), read off the code that LLVM writes for a * b + c on 16 floats."""
     import llvmlite.binding as llvm
 
     llvm.initialize_native_target()
@@ -74,10 +87,11 @@ def probe_vectors(name, features):
 
 def brand():
     """The name on the box."""
-    if sys.platform == "darwin":
-        return subprocess.run(["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True).stdout.strip()
     try:
-        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        if sys.platform == "darwin":
+            command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+            return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+        found = re.search(r"^model name\s*:\s*(.+)$", CPUINFO.read_text(errors="replace"), re.MULTILINE)
     except OSError:
         found = None
     return found.group(1) if found else platform.processor() or platform.machine()
@@ -91,64 +105,7 @@ def cache_sizes():
             kind, level, size = ((folder / part).read_text().strip() for part in ("type", "level", "size"))
         except OSError:
             continue
-        if kind != "Instruction":
-            sizes[f"L{level}"] = int(size[:-1]) << (10 if size[-1] == "K" else 20)
+        found = re.fullmatch(r"(\d+)([KMG]?)", size)
+        if kind != "Instruction" and found:
+            sizes[f"L{level}"] = int(found[1]) << UNITS[found[2]]
     return sizes
-
-
-@functools.cache
-def physical_cores():
-    """Cores this process may use: affinity mask, without hyper-threads, within the container's CPU quota; at least 1."""
-    if not hasattr(os, "sched_getaffinity"):
-        import psutil
-
-        return psutil.cpu_count(logical=False) or os.cpu_count() or 1
-    allowed = os.sched_getaffinity(0)
-    cores = {core_of(number) for number in allowed}
-    return max(1, min(len(cores), cgroup_quota(len(cores))))
-
-
-def core_of(number):
-    """A name for the core that logical CPU `number` is a thread of."""
-    try:
-        return (SYSFS / f"cpu{number}/topology/thread_siblings_list").read_text().strip()
-    except OSError:
-        return number
-
-
-def cgroup_quota(default):
-    """Whole CPUs that the container's quota allows (cgroup v2 `cpu.max`, v1 `cpu.cfs_quota_us`)."""
-    root = Path("/sys/fs/cgroup")
-    try:
-        quota, period = (root / "cpu.max").read_text().split()
-    except (OSError, ValueError):
-        try:
-            quota = (root / "cpu/cpu.cfs_quota_us").read_text().strip()
-            period = (root / "cpu/cpu.cfs_period_us").read_text().strip()
-        except OSError:
-            return default
-    if quota in ("max", "-1"):
-        return default
-    return max(1, int(quota) // int(period))
-
-
-def free_memory():
-    """Bytes that can be had without swapping, within the container's limit."""
-    import psutil
-
-    free = psutil.virtual_memory().available
-    root = Path("/sys/fs/cgroup")
-    try:
-        free = min(free, int((root / "memory.max").read_text()) - int((root / "memory.current").read_text()))
-    except (OSError, ValueError):
-        pass  # no limit, or no cgroup v2
-    return free
-
-
-def require_memory(needed, what):
-    """Refuse, before anything is allocated, what cannot fit; `needed` in bytes."""
-    free = free_memory()
-    if needed > free:
-        raise MemoryLimitError(
-            f"{what} needs {needed / 2**30:.1f} GiB, {max(free, 0) / 2**30:.1f} GiB are free; use a smaller batch or smaller images"
-        )

@@ -1,15 +1,14 @@
 """The one decorator of every compiled loop."""
 
 import functools
-import threading
 
 from fastconv.machine.cache import KernelCache
-from fastconv.machine.threads import STATE, get_threads, must_be_serial, numba_threads
+from fastconv.machine.compilation import watch_compilation
+from fastconv.machine.threads import STATE, is_foreign, must_be_serial, start_layer, warn_of_fork
 
 __all__ = ["Kernel", "kernel"]
 
 FUSED = ("contract",)  # a * b + c may be rounded once; NaN, infinities, signed zeros and the order of sums stay as written
-BUILD = threading.RLock()
 
 
 class Kernel:
@@ -22,42 +21,56 @@ class Kernel:
         self.py_func = py_func
         self.is_parallel = parallel
         self.fastmath = frozenset(fastmath)
+        self.twins = {}
         functools.update_wrapper(self, py_func)
 
-    def _compiled(self, parallel):
+    def _twin(self, parallel):
+        """The dispatcher of Numba; one of each kind, whoever comes first."""
         import numba
 
-        with BUILD:
-            options = {"parallel": parallel, "fastmath": set(self.fastmath), "error_model": "numpy", "nogil": True}
-            dispatcher = numba.njit(**options)(self.py_func)
-            name = f"{self.py_func.__module__.rpartition('.')[2]}.{self.py_func.__name__}"
-            dispatcher._cache = KernelCache(name, f"{sorted(self.fastmath)} parallel={parallel}")
-            return dispatcher
+        with STATE.building:
+            if parallel not in self.twins:
+                watch_compilation(KernelCache)
+                options = {"parallel": parallel, "fastmath": set(self.fastmath), "error_model": "numpy", "nogil": True}
+                dispatcher = numba.njit(**options)(self.py_func)
+                dispatcher._cache = KernelCache(self.py_func, parallel=parallel, fastmath=sorted(self.fastmath))
+                self.twins[parallel] = dispatcher
+            return self.twins[parallel]
 
     @functools.cached_property
     def parallel(self):
-        return self._compiled(True)
+        return self._twin(True)
 
     @functools.cached_property
     def serial(self):
-        return self._compiled(False)
+        return self._twin(False)
 
     def __call__(self, *args):
-        if not self.is_parallel or must_be_serial():
-            return self.serial(*args)
-        get, put, _, layer = numba_threads()
-        wanted, mask = get_threads(), get()
-        if layer == "workqueue":
-            STATE.workqueue_lock.acquire()
-        if mask != wanted:
-            put(wanted)
+        if not (STATE.is_free and self.is_parallel):
+            return self._carefully(args)
+        wanted, mask = STATE.wanted, STATE.get_mask()
+        return self.parallel(*args) if wanted == mask else self._masked(args, wanted, mask)
+
+    def _masked(self, args, wanted, mask):
+        """With our number of threads; Numba's own for this Python thread is the caller's business."""
         try:
+            STATE.set_mask(wanted)
             return self.parallel(*args)
         finally:
-            if mask != wanted:
-                put(mask)
-            if layer == "workqueue":
-                STATE.workqueue_lock.release()
+            STATE.set_mask(mask)
+
+    def _carefully(self, args):
+        """The first call, and layers that take one caller at a time or none at all."""
+        if not self.is_parallel:
+            return self.serial(*args)
+        if STATE.layer is None:
+            start_layer()
+        if STATE.is_orphan:
+            warn_of_fork()
+        if must_be_serial() or (STATE.layer == "workqueue" and is_foreign()):
+            return self.serial(*args)
+        with STATE.launching:
+            return self._masked(args, STATE.wanted, STATE.get_mask())
 
 
 def kernel(*, parallel=True, fastmath=FUSED):

@@ -3,16 +3,20 @@
 Numba's mask of threads belongs to the calling Python thread, so the wanted number is kept here and applied at each launch.
 """
 
-import functools
+import operator
 import os
 import sys
 import threading
-import warnings
+from contextlib import contextmanager
 
-from fastconv.errors import FastconvWarning, OptionError
-from fastconv.machine.cpu import physical_cores
+from fastconv.errors import OptionError
+from fastconv.machine.limits import physical_cores
+from fastconv.machine.warning import warn_once
 
 __all__ = ["get_threads", "set_threads", "threading_layer"]
+
+
+SPINS = {"GOMP_SPINCOUNT": "10000"}  # some ten microseconds
 
 
 class State:
@@ -20,36 +24,68 @@ class State:
 
     def __init__(self):
         self.wanted = None  # threads chosen by the user; None: the default
-        self.forked_from_omp = False
-        self.warned = False
-        self.workqueue_lock = threading.RLock()  # the layer aborts the process when two threads enter it
+        self.layer = None  # "omp", "tbb" or "workqueue", once it has started
+        self.is_free = False  # it has started, and takes calls from any thread at any time
+        self.get_mask = self.set_mask = None  # Numba's functions for the number of threads of the calling Python thread
+        self.is_checked = False  # indices are checked
+        self.is_orphan = False  # forked after GNU OpenMP had started
+        self.launching = threading.RLock()  # workqueue aborts the process when two threads enter it
+        self.building = threading.RLock()
 
 
 STATE = State()
 
 
-@functools.cache
-def numba_threads():
-    """Numba's threads functions, its layer started: (get, set, the most threads, name of the layer)."""
+def start_layer():
+    """Start Numba's threads, once."""
     from numba import config
     from numba.np.ufunc import parallel
 
-    parallel._launch_threads()
-    return parallel._get_num_threads, parallel._set_num_threads, config.NUMBA_NUM_THREADS, parallel.threading_layer()
+    try:
+        with short_spins():
+            parallel._launch_threads()
+    except ValueError as error:
+        raise OptionError(
+            f"NUMBA_THREADING_LAYER: got {config.THREADING_LAYER!r}; needed a layer that is installed: "
+            '"omp", "workqueue", or "tbb" after pip install tbb; or unset the variable'
+        ) from error
+    STATE.wanted = min(get_threads(), config.NUMBA_NUM_THREADS)
+    STATE.get_mask, STATE.set_mask = parallel._get_num_threads, parallel._set_num_threads
+    STATE.is_checked = bool(config.BOUNDSCHECK)
+    STATE.layer = parallel.threading_layer()
+    STATE.is_free = STATE.layer != "workqueue" and not must_be_serial()
+
+
+@contextmanager
+def short_spins():
+    """Threads of GNU OpenMP that wait spin for a short while, not for milliseconds: beside other work on the same cores that made
+    training five times slower.  The library reads the variable when it is loaded; what the user has set stays."""
+    if SPINS.keys() & os.environ.keys() or "OMP_WAIT_POLICY" in os.environ:
+        yield
+        return
+    os.environ.update(SPINS)
+    try:
+        yield
+    finally:
+        for name in SPINS:
+            os.environ.pop(name, None)
+
+
+def must_be_serial():
+    """Would parallel code kill the process, or hide an error?  An IndexError gets out of a serial kernel only."""
+    return STATE.is_orphan or STATE.is_checked
 
 
 def threading_layer():
     """ "omp", "tbb" or "workqueue" once a kernel has run; None before."""
-    if numba_threads.cache_info().currsize:
-        return numba_threads()[3]
-    return None
+    return STATE.layer
 
 
-@functools.cache
 def most_threads():
     """The most threads that can be asked for; Numba fixes it when it is imported."""
-    if "numba" in sys.modules:
-        return sys.modules["numba"].config.NUMBA_NUM_THREADS
+    config = getattr(sys.modules.get("numba"), "config", None)
+    if config is not None:
+        return config.NUMBA_NUM_THREADS
     given = os.environ.get("NUMBA_NUM_THREADS", "")
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return int(given) if given.isdecimal() else affinity
@@ -57,12 +93,12 @@ def most_threads():
 
 def default_threads():
     """FASTCONV_THREADS, or the physical cores that this process may use."""
-    given = os.environ.get("FASTCONV_THREADS")
-    if given is None:
-        return min(physical_cores(), most_threads())
-    if not given.isdecimal() or not 1 <= int(given) <= most_threads():
+    given, most = os.environ.get("FASTCONV_THREADS"), most_threads()
+    if not given:
+        return min(physical_cores(), most)
+    if not given.isdecimal() or not 1 <= int(given) <= most:
         raise OptionError(
-            f"FASTCONV_THREADS: got {given!r}; needed a number from 1 to {most_threads()}; correct or unset the variable"
+            f"FASTCONV_THREADS: got {given!r}; needed a whole number from 1 to {most}; correct or unset the variable"
         )
     return int(given)
 
@@ -79,34 +115,53 @@ def set_threads(n):
 
     Raises OptionError if `n` is not a whole number from 1 to the number Numba started with.
     """
-    if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= most_threads():
+    most = most_threads()
+    try:
+        count = 0 if isinstance(n, bool) else operator.index(n)
+    except TypeError:
+        count = 0
+    if not 1 <= count <= most:
         raise OptionError(
-            f"threads: got {n!r}; needed a whole number from 1 to {most_threads()}; for more, set NUMBA_NUM_THREADS before Python starts"
+            f"threads: got {n!r}; needed a whole number from 1 to {most}; for more, set NUMBA_NUM_THREADS before Python starts"
         )
-    STATE.wanted = n
+    STATE.wanted = count
 
 
-def must_be_serial():
-    """True where parallel code would kill the process or hide an error: a child forked after GNU OpenMP started; bounds checks."""
-    if STATE.forked_from_omp and not STATE.warned:
-        STATE.warned = True
-        warnings.warn(
-            "this process was forked after OpenMP had started, so fastconv runs on one thread here; "
-            'use the "spawn" start method, or NUMBA_THREADING_LAYER=workqueue',
-            FastconvWarning,
-            stacklevel=4,
-        )
-    return STATE.forked_from_omp or BOUNDS_CHECKED
+def is_foreign():
+    """Is the calling thread one that Python did not start, such as a worker inside a parallel loop of the caller's?"""
+    return isinstance(threading.current_thread(), threading._DummyThread)
 
 
-BOUNDS_CHECKED = os.environ.get("NUMBA_BOUNDSCHECK", "0") not in ("", "0")  # an IndexError gets out of a serial kernel only
+def warn_of_fork():
+    warn_once(
+        "fork",
+        "this process was forked after OpenMP had started, so fastconv runs on one thread here; "
+        'use the "spawn" start method, or NUMBA_THREADING_LAYER=workqueue',
+    )
+
+
+HELD = []  # locks that nobody else holds while a child is made: what they guard is whole there
+
+
+def before_fork():
+    """Wait until no other thread launches a locked layer or compiles: in the child it would never end."""
+    compiler = getattr(sys.modules.get("numba.core.compiler_lock"), "global_compiler_lock", None)
+    for lock in (STATE.launching, STATE.building, compiler):
+        if lock is not None:
+            lock.acquire()
+            HELD.append(lock)
+
+
+def after_fork():
+    while HELD:
+        HELD.pop().release()
 
 
 def after_fork_in_child():
-    STATE.workqueue_lock = threading.RLock()
-    layer = getattr(sys.modules.get("numba.np.ufunc.parallel"), "_threading_layer", None)
-    STATE.forked_from_omp = STATE.forked_from_omp or layer == "omp"
+    after_fork()
+    if getattr(sys.modules.get("numba.np.ufunc.parallel"), "_threading_layer", None) == "omp":
+        STATE.is_orphan, STATE.is_free = True, False
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=after_fork_in_child)
+    os.register_at_fork(before=before_fork, after_in_parent=after_fork, after_in_child=after_fork_in_child)

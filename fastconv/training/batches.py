@@ -1,0 +1,134 @@
+"""Examples, checked once, and mini-batches of them in a seeded order."""
+
+import numpy as np
+
+from fastconv.errors import DataError, OptionError, ShapeError
+from fastconv.functional.arrays import as_array
+from fastconv.geometry import whole
+from fastconv.models.inputs import hint, needed
+
+__all__ = ["Batches", "examples", "split"]
+
+SHUFFLE, SPLIT, AUGMENT = 0, 1, 2  # the random streams of a run; see `generator`
+CHUNK = 1024  # images looked at together, so that a check of all images needs little memory
+
+
+def generator(seed, stream, number=0):
+    """Random numbers that depend on the seed, the stream and a number (the epoch) alone.
+
+    The entropy (seed, "train") keeps them apart from the streams of a network with the same seed.
+    """
+    return np.random.default_rng(np.random.SeedSequence([seed, int.from_bytes(b"train")], spawn_key=(stream, number)))
+
+
+def examples(x, y, net, loss):
+    """(x, y) ready for batches: x (N, *net.input_shape) of any real dtype, y as the loss wants it.
+
+    Grey images (N, H, W) are taken where the network has one channel.
+
+    Raises
+    ------
+    ShapeError : x does not fit the network, or the lengths differ
+    DataError : no examples, an input that is NaN or infinite (with its index), a label that is no class
+    DTypeError : not numbers
+    """
+    x, y = images(x, net.input_shape), as_array(y, "y")
+    if not len(x):
+        raise DataError("x: got 0 examples; needed at least one")
+    if y.ndim == 0 or len(y) != len(x):
+        raise ShapeError(f"y: got {len(y) if y.ndim else 'one number'}, x has {len(x):,} examples; needed a label for each")
+    refuse_nonfinite(x, "x")
+    y = loss.targets(y, (len(y), *net.output_shape))
+    refuse_nonfinite(y, "y")
+    return np.ascontiguousarray(x), y
+
+
+def images(x, shape):
+    """x as (N, *shape); a missing channel axis is added."""
+    x = as_array(x, "x")
+    if x.ndim == 3 and (*x.shape[1:], 1) == tuple(shape):
+        x = x[..., None]
+    if x.ndim == 0 or x.shape[1:] != tuple(shape):
+        raise ShapeError(f"x: got shape {x.shape}; needed {needed(shape)}{hint(x.shape, shape)}")
+    return x
+
+
+def refuse_nonfinite(array, name):
+    """DataError with the index of the first NaN or infinite value."""
+    if array.dtype.kind != "f":
+        return
+    for start in range(0, len(array), CHUNK):
+        bad = ~np.isfinite(array[start : start + CHUNK])
+        if bad.any():
+            first = [int(i) for i in np.unravel_index(bad.argmax(), bad.shape)]
+            first[0] += start
+            raise DataError(f"{name}: example {first[0]} is not finite, {array[tuple(first)]} at {first}; remove or repair it")
+
+
+def split(validation, count, seed):
+    """(rows to train on, rows held out) for a fraction of `count` examples, drawn from the seed: the same ones at each call."""
+    held = round(validation * count) if 0 < validation < 1 else 0
+    if not 0 < held < count:
+        raise OptionError(
+            f"validation: got {validation!r} of {count} examples; needed (x, y), or a fraction between 0 and 1 that leaves "
+            f"examples on both sides"
+        )
+    order = generator(seed, SPLIT).permutation(count)
+    return np.sort(order[held:]), np.sort(order[:held])
+
+
+class Batches:
+    """Mini-batches of some rows of (x, y).
+
+    Parameters
+    ----------
+    x, y : ndarrays of one length
+    size : int, examples in a batch; the last one has what is left
+    rows : int array, which examples; None for all
+    seed : int, from which order and augmentation are drawn
+    shuffle : whether each epoch has an order of its own; otherwise that of `rows`
+    augment : function (x, numpy Generator) -> x of the same shape, applied to each batch; None for none
+
+    `len` is the number of iterations in an epoch.  A batch is valid until the next one is asked for: its memory is used again.
+    """
+
+    def __init__(self, x, y, size, *, rows=None, seed=0, shuffle=False, augment=None):
+        self.x, self.y = x, y
+        self.seed, self.shuffle, self.augment = seed, shuffle, augment
+        self.rows = np.arange(len(x)) if rows is None else rows
+        self.size = whole(size, "batch_size", 1)
+        self._buffers = [np.empty((min(self.size, len(self.rows)), *a.shape[1:]), a.dtype) for a in (x, y)]
+
+    def __len__(self):
+        return -(-len(self.rows) // self.size)
+
+    def epoch(self, number=0):
+        """The batches (x, y) of one epoch; every row once.  All that is random depends on the seed and `number` alone."""
+        rows = generator(self.seed, SHUFFLE, number).permutation(self.rows) if self.shuffle else self.rows
+        random = generator(self.seed, AUGMENT, number)
+        for start in range(0, len(rows), self.size):
+            x, y = self._gather(rows[start : start + self.size])
+            yield (x if self.augment is None else self.augment(x, random)), y
+
+    def _gather(self, rows):
+        # mode="clip": with the default, NumPy would gather into a second buffer first
+        return tuple(
+            np.take(a, rows, axis=0, out=buffer[: len(rows)], mode="clip")
+            for a, buffer in zip((self.x, self.y), self._buffers, strict=True)
+        )
+
+    def sentence(self, epochs, what="images"):
+        """What a batch, an iteration and an epoch are, in numbers.
+
+        >>> print(Batches(np.zeros((10_000, 1)), np.zeros(10_000), 64).sentence(3))
+        10,000 images in batches of 64: 157 iterations = 1 epoch (the last batch has 16); 3 epochs = 471 iterations
+        """
+        count, last = len(self.rows), len(self.rows) % self.size
+        rest = f" (the last batch has {last})" if last and len(self) > 1 else ""
+        text = f"{count:,} {what} in batches of {self.size}: {len(self):,} {plural('iteration', len(self))} = 1 epoch{rest}"
+        return text if epochs == 1 else f"{text}; {epochs:,} epochs = {epochs * len(self):,} iterations"
+
+
+def plural(noun, count):
+    """ "iteration", or "iterations" for all counts but 1."""
+    return noun if count == 1 else f"{noun}s"

@@ -1,0 +1,149 @@
+"""What trains a network: a loss, an optimizer, and their state from one call to the next."""
+
+import numpy as np
+
+from fastconv.errors import FastconvError, OptionError
+from fastconv.geometry import whole
+from fastconv.training.batches import Batches, examples, images, split
+from fastconv.training.clock import Clock
+from fastconv.training.hooks import Hooks
+from fastconv.training.losses import find_loss
+from fastconv.training.means import Means
+from fastconv.training.optimizers import Adam
+from fastconv.training.run import Run
+from fastconv.training.schedules import find_schedule
+from fastconv.training.step import Stepper
+
+__all__ = ["Trainer"]
+
+
+class Trainer:
+    """Trains a network.
+
+    Parameters
+    ----------
+    net : Sequential that ends in raw outputs (logits, scores); its `output` is set so that `predict` suits the loss
+    optimizer : such as `fc.optim.SGD(0.1, momentum=0.9)`; default `fc.optim.Adam(1e-3)`.  May be replaced between steps
+    loss : name in `fc.losses.LOSSES`, or a function (predictions, targets) -> (value, gradient)
+    seed : int, of shuffling, held-out examples and augmentation; default: the network's, from which first weights and
+        dropout come, so that one number fixes a run.  Results do not depend on the number of threads
+
+    Attributes
+    ----------
+    history : History of the last `fit`, complete up to where it stopped, also after an exception
+    epochs : whole epochs trained so far, over all calls of `fit`; a second `fit` goes on with new orders and the same
+        optimizer state
+    stop_training : a callback sets it to end the run after the epoch
+
+    >>> import numpy as np
+    >>> from fastconv.layers import Dense
+    >>> from fastconv.models import Sequential
+    >>> x = np.eye(4, dtype=np.float32)
+    >>> trainer = Trainer(Sequential([Dense(2)], input_shape=(4,)))
+    >>> history = trainer.fit(x, [0, 0, 1, 1], epochs=100, batch_size=2, verbose=0)
+    >>> history.history["loss"][0] > history.history["loss"][-1], history.iterations
+    (True, 200)
+    """
+
+    def __init__(self, net, optimizer=None, loss="softmax_cross_entropy", seed=None):
+        self.net = net
+        self.optimizer = Adam() if optimizer is None else optimizer
+        self.loss = find_loss(loss)
+        self.seed = net.seed if seed is None else whole(seed, "seed", 0)
+        if self.loss.output in ("softmax", "sigmoid") and not net.ends_in_logits:
+            raise OptionError(
+                f"loss: {self.loss.name} takes raw outputs, but the network ends in {net.layers[-1]!r}; remove that layer or its "
+                f"activation: predict applies {self.loss.output} itself"
+            )
+        net.output = self.loss.output or net.output
+        self.history = None
+        self.epochs = 0
+        self.stop_training = False
+        self.stepper = Stepper(net, self.loss)
+
+    def fit(
+        self,
+        x,
+        y,
+        *,
+        epochs=1,
+        batch_size=64,
+        validation=None,
+        callbacks=(),
+        verbose=1,
+        shuffle=True,
+        schedule=None,
+        augment=None,
+    ):
+        """Train on examples x with targets y; returns the `History`.
+
+        Parameters
+        ----------
+        x : (N, *net.input_shape), bytes or numbers; grey images may come without the channel axis
+        y : class numbers or one-hot rows; 0 and 1 for binary_cross_entropy; numbers for mean_squared_error
+        epochs, batch_size : whole numbers; the last batch of an epoch has what is left
+        validation : (x, y), or the fraction of the examples to hold out (drawn from the seed, the same ones at each call)
+        callbacks : objects with any of Keras's hooks; see `fastconv.training.hooks`
+        verbose : 0 silent, 1 bar and a row for each epoch, 2 rows only
+        shuffle : a new order in each epoch
+        schedule : "linear", "cosine", "one_cycle", or a function from the part of the run that is done (0 to 1) to a factor on
+            the optimizer's lr
+        augment : function (images, numpy Generator) -> images, such as `fastconv.training.Warp()`, for training batches only
+
+        Raises
+        ------
+        ShapeError, DTypeError, DataError, OptionError : before anything has changed
+        TrainingError : a loss or gradient that is not finite (the message names the layer; the weights are those after the last
+            whole step, which are finite), or an exception in a callback
+        KeyboardInterrupt : after Ctrl-C, at the end of the step; the weights are those after the last whole step, and
+            `trainer.history` has what was done.  A second Ctrl-C stops at once, wherever that is
+
+        The history is kept in `trainer.history` in all these cases.
+        """
+        x, y = examples(x, y, self.net, self.loss)
+        rows, held_out = self._validation(validation, x, y)
+        batches = Batches(x, y, batch_size, rows=rows, seed=self.seed, shuffle=shuffle, augment=augment)
+        hooks = Hooks(callbacks, self)
+        run = Run(
+            self, batches, held_out, whole(epochs, "epochs", 1), hooks=hooks, schedule=find_schedule(schedule), verbose=verbose
+        )
+        self.history, self.stop_training = run.history, False
+        return run()
+
+    def step(self, x, y):
+        """One update on one batch; returns the mean loss before it.  Errors as in `fit`, and nothing has changed then."""
+        x, y = examples(x, y, self.net, self.loss)
+        return self.stepper(x, y, self.optimizer, Clock())[0]
+
+    def evaluate(self, x, y, batch_size=256):
+        """{"loss": mean, "accuracy": fraction} over all examples, `batch_size` at a time; no accuracy where there is none."""
+        return self.means(Batches(*examples(x, y, self.net, self.loss), batch_size))
+
+    def predict(self, x, batch_size=256):
+        """Class probabilities, or raw outputs where the loss has none: `net.predict`."""
+        return self.net.predict(images(x, self.net.input_shape), batch_size)
+
+    def _validation(self, validation, x, y):
+        """(rows of x to train on, or None for all; batches to validate on, or None)."""
+        if validation is None:
+            return None, None
+        if isinstance(validation, (tuple, list)) and len(validation) == 2:
+            try:
+                return None, Batches(*examples(*validation, self.net, self.loss), 256)
+            except FastconvError as error:
+                raise type(error)(f"validation: {error}") from None
+        if isinstance(validation, float):
+            rows, held_out = split(validation, len(x), self.seed)
+            return rows, Batches(x, y, 256, rows=held_out)
+        raise OptionError(f"validation: got {type(validation).__name__}; needed (x, y), or a fraction between 0 and 1")
+
+    def means(self, batches, stop=lambda: False):
+        """Loss and accuracy over all `Batches`, as `evaluate` gives them; {} once `stop()` says so."""
+        means = Means(self.loss)
+        with np.errstate(all="ignore"):
+            for x, y in batches.epoch():
+                scores = self.net.forward(x)
+                means.add(self.loss.function(scores, y)[0], scores, y)
+                if stop():
+                    return {}
+        return means.values()

@@ -1,0 +1,49 @@
+"""Prepared weights: accepted wherever weights are, and the result is the same to the bit."""
+
+import numpy as np
+import pytest
+
+import fastconv as fc
+from bounds import assert_same_bytes
+from cases import CASES, KINDS_OF_LAYER, Case
+from routes import run, served, to_nchw, to_oihw
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_prepared_weights_give_the_same_bytes(case):
+    x, w, b, dy = case.arrays(seed=24)
+    prepared = fc.prepare(w, case.x_shape, **case.options)
+    assert_same_bytes(run(case, "forward", x, prepared, b, dy), run(case, "forward", x, w, b, dy))
+    assert_same_bytes(run(case, "input_grad", x, prepared, b, dy), run(case, "input_grad", x, w, b, dy))
+
+
+@pytest.mark.parametrize("case, algorithm, dtype", served("forward", KINDS_OF_LAYER))
+def test_prepared_weights_serve_every_batch_and_algorithm(case, algorithm, dtype):
+    x, w, b, _ = case.arrays(seed=25, dtype=dtype)
+    prepared = fc.prepare(w, case.x_shape, **case.options, algorithm=algorithm.name)
+    for images in (x, x[:1], np.concatenate([x] * 9)):
+        for name in ("auto", algorithm.name):
+            options = {**case.options, "algorithm": name}
+            assert_same_bytes(fc.conv2d(images, prepared, b, **options), fc.conv2d(images, w, b, **options))
+
+
+def test_prepared_weights_serve_another_dtype_option_and_layout():
+    case = Case(k=(2, 3))
+    x, w, b, dy = case.arrays(seed=38)
+    prepared = fc.prepare(w, case.x_shape)
+    assert_same_bytes(fc.conv2d(x.astype(np.float64), prepared, b), fc.conv2d(x.astype(np.float64), w, b))
+    for options in ({"flip": True}, {"stride": 2}, {"dilation": 2, "padding": 3}):
+        assert_same_bytes(fc.conv2d(x, prepared, b, **options), fc.conv2d(x, w, b, **options))
+    prepared = fc.prepare(to_oihw(w), to_nchw(x).shape, layout="NCHW")
+    assert_same_bytes(fc.conv2d(to_nchw(x), prepared, b, layout="NCHW"), to_nchw(fc.conv2d(x, w, b)))
+    dx = fc.conv2d_input_grad(to_nchw(dy), prepared, to_nchw(x).shape, layout="NCHW")
+    assert_same_bytes(dx, to_nchw(fc.conv2d_input_grad(dy, w, x.shape)))
+
+
+def test_prepared_weights_do_not_see_later_changes():
+    case = Case()
+    x, w, b, _ = case.arrays(seed=26)
+    before, prepared = fc.conv2d(x, w, b), fc.prepare(w, case.x_shape)
+    fc.conv2d(x, prepared, b)
+    w[:] = 0
+    assert_same_bytes(fc.conv2d(x, prepared, b), before)
