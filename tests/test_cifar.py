@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from damage import damaged, refuses
 
+from damage import damaged, refuses
 from fastconv import data
 from fastconv.data import cifar, cifar_zip
 from fastconv.errors import DataError

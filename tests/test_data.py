@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from damage import damaged, refuses
 
+from damage import damaged, refuses
 from fastconv import data
 from fastconv.data import cifar, cifar_zip, download, folders, idx, make_digits
 from fastconv.data import mnist as load_mnist

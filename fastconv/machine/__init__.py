@@ -1,6 +1,7 @@
 """The machine: CPU, threads, and the compilation and caching of kernels.  No other package asks about any of them."""
 
 import os
+import sys
 
 from fastconv.machine.compilation import compile_seconds
 from fastconv.machine.cpu import Cpu, cpu
@@ -29,6 +30,7 @@ __all__ = [
 def info():
     """What fastconv runs on, as a dict: CPU, caches in bytes, cores, threads, threading layer, kernel cache, versions."""
     found = cpu()
+    ours = sys.modules[__name__.partition(".")[0]].__version__
     return {
         "cpu": found.brand,
         "llvm_cpu": found.llvm_name,
@@ -40,5 +42,5 @@ def info():
         "threading_layer": threading_layer() or os.environ.get("NUMBA_THREADING_LAYER", "chosen at the first call"),
         "free_memory": free_memory(),
         "kernel_cache": str(cache_folder() or "none: each run compiles again"),
-        "versions": {name: version(name) for name in ("numba", "llvmlite", "numpy", "safetensors", "rich")},
+        "versions": {"fastconv": ours} | {name: version(name) for name in ("numba", "llvmlite", "numpy", "safetensors", "rich")},
     }
