@@ -202,6 +202,26 @@ def test_dtypes(dtype, wanted):
     x = np.array([[0, 1, 1], [1, 1, 0]], dtype)
     assert fc.max_pool2d(x, (1, 2), stride=1).dtype == fc.avg_pool2d(x, 2).dtype == wanted
     np.testing.assert_array_equal(fc.avg_pool2d(x, (1, 2), stride=1), [[0.5, 1], [1, 0.5]])
+    dy = np.array([[3], [1]], dtype)
+    spread = np.array([[3, 3, 3], [1, 1, 1]], dtype) / np.float64(3)
+    np.testing.assert_array_equal(fc.avg_pool2d_grad(dy, x, (1, 3)), spread.astype(wanted), strict=True)
+    picked = np.array([[0, 3, 0], [1, 0, 0]]) if dtype != "bool" else np.array([[0, 1, 0], [1, 0, 0]])
+    np.testing.assert_array_equal(fc.max_pool2d_grad(dy, x, (1, 3)), picked.astype(wanted), strict=True)
+
+
+@pytest.mark.parametrize("grad", [fc.max_pool2d_grad, fc.avg_pool2d_grad], ids=lambda grad: grad.__name__)
+def test_gradients_fill_out(grad):
+    case = PoolCase(size=3, stride=1, padding=1)
+    x, dy = case.arrays(seed=11)
+    wanted = grad(dy, x, 3, **case.max_options)
+    for out in (np.full_like(x, np.nan), np.full(x.shape[::-1], np.nan, x.dtype).T):
+        assert grad(dy, x, 3, **case.max_options, out=out) is out
+        np.testing.assert_array_equal(out, wanted)
+    out = dy.copy()  # stride 1: the gradient of the output has the size of the input, and may be overwritten
+    np.testing.assert_array_equal(grad(out, x, 3, **case.max_options, out=out), wanted)
+    for wrong in (np.zeros(x.shape), np.zeros(x.shape[1:], np.float32), x.tolist()):
+        with pytest.raises((ValueError, TypeError)):
+            grad(dy, x, 3, **case.max_options, out=wrong)
 
 
 def test_inputs_of_any_arrangement_are_never_changed():

@@ -1,10 +1,21 @@
 """The same calls in PyTorch: NHWC arrays in, results and their gradients out.  Importing it needs PyTorch."""
 
+import functools
+
 import numpy as np
 import torch
 import torch.nn.functional as TF
 
-torch.set_num_threads(1)  # the arrays are small: two threads would only wait for each other
+
+def small(call):
+    """On one thread, as the arrays are small; set at each call, since Numba sets the number of the OpenMP that both share."""
+
+    @functools.wraps(call)
+    def alone(*arguments):
+        torch.set_num_threads(1)
+        return call(*arguments)
+
+    return alone
 
 
 def nchw(a):
@@ -23,6 +34,7 @@ def hwio(t):
     return t.detach().numpy().transpose(2, 3, 1, 0)
 
 
+@small
 def conv2d(case, x, w, b, dy):
     """y, dx, dw, db of one case."""
     x, w, b = nchw(x).requires_grad_(), oihw(w).requires_grad_(), torch.from_numpy(b).requires_grad_()
@@ -34,6 +46,7 @@ def conv2d(case, x, w, b, dy):
     return nhwc(y), nhwc(dx), hwio(dw), db.numpy()
 
 
+@small
 def max_pool2d(case, x, dy):
     """y, dx; PyTorch knows one padding per axis, so the case is `symmetric`."""
     x = nchw(x).requires_grad_()
@@ -42,6 +55,7 @@ def max_pool2d(case, x, dy):
     return nhwc(y), nhwc(torch.autograd.grad(y, x, nchw(dy))[0])
 
 
+@small
 def avg_pool2d(case, x, dy):
     """y, dx; PyTorch knows one padding per axis, so the case is `symmetric`."""
     x = nchw(x).requires_grad_()

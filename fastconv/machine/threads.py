@@ -16,7 +16,7 @@ from fastconv.machine.warning import warn_once
 __all__ = ["get_threads", "set_threads", "threading_layer"]
 
 
-SPINS = {"GOMP_SPINCOUNT": "10000"}  # some ten microseconds
+SPINS = {"GOMP_SPINCOUNT": "1000"}  # some microseconds
 
 
 class State:
