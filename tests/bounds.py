@@ -32,8 +32,20 @@ def assert_accurate(got, case, algorithm, direction, *arrays):
     """A convolution or gradient of x, w, b, dy within growth * terms * eps."""
     exact = oracle_call(case, direction, *arrays)
     size = oracle_call(case, direction, *(abs(a) for a in arrays))
+    if getattr(algorithm, direction).growth > 1:
+        size = largest_in_tile(size)
     terms = oracle_call(case, direction, *(np.ones(a.shape) for a in arrays))
     assert_within(got, exact, size, allowed_terms(case, algorithm, direction, terms))
+
+
+def largest_in_tile(size, tile=4):
+    """The rounding of results that are transformed in tiles follows the largest sum of their tile."""
+    size = size.copy()
+    for p in range(0, size.shape[1], tile):
+        for q in range(0, size.shape[2], tile):
+            block = size[:, p : p + tile, q : q + tile]
+            block[...] = block.max(axis=(1, 2), keepdims=True, initial=0)
+    return size
 
 
 def allowed_terms(case, algorithm, direction, counted):

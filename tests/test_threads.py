@@ -1,4 +1,4 @@
-"""Threads decide who does a piece of work, never how a sum is cut: the same bytes for 1, 2, and up to 4 where there are so many."""
+"""Threads decide who does a piece of work, never how a sum is cut: the same bytes for 1, 2, up to 4 threads."""
 
 from concurrent.futures import ThreadPoolExecutor
 
