@@ -272,7 +272,8 @@ def run(shapes=None, direction="forward", *, quick=False, threads=None, progress
         raise DataError("the list of shapes is empty; needed at least one row")
     if threads is not None:
         machine.set_threads(threads)
-    with_torch, peak, rows = torch_threads(machine.get_threads()), peak_gflops(machine.get_threads()), []
+    peak, rows = peak_gflops(machine.get_threads()), []
+    with_torch = torch_threads(machine.get_threads())  # after our first launch: both may share one OpenMP, which forgets the number
     for case in cases:
         rows.append(measure_case(case, direction, peak, with_torch, quick))
         if progress:

@@ -52,12 +52,13 @@ def one_filter_a_channel(geo, dtype):
     return f"{geo.groups} groups for {geo.c} channels and {geo.o} filters; depthwise needs one filter for each channel"
 
 
+WINOGRAD_OFF = os.environ.get("FASTCONV_WINOGRAD") == "0"  # read once: plans are remembered
+
+
 def winograd_fits(geo, dtype):
     if (geo.kh, geo.kw, geo.sh, geo.sw, geo.dh, geo.dw, geo.groups) != (3, 3, 1, 1, 1, 1, 1):
         return "Winograd needs a 3x3 filter, stride 1, dilation 1 and one group"
-    if os.environ.get("FASTCONV_WINOGRAD") == "0":
-        return "switched off by FASTCONV_WINOGRAD=0"
-    return None
+    return "switched off by FASTCONV_WINOGRAD=0" if WINOGRAD_OFF else None
 
 
 def winograd_grad_fits(geo, dtype):
@@ -85,7 +86,7 @@ ALGORITHMS = (
             "winograd.forward",
             "winograd.transform_filters",
             costs.winograd_bytes,
-            20,
+            4,
             less_accurate,
         ),
         input_grad=Route(
@@ -94,7 +95,7 @@ ALGORITHMS = (
             "winograd.input_grad",
             "winograd.transform_exchanged",
             costs.winograd_bytes,
-            20,
+            4,
             less_accurate,
         ),
         weight_grad=Route(no_winograd, costs.winograd(False), "", None),

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from fastconv.errors import ShapeError
 from fastconv.functional.arrays import as_array, ready, result_dtype
 from fastconv.kernels.codes import LEAKY_SLOPE
 
@@ -82,6 +83,8 @@ def tanh_grad(dy, y):
 def softmax(x):
     """exp(x) / sum exp(x) over the last axis; the largest x is subtracted first, so nothing overflows."""
     x = floats(x, "x")
+    if x.ndim == 0 or x.shape[-1] == 0:
+        raise ShapeError(f"x: got shape {x.shape}; needed at least one class along the last axis")
     powers = np.exp(x - x.max(axis=-1, keepdims=True))
     return powers / powers.sum(axis=-1, keepdims=True)
 

@@ -3,6 +3,8 @@
 Kernels are compiled for one form only: C-contiguous, aligned, native, writable.  What already has it passes without a copy.
 """
 
+import operator
+
 import numpy as np
 
 from fastconv.errors import DTypeError, OptionError, ShapeError
@@ -52,15 +54,25 @@ def ready(a, dtype):
     """`a` in the one form that kernels take; a copy only where it has another form.  Kernels write nothing but outputs."""
     if a.dtype is dtype and a.flags.carray:
         return a
+    if a.size * dtype.itemsize > WORTH_ASKING:
+        require_memory(a.size * dtype.itemsize, f"a copy of {a.shape} as {dtype}")
     a = np.require(a, dtype, ["C_CONTIGUOUS", "ALIGNED"])
     return a if a.flags.writeable else np.asarray(Borrowed(a))
 
 
 def freeze(option):
     """Lists inside an option as tuples, so that plans can be remembered by it."""
+    if isinstance(option, (np.ndarray, np.generic)):
+        option = option.tolist()
     if isinstance(option, (list, tuple)):
         return tuple(map(freeze, option))
-    return option.item() if isinstance(option, np.generic) else option
+    try:
+        hash(option)
+    except TypeError:
+        raise OptionError(
+            f"got {option!r} as an option of a convolution or pooling; needed a number, a name or a tuple"
+        ) from None
+    return option
 
 
 def check_layout(layout):
@@ -88,8 +100,14 @@ def image_shape(shape, name, layout):
     """The same for a shape."""
     if not isinstance(shape, (tuple, list)):
         raise ShapeError(f"{name}: got {shape!r}; needed the shape of an array, a tuple of 2, 3 or 4 sizes")
+    try:
+        shape = tuple(map(operator.index, shape))
+    except TypeError:
+        raise ShapeError(f"{name}: got {tuple(shape)}; needed whole numbers") from None
+    if min(shape, default=0) < 0:
+        raise ShapeError(f"{name}: got {shape}; a size cannot be negative")
     if len(shape) == 4 and layout == "NHWC":
-        return tuple(shape)
+        return shape
     return images(np.broadcast_to(np.float32(0), shape), name, layout).shape
 
 

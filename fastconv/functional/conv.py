@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastconv import plans
-from fastconv.errors import OptionError, ShapeError
+from fastconv.errors import DTypeError, OptionError, ShapeError
 from fastconv.functional.arrays import as_array, check_layout, deliver, freeze, image_shape, images, ready, result, result_dtype
 from fastconv.kernels.codes import ACTIVATIONS
 from fastconv.machine import require_memory
@@ -11,6 +11,7 @@ from fastconv.machine import require_memory
 __all__ = ["PreparedWeights", "conv2d", "conv2d_bias_grad", "conv2d_input_grad", "conv2d_weight_grad", "plan", "prepare"]
 
 LARGE = 1 << 28  # bytes of workspace above which the free memory is looked up first
+PLAIN = (int, str, bool)  # options that need no freezing
 NO_BIAS = {}  # (channels, dtype) -> zeros
 
 
@@ -21,7 +22,7 @@ class PreparedWeights:
     """
 
     def __init__(self, w, layout="NHWC"):
-        w = filters(as_array(w, "w"), layout)
+        w = w.w if type(w) is PreparedWeights else filters(as_array(w, "w"), layout)
         self.w = ready(w, result_dtype(w)).copy()
         self.w.flags.writeable = False
         self.forms = {}
@@ -96,7 +97,8 @@ def check_workspace(plan):
 
 def frozen(stride, padding, dilation, groups, pad_mode, flip, algorithm):
     """The options as `plans.conv_plan` takes them, hashable."""
-    return freeze(stride), freeze(padding), freeze(dilation), groups, pad_mode, flip, algorithm
+    options = stride, padding, dilation, groups, pad_mode, flip, algorithm
+    return tuple([o if type(o) in PLAIN else freeze(o) for o in options])
 
 
 def conv2d(
@@ -341,4 +343,12 @@ def plan(
     x4 = image_shape(x_shape, "x_shape", layout)
     hwio = filter_shape(w_shape, len(x_shape), layout)
     options = frozen(stride, padding, dilation, groups, pad_mode, flip, algorithm)
-    return plans.conv_plan(x4, hwio, np.result_type(dtype, np.float32), direction, *options)
+    return plans.conv_plan(x4, hwio, plan_dtype(dtype), direction, *options)
+
+
+def plan_dtype(dtype):
+    """What `conv2d` computes in for inputs of `dtype`."""
+    try:
+        return result_dtype(as_array(np.empty(0, dtype), "dtype"))
+    except TypeError:
+        raise DTypeError(f"dtype: got {dtype!r}; needed the name of a type of real numbers, such as float32") from None

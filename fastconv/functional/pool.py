@@ -114,7 +114,8 @@ def checked_argmax(argmax, geo, layout):
 
 def shape_of(x, layout):
     """(N, H, W, C) of an array, or of a shape."""
-    return image_shape(x if isinstance(x, (tuple, list)) else np.shape(x), "x", layout)
+    is_shape = isinstance(x, (tuple, list)) and not any(isinstance(n, (tuple, list)) for n in x)
+    return image_shape(x if is_shape else np.shape(x), "x", layout)
 
 
 def check_gradient(dy, geo):

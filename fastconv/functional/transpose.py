@@ -3,8 +3,8 @@
 from fastconv import plans
 from fastconv.errors import OptionError, ShapeError
 from fastconv.functional.arrays import as_array, deliver, freeze, images, ready, result, result_dtype
-from fastconv.functional.conv import bias, check_workspace, weights
-from fastconv.geometry import kernel_span, pair, resolve_padding, whole
+from fastconv.functional.conv import PreparedWeights, bias, check_workspace, weights
+from fastconv.geometry import image_sizes, kernel_span, pair, resolve_padding, whole
 
 __all__ = ["conv2d_transpose"]
 
@@ -37,7 +37,8 @@ def conv2d_transpose(
     """
     x = as_array(x, "x")
     rank, x = x.ndim, images(x, "x", layout)
-    w = weights(as_array(w, "w"), rank, layout)
+    image_sizes(x.shape)
+    w = w.w if type(w) is PreparedWeights else weights(w, rank, layout)
     dtype = result_dtype(x, w)
     groups = whole(groups, "groups", 1)
     adjoint = exchange_channels(w, x.shape[3], groups)
@@ -83,7 +84,7 @@ def output_shape(x_shape, w_shape, strides, padding, output_padding, dilations):
 
 def enlarged(axis, size, kernel, stride, pad, dilation, extra):
     length = (size - 1) * stride + kernel_span(kernel, dilation) - sum(pad) + extra
-    if size < 1 or length < 1:
+    if length < 1:
         raise ShapeError(
             f"{axis}: ({size} - 1) * {stride} + {kernel_span(kernel, dilation)} - {sum(pad)} + {extra} = {length} pixels; "
             f"needed at least 1: use {1 - length} less padding or a larger input"

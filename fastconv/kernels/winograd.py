@@ -5,7 +5,7 @@ the transformed filters (U), and the products (M) are transformed back to 4x4 ou
 tiles of the image through all three steps while they stay in the cache; `by_panels` transforms the whole input first and then
 takes a panel of filters at a time, whose transformed weights are made just before they are used and need not be stored.
 
-A result is a combination of all 36 inputs of its tile.  Its error is at most 20 (C KH KW + 1) eps times the largest sum of
+A result is a combination of all 36 inputs of its tile.  Its error is at most 4 (C KH KW + 1) eps times the largest sum of
 absolute products among the 16 results of its tile, and a NaN or an infinity anywhere in the tile reaches all of them.
 """
 
