@@ -273,7 +273,7 @@ def run(shapes=None, direction="forward", *, quick=False, threads=None, progress
     if threads is not None:
         machine.set_threads(threads)
     peak, rows = peak_gflops(machine.get_threads()), []
-    with_torch = torch_threads(machine.get_threads())  # after our first launch: both may share one OpenMP, which forgets the number
+    with_torch = torch_threads(machine.get_threads())  # after our first launch, which may change it
     for case in cases:
         rows.append(measure_case(case, direction, peak, with_torch, quick))
         if progress:
