@@ -49,7 +49,7 @@ def always(geo, dtype):
 def one_filter_a_channel(geo, dtype):
     if geo.groups == geo.c == geo.o:
         return None
-    return f"{geo.groups} groups for {geo.c} channels and {geo.o} filters; depthwise needs one filter for each channel"
+    return f"groups={geo.groups} for {geo.c} channels and {geo.o} filters; depthwise needs one group and filter for each channel"
 
 
 WINOGRAD_OFF = os.environ.get("FASTCONV_WINOGRAD") == "0"  # read once: plans are remembered
@@ -176,7 +176,7 @@ class ConvPlan:
             f"{self.direction}: x {geo.x_shape}, w {geo.w_shape}, y {geo.y_shape}, {self.dtype}",
             f"algorithm: {self.algorithm}, about {self.cycles / 1e6:,.3g} million cycles of one core",
             f"multiply-adds: {geo.macs:,}",
-            f"workspace: {self.workspace / 2**20:,.2f} MiB" + (" (a padded copy of the input included)" if geo.is_padded else ""),
+            f"workspace: {self.workspace / 2**20:,.2f} MiB",
         ]
         if any(geo.unread):
             lines.append(f"not read by any window: {geo.unread[0]} rows at the bottom, {geo.unread[1]} columns at the right")
