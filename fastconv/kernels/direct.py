@@ -14,6 +14,8 @@ from fastconv.machine import kernel
 
 __all__ = ["conv2d", "forward", "input_grad", "weight_grad"]
 
+SMALL = 10_000  # multiply-adds
+
 
 @kernel()
 def conv2d(x, w, b, sh, sw, dh, dw, groups, activation, y):
@@ -91,8 +93,13 @@ def steps(geo):
     return geo.sh, geo.sw, geo.dh, geo.dw, geo.groups
 
 
+def launch(kernel, geo):
+    """The kernel, on one thread where there is little to do."""
+    return kernel if geo.macs > SMALL else kernel.alone
+
+
 def forward(geo, x, w, b, activation, y):
-    conv2d(pad(x, geo), w, b, *steps(geo), activation, y)
+    launch(conv2d, geo)(pad(x, geo), w, b, *steps(geo), activation, y)
 
 
 def swap_channels(geo, w):
@@ -102,11 +109,11 @@ def swap_channels(geo, w):
 
 def input_grad(geo, dy, wt, dx):
     target = padded_like(dx, geo)
-    conv2d_input_grad(dy, wt, *steps(geo), target)
+    launch(conv2d_input_grad, geo)(dy, wt, *steps(geo), target)
     fold(target, geo, dx)
 
 
 def weight_grad(geo, x, dy, dw):
     parts = np.empty((block_count(geo, dw.itemsize), *dw.shape), dw.dtype)
-    conv2d_weight_grad(pad(x, geo), dy, *steps(geo), parts)
+    launch(conv2d_weight_grad, geo)(pad(x, geo), dy, *steps(geo), parts)
     add_blocks(parts, dw)

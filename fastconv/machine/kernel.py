@@ -51,6 +51,10 @@ class Kernel:
         wanted, mask = STATE.wanted, STATE.get_mask()
         return self.parallel(*args) if wanted == mask else self._masked(args, wanted, mask)
 
+    def alone(self, *args):
+        """The same call on one thread: for work that is done before a second thread has woken up."""
+        return self._masked(args, 1, STATE.get_mask()) if STATE.is_free and self.is_parallel else self(*args)
+
     def _masked(self, args, wanted, mask):
         """With our number of threads; Numba's own for this Python thread is the caller's business."""
         try:
