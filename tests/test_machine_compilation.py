@@ -14,6 +14,7 @@ from lab import run
 @pytest.fixture(autouse=True)
 def private_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("FASTCONV_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(folder, "AT_IMPORT", folder.stamps())
     folder.choice.cache_clear()
     yield
     folder.choice.cache_clear()

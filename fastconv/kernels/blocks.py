@@ -4,7 +4,7 @@ __all__ = ["add_blocks", "block_count", "window_rows"]
 
 MOST_BLOCKS = 16
 LEAST_PIXELS = 512  # of a block
-MOST_BYTES = 16 << 20  # of all partial sums together
+MOST_BYTES = 2 << 20  # of all partial sums together: adding them up takes time, too
 WINDOW_BYTES = 4 << 20  # of one block of im2col windows, at least one output row
 
 

@@ -155,15 +155,22 @@ def input_grad_schedule(geo, itemsize, threads, depthwise):
     return tables(tasks, runs, panels, itemsize, depthwise)
 
 
+def work_shares(blocks, kernel_rows, panels, threads):
+    """[((first, end) rows of the filter, (first, end) panels), ...]: few blocks are shared out further, four tasks a thread."""
+    rows = cuts(kernel_rows, kernel_rows if blocks < 2 * threads else 1)
+    parts = min(panels, max(1, -(-4 * threads // (blocks * len(rows)))))
+    return [(taps, share) for taps in rows for share in cuts(panels, parts)]
+
+
 @functools.lru_cache(maxsize=1024)
 def weight_grad_schedule(geo, itemsize, threads, depthwise):
     panels = depthwise_panels(geo, itemsize) if depthwise else panels_of(geo.c, geo.o, geo.groups, itemsize)
     blocks, size = block_count(geo, itemsize), geo.terms * geo.o
     chunk = max(1, min(geo.p, BAND_BYTES // ((geo.sh * geo.w * geo.c + geo.q * geo.o) * itemsize)))  # output rows at a time
-    shares = cuts(geo.kh, geo.kh if blocks < 2 * threads else 1)
+    shares = work_shares(blocks, geo.kh, len(panels.rows), threads)
     tasks, runs, known = [], [], {}
     for block, (first, end) in enumerate(cuts(geo.n * geo.p, blocks)):
-        for taps in shares:
+        for taps, share in shares:
             task, row = [], first
             while row < end:
                 n, p = divmod(row, geo.p)
@@ -172,9 +179,7 @@ def weight_grad_schedule(geo, itemsize, threads, depthwise):
                 if key not in known:
                     known[key] = (len(runs), len(runs) + len(more)) if (more := weight_grad_runs(geo, *key)) else (0, 0)
                     runs += more
-                task.append(
-                    (n * geo.h * geo.w * geo.c, n * geo.p * geo.q * geo.o, block * size, *known[key], 0, len(panels.rows))
-                )
+                task.append((n * geo.h * geo.w * geo.c, n * geo.p * geo.q * geo.o, block * size, *known[key], *share))
                 row += rows
             tasks.append(task)
     return tables(tasks, runs, panels, itemsize, depthwise)

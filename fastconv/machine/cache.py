@@ -36,22 +36,29 @@ def source_of(py_func):
         return None
 
 
-def constants_of(py_func):
-    """The plain values of a closure: compiled as constants, they make another kernel of the same source."""
-    cells = (cell.cell_contents for cell in py_func.__closure__ or ())
-    return [value for value in cells if isinstance(value, PLAIN)]
+def closure_of(py_func):
+    """(plain values in the closure, is there anything else?): compiled as constants, they make another kernel of one source."""
+    values = []
+    for cell in py_func.__closure__ or ():
+        with contextlib.suppress(ValueError):  # a name that has no value yet
+            values.append(cell.cell_contents)
+    constants = [value for value in values if isinstance(value, PLAIN)]
+    return constants, len(constants) < len(values)
 
 
 class KernelCache:
     """The disk cache of one dispatcher, in the form that Numba asks for (numba.core.caching._Cache).
 
-    A kernel is known by its module and `__name__`, and by the plain values of its closure.
+    A kernel is known by its module and `__name__`, and by the plain values of its closure.  One whose closure holds functions or
+    other things is kept only if it was given a `__name__` of its own.
     """
 
     def __init__(self, py_func, **flags):
         self.name = f"{py_func.__module__.rpartition('.')[2]}.{py_func.__name__}"
-        self.source = source_of(py_func)
-        self.key = (py_func.__module__, py_func.__name__, constants_of(py_func), self.source, sorted(flags.items()))
+        constants, has_more = closure_of(py_func)
+        is_named = py_func.__name__ != py_func.__code__.co_name
+        self.source = source_of(py_func) if is_named or not has_more else None
+        self.key = (py_func.__module__, py_func.__name__, constants, self.source, sorted(flags.items()))
 
     @property
     def cache_path(self):
@@ -71,7 +78,7 @@ class KernelCache:
         """The compiled function, or None: then Numba compiles, and calls `save_overload`."""
         target_context.refresh()
         path = self.path(sig, target_context)
-        if path is None or not path.exists():
+        if path is None or not os.path.exists(path):  # unlike path.exists(), False also where looking is forbidden
             return None
         try:
             return rebuilt(path, target_context)
@@ -88,7 +95,8 @@ class KernelCache:
         try:
             keep(path, compiled)
         except Exception as error:
-            warn_once("save", f"a compiled kernel could not be kept, so the next run compiles it again: {error}")
+            if not path.is_file():  # Windows does not replace a file that another process is reading
+                warn_once("save", f"a compiled kernel could not be kept, so the next run compiles it again: {error}")
 
     def enable(self):
         """Asked for by Numba's interface; this cache is always on."""

@@ -78,7 +78,7 @@ def probe_vectors(name, features):
           ret <16 x float> %r
         }
         declare <16 x float> @llvm.fma.v16f32(<16 x float>, <16 x float>, <16 x float>)"""
-    machine = llvm.Target.from_default_triple().create_target_machine(cpu=name, features=features)
+    machine = llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(cpu=name, features=features)
     assembly = machine.emit_assembly(llvm.parse_assembly(text))
     width = 64 if "%zmm" in assembly else 32 if "%ymm" in assembly else 16
     few = width < 64 and ("%xmm" in assembly or "%ymm" in assembly)

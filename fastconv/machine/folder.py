@@ -27,10 +27,10 @@ NOT_IN_CODE = ("NUMBA_NUM_THREADS", "NUMBA_THREADING_LAYER", "NUMBA_THREADING_LA
 def stamps():
     """{file: (time of change, size)} for the sources; empty where they cannot be read, as inside a zip file."""
     try:
-        files = [file for part in COMPILED for file in sorted((PACKAGE / part).glob("*.py"))]
-        return {file: (file.stat().st_mtime_ns, file.stat().st_size) for file in files}
+        found = [(file, file.stat()) for part in COMPILED for file in sorted((PACKAGE / part).glob("*.py"))]
     except OSError:
         return {}
+    return {file: (status.st_mtime_ns, status.st_size) for file, status in found}
 
 
 AT_IMPORT = stamps()  # kernels are imported later, so what they say is what this stands for, as long as nothing changes

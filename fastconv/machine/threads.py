@@ -3,6 +3,7 @@
 Numba's mask of threads belongs to the calling Python thread, so the wanted number is kept here and applied at each launch.
 """
 
+import ctypes
 import operator
 import os
 import sys
@@ -14,7 +15,6 @@ from fastconv.machine.limits import physical_cores
 from fastconv.machine.warning import warn_once
 
 __all__ = ["get_threads", "set_threads", "threading_layer"]
-
 
 SPINS = {"GOMP_SPINCOUNT": "1000"}  # some microseconds
 
@@ -46,14 +46,20 @@ def start_layer():
             parallel._launch_threads()
     except ValueError as error:
         raise OptionError(
-            f"NUMBA_THREADING_LAYER: got {config.THREADING_LAYER!r}; needed a layer that is installed: "
-            '"omp", "workqueue", or "tbb" after pip install tbb; or unset the variable'
+            f"NUMBA_THREADING_LAYER: got {config.THREADING_LAYER!r} ({str(error).splitlines()[0]}); needed a layer that is "
+            'installed: "omp", "workqueue", or "tbb" after pip install tbb; or unset the variable'
         ) from error
     STATE.wanted = min(get_threads(), config.NUMBA_NUM_THREADS)
-    STATE.get_mask, STATE.set_mask = parallel._get_num_threads, parallel._set_num_threads
+    STATE.get_mask = without_release(parallel._get_num_threads, ctypes.c_int)
+    STATE.set_mask = without_release(parallel._set_num_threads, None, ctypes.c_int)
     STATE.is_checked = bool(config.BOUNDSCHECK)
     STATE.layer = parallel.threading_layer()
     STATE.is_free = STATE.layer != "workqueue" and not must_be_serial()
+
+
+def without_release(function, *kinds):
+    """The same C function, called without giving up the GIL in between: that would take longer than the function."""
+    return ctypes.PYFUNCTYPE(*kinds)(ctypes.cast(function, ctypes.c_void_p).value)
 
 
 @contextmanager
@@ -136,7 +142,7 @@ def warn_of_fork():
     warn_once(
         "fork",
         "this process was forked after OpenMP had started, so fastconv runs on one thread here; "
-        'use the "spawn" start method, or NUMBA_THREADING_LAYER=workqueue',
+        'use multiprocessing.get_context("spawn"), or NUMBA_THREADING_LAYER=workqueue',
     )
 
 
