@@ -10,7 +10,6 @@ def torch():
     """PyTorch on the same number of threads; the measurement is skipped where it is not installed."""
     torch = pytest.importorskip("torch", reason='PyTorch is not installed (pip install ".[bench]")')
     torch.set_num_threads(machine.get_threads())
-    torch.set_grad_enabled(False)
     return torch
 
 

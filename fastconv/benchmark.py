@@ -164,7 +164,6 @@ def torch_threads(threads):
     except ImportError:
         return False
     torch.set_num_threads(threads)
-    torch.set_grad_enabled(False)
     return True
 
 
