@@ -29,7 +29,7 @@ class State:
         self.get_mask = self.set_mask = None  # Numba's functions for the number of threads of the calling Python thread
         self.is_checked = False  # indices are checked
         self.is_orphan = False  # forked after GNU OpenMP had started
-        self.launching = threading.RLock()  # workqueue aborts the process when two threads enter it
+        self.launching = threading.RLock()  # two callers at once abort workqueue; a launch under way breaks TBB in a forked child
         self.building = threading.RLock()
 
 
@@ -54,7 +54,7 @@ def start_layer():
     STATE.set_mask = without_release(parallel._set_num_threads, None, ctypes.c_int)
     STATE.is_checked = bool(config.BOUNDSCHECK)
     STATE.layer = parallel.threading_layer()
-    STATE.is_free = STATE.layer != "workqueue" and not must_be_serial()
+    STATE.is_free = STATE.layer == "omp" and not must_be_serial()
 
 
 def without_release(function, *kinds):
