@@ -16,7 +16,7 @@ from fastconv.kernels.codes import LEAKY_RELU, LEAKY_SLOPE, RELU
 from fastconv.kernels.vector_ir import emits, function_address
 from fastconv.machine import Kernel, cpu
 
-__all__ = ["STEPS", "Tile", "call_tile", "most_rows", "tile_address"]
+__all__ = ["STEPS", "Tile", "call_tile", "compiled_address", "most_rows", "tile_address"]
 
 # what a tile reads from its block of int64: steps in numbers (b: in rows of b), counts, what happens before and after the sum
 STEPS = ("a_m", "a_i", "a_j", "a_k", "b_i", "b_j", "b_k", "c_m", "i", "j", "k", "accumulate", "activation")
@@ -97,13 +97,18 @@ def activate(v, code, registers):
 @functools.cache
 def tile_address(tile):
     """Address of the compiled `Tile`; compiled, or loaded from the kernel cache, at the first request."""
-    dtype = types.float32 if tile.itemsize == 4 else types.float64
-    pointer = function_address(tile.name, functools.partial(write_tile, tile), dtype, tile.lanes)
+    return compiled_address(tile.name, functools.partial(write_tile, tile), tile.itemsize, tile.lanes)
+
+
+def compiled_address(name, body, itemsize, lanes):
+    """Address of the function that `body` writes; the name must say everything that `body` knows, it is its key in the cache."""
+    dtype = types.float32 if itemsize == 4 else types.float64
+    pointer = function_address(name, body, dtype, lanes)
 
     def address():
         return pointer()
 
-    address.__name__ = tile.name  # the key of its entry in the kernel cache
+    address.__name__ = name
     compiled = Kernel(address, parallel=False, fastmath=())
     KEEP.append(compiled)
     return compiled()

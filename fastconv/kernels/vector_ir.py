@@ -31,9 +31,10 @@ class Vectors:
 
     def __init__(self, builder, dtype, lanes=None):
         self.builder = builder
-        self.element, self.itemsize, suffix = ELEMENTS[dtype]
+        self.dtype = dtype
+        self.kind, self.itemsize, suffix = ELEMENTS[dtype]
         self.lanes = lanes or lanes_of(self.itemsize)
-        self.type = ir.VectorType(self.element, self.lanes)
+        self.type = ir.VectorType(self.kind, self.lanes)
         self.suffix = f"v{self.lanes}{suffix}"
 
     def index(self, value):
@@ -43,13 +44,21 @@ class Vectors:
     def constant(self, value):
         return ir.Constant(self.type, [value] * self.lanes)
 
-    def at(self, pointer, *terms):
-        """pointer + the sum of the terms, in elements; a term is a value, an int, or a pair to be multiplied."""
-        offset = self.index(0)
+    def element(self, value):
+        """One number of the element type."""
+        return ir.Constant(self.kind, value)
+
+    def add(self, *terms):
+        """The sum of the terms: each a value, an int, or a pair to be multiplied."""
+        total = self.index(0)
         for term in terms:
             step = self.builder.mul(*map(self.index, term)) if isinstance(term, tuple) else self.index(term)
-            offset = self.builder.add(offset, step)
-        return self.builder.gep(pointer, [offset])
+            total = self.builder.add(total, step)
+        return total
+
+    def at(self, pointer, *terms):
+        """pointer + the sum of the terms, in elements."""
+        return self.builder.gep(pointer, [self.add(*terms)])
 
     def load(self, pointer, mask=None):
         """A vector from any address (LLVM is promised the alignment of one number); masked lanes are zero and not read."""
@@ -116,10 +125,36 @@ class Vectors:
         """`replacement` in the lanes where value < 0; NaN is not."""
         return self.builder.select(self.builder.fcmp_ordered("<", value, self.constant(0.0)), replacement, value)
 
+    def where_positive(self, value, kept, replacement):
+        """`kept` in the lanes where value > 0 or NaN, else `replacement`."""
+        return self.builder.select(self.builder.fcmp_unordered(">", value, self.constant(0.0)), kept, replacement)
+
+    def larger_or_nan(self, value, other):
+        """The lanes where value > other, or value is NaN."""
+        larger = self.builder.fcmp_ordered(">", value, other)
+        return self.builder.or_(larger, self.builder.fcmp_unordered("uno", value, value))
+
+    def numbers(self, value):
+        """An int64 as 32-bit whole numbers in all lanes."""
+        return self.splat(self.builder.trunc(value, I32), ir.VectorType(I32, self.lanes))
+
+    def as_floats(self, numbers):
+        """The bits of 32-bit whole numbers as a vector of float32, to be stored among them."""
+        return self.builder.bitcast(numbers, self.type)
+
+    def number_at(self, pointer, position):
+        """The 32-bit whole number that `as_floats` stored, as an int64."""
+        numbers = self.builder.bitcast(pointer, I32.as_pointer())
+        return self.builder.sext(self.builder.load(self.builder.gep(numbers, [position])), I64)
+
     def keep_rolled(self):
         """Forbids LLVM to unroll the loop around: its remainder loop would run as often as the loop itself."""
         nothing = self.builder.asm(ir.FunctionType(ir.VoidType(), []), "", "", [], True)
         nothing.attributes.add("convergent")
+
+    def pointer(self, address):
+        """An int64 as a pointer to numbers of the element type."""
+        return self.builder.inttoptr(address, self.kind.as_pointer())
 
     def call(self, address, *arguments):
         """Call the function at `address` (an int64), which returns nothing."""
@@ -137,6 +172,10 @@ class Vectors:
     def only_if(self, value, known):
         """`with only_if(value, known)`: what is inside runs where the int64 equals the number."""
         return self.builder.if_then(self.builder.icmp_signed("==", value, self.index(known)))
+
+    def only_if_not(self, value, known):
+        """The opposite of `only_if`."""
+        return self.builder.if_then(self.builder.icmp_signed("!=", value, self.index(known)))
 
     @contextmanager
     def loop(self, count):

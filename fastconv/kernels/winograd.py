@@ -23,6 +23,7 @@ from fastconv.kernels.tile import STEPS, Tile, activate, call_tile, most_rows, t
 from fastconv.kernels.transpose import flip_filters
 from fastconv.kernels.vector_ir import emits
 from fastconv.kernels.winograd_matrices import matrices
+from fastconv.kernels.winograd_transform import both_ways
 from fastconv.machine import cpu, get_threads, kernel
 
 __all__ = ["forward", "input_grad", "transform_exchanged", "transform_filters"]
@@ -33,27 +34,6 @@ AT, G, BT = ([[float(c) for c in row] for row in matrix] for matrix in matrices(
 WHOLE_FILTERS = 4 << 20  # bytes of transformed weights up to which they are made once for all blocks
 BLOCK_BYTES = 700_000  # of V and M of the tiles of one block: what L2 holds beside the weights that stream through
 CHUNK_BYTES = 500_000  # of transformed weights made and used at once by `by_panels`
-
-
-def combine(v, row, values):
-    """The sum of row[i] * values[i], without the zeros and without multiplying by 1 and -1."""
-    total = None
-    for factor, value in sorted(zip(row, values, strict=True), key=lambda pair: abs(pair[0]) != 1):
-        if factor == 0:
-            continue
-        if total is None:
-            total = value if factor == 1 else v.builder.fmul(v.constant(factor), value)
-        elif abs(factor) == 1:
-            total = v.builder.fadd(total, value) if factor == 1 else v.builder.fsub(total, value)
-        else:
-            total = v.multiply_add(v.constant(factor), value, total)
-    return total
-
-
-def both_ways(v, matrix, columns):
-    """matrix X matrixT for X given as columns of vectors: {(row, column): vector}."""
-    first = [[combine(v, row, column) for row in matrix] for column in columns]
-    return {(i, j): combine(v, row, [column[i] for column in first]) for i in range(len(matrix)) for j, row in enumerate(matrix)}
 
 
 @emits("edge")

@@ -11,7 +11,7 @@ from fractions import Fraction
 
 __all__ = ["matrices"]
 
-POINTS = {4: (0, 1, -1, Fraction(1, 2), -2)}
+POINTS = {6: (0, 1, -1, Fraction(1, 2), -2), 4: (0, 1, -1)}  # by the number of inputs; the last point is infinity
 
 
 def product(roots):
@@ -26,7 +26,7 @@ def product(roots):
 @functools.cache
 def matrices(m, r=3):
     """(AT m x n, G n x r, BT n x n) of F(m, r) as tuples of Fractions."""
-    points = [Fraction(p) for p in POINTS[m]]
+    points = [Fraction(p) for p in POINTS[m + r - 1]]
     at = [[p**i for p in points] + [Fraction(int(i == m - 1))] for i in range(m)]
     g, bt = [], []
     for j, p in enumerate(points):

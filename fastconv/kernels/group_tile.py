@@ -1,0 +1,234 @@
+"""Register tiles for chains of small layers: a group of images is the lanes of every vector.
+
+A value lies as [row, column, channel, image].  One tile computes a few channels of one pooling window, or of a few neighbouring
+pixels: its sums, bias, maximum and ReLU never leave the registers.
+
+    c[m, n] = sum over i, k of  a[m*a_m + i*a_i + k*a_k] * b[i*b_i + k*b_k + column n]  (+ bias d[m])
+
+Beside each result goes the number that the gradient needs: where in the input its window begins, -1 where ReLU has closed.
+"""
+
+import functools
+from dataclasses import dataclass
+
+from fastconv.kernels.codes import RELU
+from fastconv.kernels.tile import compiled_address
+from fastconv.kernels.vector_ir import Vectors
+from fastconv.kernels.winograd_matrices import matrices
+from fastconv.kernels.winograd_transform import both_ways, combine
+from fastconv.machine import cpu
+
+__all__ = ["GROUP_STEPS", "MASK", "GroupTile", "Spread", "Taps", "Window", "address_of", "winograd_rows"]
+
+GROUP_STEPS = ("a_m", "a_i", "a_k", "b_i", "b_k", "b_r", "b_s", "c_m", "c_n", "i", "k", "after", "index", "base_r", "base_s")
+MASK = -1  # `after`: keep the result where d is positive
+
+
+@dataclass(frozen=True)
+class GroupTile:
+    """`rows` channels of a 2x2 pooling window (4 columns), or of `cols` pixels b_s apart."""
+
+    lanes: int
+    rows: int
+    cols: int
+    pooled: bool
+
+    @property
+    def name(self):
+        return f"group_{self.lanes}lanes_{self.rows}x{self.cols}{'_pooled' * self.pooled}"
+
+    def write(self, v, a, b, c, d, block, base, _):
+        step = read(v, GROUP_STEPS, block)
+        places = [(n // 2, n % 2) if self.pooled else (0, n) for n in range(self.cols)]
+        starts = [v.at(b, (r, step["b_r"]), (s, step["b_s"])) for r, s in places]
+        sums = [[v.variable(v.constant(0.0)) for _ in places] for _ in range(self.rows)]
+        with v.loop(step["i"]) as i:
+            a_i = v.at(a, (i, step["a_i"]))
+            b_i = [v.at(start, (i, step["b_i"])) for start in starts]
+            with v.loop(step["k"]) as k:
+                v.keep_rolled()
+                a_k = v.at(a_i, (k, step["a_k"]))
+                values = [v.load(v.at(b_n, (k, step["b_k"]))) for b_n in b_i]
+                for m, row in enumerate(sums):
+                    weight = v.splat(v.builder.load(v.at(a_k, (m, step["a_m"]))))
+                    for register, value in zip(row, values, strict=True):
+                        v.builder.store(v.multiply_add(weight, value, v.builder.load(register)), register)
+        results = [[v.builder.load(register) for register in row] for row in sums]
+        finish(v, results, places, self.pooled, c, d, step, base)
+
+
+def read(v, names, block):
+    return {name: v.integer(block, i) for i, name in enumerate(names)}
+
+
+def finish(v, results, places, pooled, c, d, step, base):
+    """Maximum of the window, bias, ReLU or mask; store the value, and the number of its window where there is room for it."""
+    marks = [v.numbers(v.add(base, (r, step["base_r"]), (s, step["base_s"]))) for r, s in places]
+    windows = [(0, list(range(len(places))))] if pooled else [(n, [n]) for n in range(len(places))]
+    masked = v.builder.icmp_signed("==", step["after"], v.index(MASK))
+    for m, row in enumerate(results):
+        for n, members in windows:
+            best, mark = row[members[0]], marks[members[0]]
+            for other in members[1:]:
+                better = v.larger_or_nan(row[other], best)
+                best, mark = v.builder.select(better, row[other], best), v.builder.select(better, marks[other], mark)
+            place = v.at(c, (m, step["c_m"]), (n, step["c_n"]))
+            value, live = v.variable(best), v.variable(mark)
+            with v.builder.if_else(masked) as (mask, plain):
+                with mask:
+                    behind = v.load(v.at(d, (m, step["c_m"]), (n, step["c_n"])))
+                    v.builder.store(v.where_positive(behind, best, v.constant(0.0)), value)
+                with plain:
+                    v.builder.store(v.builder.fadd(best, v.splat(v.builder.load(v.at(d, m)))), value)
+            with v.only_if(step["after"], RELU):
+                total = v.builder.load(value)
+                v.builder.store(v.where_positive(total, mark, v.numbers(v.index(-1))), live)
+                v.builder.store(v.where_negative(total, v.constant(0.0)), value)
+            v.store(v.builder.load(value), place)
+            with v.only_if_not(step["index"], 0):
+                v.store(v.as_floats(v.builder.load(live)), v.at(place, step["index"]))
+
+
+@dataclass(frozen=True)
+class Window:
+    """F(2x2, r x r): a 2x2 pooling window by Winograd.  Two functions, the transform of the input and the products.
+
+    U lies as [tile element row, input channel, tile element column, output channel], V as [36 (or 16), channel, image].
+    """
+
+    lanes: int
+    size: int  # of the filter
+    rows: int = 0  # output channels of the products; 0 for the transform of the input
+
+    @property
+    def name(self):
+        return f"group_{self.lanes}lanes_winograd{self.size}_{self.rows}"
+
+    def write(self, v, a, b, c, d, block, base, _):
+        step = read(v, GROUP_STEPS, block)
+        at, _, bt = ([[float(x) for x in row] for row in matrix] for matrix in matrices(2, self.size))
+        if self.rows:
+            self.write_products(v, at, a, b, c, d, step, base)
+        else:
+            self.write_transform(v, bt, b, c, step)
+
+    def write_transform(self, v, bt, x, out, step):
+        """V <- BT x B, for each channel; b_r and b_s are the steps of x, k counts channels."""
+        n, element = len(bt), v.builder.mul(step["k"], v.index(self.lanes))
+        with v.loop(step["k"]) as channel:
+            v.keep_rolled()
+            start, target = v.at(x, (channel, self.lanes)), v.at(out, (channel, self.lanes))
+            columns = [[v.load(v.at(start, (i, step["b_r"]), (j, step["b_s"]))) for i in range(n)] for j in range(n)]
+            for (i, j), value in both_ways(v, bt, columns).items():
+                v.store(value, v.at(target, (i * n + j, element)))
+
+    def write_products(self, v, at, u, values, c, d, step, base):
+        """AT (U * V) A, a row of elements at a time, then what every tile does with a window."""
+        n, element = len(at[0]), v.builder.mul(step["k"], v.index(self.lanes))
+        outputs = [[None] * 4 for _ in range(self.rows)]
+        for i in range(n):
+            sums = [[v.variable(v.constant(0.0)) for _ in range(n)] for _ in range(self.rows)]
+            starts = [v.at(values, (i * n + j, element)) for j in range(n)]
+            u_i = v.at(u, (i * n * self.rows, step["k"]))
+            with v.loop(step["k"]) as channel:
+                v.keep_rolled()
+                u_c = v.at(u_i, (channel, n * self.rows))
+                for j, start in enumerate(starts):
+                    value = v.load(v.at(start, (channel, self.lanes)))
+                    for m in range(self.rows):
+                        weight = v.splat(v.builder.load(v.at(u_c, j * self.rows + m)))
+                        v.builder.store(v.multiply_add(weight, value, v.builder.load(sums[m][j])), sums[m][j])
+            for m in range(self.rows):
+                products = [v.builder.load(register) for register in sums[m]]
+                halves = [combine(v, row, products) for row in at]
+                for r, s in ((0, 0), (0, 1), (1, 0), (1, 1)):
+                    known = outputs[m][2 * r + s]
+                    if at[r][i]:
+                        row, vectors = ([1, at[r][i]], [known, halves[s]]) if known is not None else ([at[r][i]], [halves[s]])
+                        outputs[m][2 * r + s] = combine(v, row, vectors)
+        finish(v, outputs, [(0, 0), (0, 1), (1, 0), (1, 1)], True, c, d, step, base)
+
+
+def winograd_rows():
+    """Output channels of a tile of products whose sums (six for each) fit the register file."""
+    return (cpu().registers - 2) // 6
+
+
+LIST_STEPS = ("x_row", "w_row", "bias")
+
+
+@dataclass(frozen=True)
+class Taps:
+    """Weight gradient of one filter from a list of (offset, gradient): dw[h, r] += gradient * x[offset + h*x_row + r].
+
+    The `rows` x `run` sums stay in registers; `run` is cut into vectors of `pieces` lanes.
+    """
+
+    rows: int
+    pieces: tuple
+
+    @property
+    def name(self):
+        return f"list_taps_{self.rows}x{'_'.join(map(str, self.pieces))}"
+
+    def write(self, v, x, gradients, dw, offsets, block, count, bias_at):
+        step = read(v, LIST_STEPS, block)
+        vectors = spread_over(v, self.pieces)
+        sums = [[(w, at, w.variable(w.constant(0.0))) for w, at in vectors] for _ in range(self.rows)]
+        bias = v.variable(v.element(0.0))
+        with v.loop(count) as entry:
+            v.keep_rolled()
+            gradient = v.builder.load(v.at(gradients, entry))
+            v.builder.store(v.builder.fadd(v.builder.load(bias), gradient), bias)
+            start, splats = v.at(x, v.number_at(offsets, entry)), {w.lanes: w.splat(gradient) for w, _ in vectors}
+            for h, row in enumerate(sums):
+                for w, at, register in row:
+                    value = w.load(w.at(start, (h, step["x_row"]), at))
+                    w.builder.store(w.multiply_add(splats[w.lanes], value, w.builder.load(register)), register)
+        for h, row in enumerate(sums):
+            for w, at, register in row:
+                place = w.at(dw, (h, step["w_row"]), at)
+                w.store(w.builder.fadd(w.load(place), w.builder.load(register)), place)
+        place = v.at(dw, bias_at)
+        v.builder.store(v.builder.fadd(v.builder.load(place), v.builder.load(bias)), place)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Input gradient of one filter from a list: dx[offset + h*x_row + j*pixel + c] += gradient * w[h, j, c].
+
+    The weights of `rows` x `cols` taps stay in registers; each pixel is cut into vectors of `pieces` lanes, the same for every
+    entry of the list, so that a load finds what an earlier entry has just stored.
+    """
+
+    rows: int
+    cols: int
+    pieces: tuple
+
+    @property
+    def name(self):
+        return f"list_spread_{self.rows}x{self.cols}x{'_'.join(map(str, self.pieces))}"
+
+    def write(self, v, weights, gradients, dx, offsets, block, count, _):
+        step, pixel = read(v, LIST_STEPS, block), sum(self.pieces)
+        taps = [(h, j * pixel + at, w) for h in range(self.rows) for j in range(self.cols) for w, at in spread_over(v, self.pieces)]
+        kept = [w.load(w.at(weights, (h, step["w_row"]), at)) for h, at, w in taps]
+        with v.loop(count) as entry:
+            v.keep_rolled()
+            gradient = v.builder.load(v.at(gradients, entry))
+            start = v.at(dx, v.number_at(offsets, entry))
+            splats = {w.lanes: w.splat(gradient) for _, _, w in taps}
+            for (h, at, w), weight in zip(taps, kept, strict=True):
+                place = w.at(start, (h, step["x_row"]), at)
+                w.store(w.multiply_add(splats[w.lanes], weight, w.load(place)), place)
+
+
+def spread_over(v, pieces):
+    """[(Vectors of that many lanes, their offset), ...]"""
+    return [(Vectors(v.builder, v.dtype, lanes), sum(pieces[:i])) for i, lanes in enumerate(pieces)]
+
+
+@functools.cache
+def address_of(tile):
+    """Address of a compiled float32 tile of this file."""
+    return compiled_address(tile.name, tile.write, 4, getattr(tile, "lanes", None))

@@ -1,0 +1,24 @@
+"""A constant matrix times vectors, written out as additions and multiply-adds: the transforms of Winograd's algorithm."""
+
+__all__ = ["both_ways", "combine"]
+
+
+def combine(v, row, values):
+    """The sum of row[i] * values[i], without the zeros and without multiplying by 1 and -1."""
+    total = None
+    for factor, value in sorted(zip(row, values, strict=True), key=lambda pair: abs(pair[0]) != 1):
+        if factor == 0:
+            continue
+        if total is None:
+            total = value if factor == 1 else v.builder.fmul(v.constant(factor), value)
+        elif abs(factor) == 1:
+            total = v.builder.fadd(total, value) if factor == 1 else v.builder.fsub(total, value)
+        else:
+            total = v.multiply_add(v.constant(factor), value, total)
+    return total
+
+
+def both_ways(v, matrix, columns):
+    """matrix X matrixT for X given as columns of vectors: {(row, column): vector}."""
+    first = [[combine(v, row, column) for row in matrix] for column in columns]
+    return {(i, j): combine(v, row, [column[i] for column in first]) for i in range(len(matrix)) for j, row in enumerate(matrix)}
