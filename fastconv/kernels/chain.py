@@ -1,7 +1,7 @@
 """A chain of small layers, forward and backward: a group of images goes through all of it while its values stay in the cache.
 
-What is done with which tile stands in the tables of `chain_tables` and `chain_back_tables`; the kernels here only walk them, and
-turn numbers from [image, number] to [number, image] and back.
+What is done with which tile stands in the tables of `chain_tables` and `chain_back_tables`; the kernels here only walk them.  They
+reckon with addresses, as the tiles are functions of addresses.
 """
 
 import functools
@@ -11,18 +11,17 @@ import numpy as np
 from numba import prange
 from numba.extending import register_jitable
 
-from fastconv.kernels.chain_back_tables import BACK, PASS, WEIGHT, BackTables, backward_tables
-from fastconv.kernels.chain_tables import CALL, ONES, STAGE, Network, Tables, forward_tables
-from fastconv.kernels.transpose import transpose_block
-from fastconv.kernels.vector_ir import emits, lanes_of
-from fastconv.kernels.winograd_matrices import matrices
-from fastconv.kernels.winograd_transform import both_ways
+from fastconv.kernels.chain_back_tables import BACK, BackTables, backward_tables
+from fastconv.kernels.chain_tables import (
+    BLOCKS, CONSTANTS, FILTERS, ONES, PARTIAL, ROWS, SPACE, TURNED, Network, Tables, forward_tables,
+)  # fmt: skip
+from fastconv.kernels.vector_ir import emits
 from fastconv.machine import get_threads, kernel
 
 __all__ = ["Chain", "chain_of"]
 
 FLOAT = 4  # bytes
-CONSTANTS = np.repeat(np.array([0, 1], np.float32), ONES)
+ZEROS_AND_ONES = np.repeat(np.array([0, 1], np.float32), ONES)
 
 
 @emits()
@@ -31,18 +30,22 @@ def run_tile(v, like, tile, a, b, c, d, steps, steps_at, first, second):
     v.call(tile, *map(v.pointer, (a, b, c, d)), v.builder.gep(steps, [steps_at]), first, second)
 
 
-@register_jitable
-def columns_to_rows(a, a_at, numbers, lanes, c, c_at, c_row):
-    """c[image, number] = a[number, image] for a group of images."""
-    for r in range(0, numbers, lanes):
-        transpose_block(a, a_at + r * lanes, lanes, numbers - r, lanes, c, c_at + r, c_row, numbers - r)
+@emits()
+def copy(v, a, a_at, c, c_at, count):
+    """c[c_at + i] = a[a_at + i]"""
+    v.copy(v.at(a, a_at), v.at(c, c_at), count)
+
+
+@emits()
+def clear(v, c, c_at, count):
+    """c[c_at + i] = 0"""
+    v.clear(v.at(c, c_at), count)
 
 
 @register_jitable
-def rows_to_columns(a, a_at, a_row, images, numbers, lanes, c, c_at):
-    """c[number, image] = a[image, number]; images that do not exist are zero."""
-    for r in range(0, numbers, lanes):
-        transpose_block(a, a_at + r, a_row, images, numbers - r, c, c_at + r * lanes, lanes, lanes)
+def address(array):
+    """Where its numbers begin."""
+    return np.int64(array.ctypes.data)
 
 
 @register_jitable
@@ -52,257 +55,188 @@ def run_stages(like, here, bases, calls, stages, steps, first, end):
         rows, c0, c1 = stages[s]
         for row in range(rows):
             for k in range(c0, c1):
-                tile, a_slot, a, b, b_step, c, c_step, d_slot, d, block, base, base_step = calls[k]
-                a_base = here if a_slot == 0 else bases[a_slot]
-                d_base = here if d_slot == 0 else bases[d_slot]
+                tile, a_slot, a, b, b_step, c, c_step, d_slot, d, block, base, base_step, mark, mark_step = calls[k]
+                a_base = here if a_slot == SPACE else bases[a_slot]
+                d_base = here if d_slot == SPACE else bases[d_slot]
+                c_here = c + row * c_step
                 run_tile(
-                    like, tile, a_base + FLOAT * a, here + FLOAT * (b + row * b_step), here + FLOAT * (c + row * c_step),
-                    d_base + FLOAT * d, steps, block, base + row * base_step, 0,
+                    like, tile, a_base + FLOAT * a, here + FLOAT * (b + row * b_step), here + FLOAT * c_here,
+                    d_base + FLOAT * d, steps, block, base + row * base_step, mark + row * mark_step - c_here,
                 )  # fmt: skip
+
+
+@kernel()
+def run_work(like, bases, work, tasks, steps):
+    """What is done once for all images."""
+    for task in prange(len(tasks) - 1):  # a task owns what its calls write
+        t = np.intp(task)
+        for k in range(tasks[t], tasks[t + 1]):
+            tile, a_slot, a, b_slot, b, c_slot, c, block, first, second = work[k]
+            places = bases[a_slot] + FLOAT * a, bases[b_slot] + FLOAT * b, bases[c_slot] + FLOAT * c
+            run_tile(like, tile, places[0], places[1], places[2], bases[CONSTANTS], steps, block, first, second)
 
 
 @kernel()
 def forward(x, y, space, bases, entry, leave, calls, stages, steps, lanes):
     """y (N, numbers) of x (N, numbers); `space` has a row for every group, or one for each of a few tasks in inference."""
     (N, K), units, slots = x.shape, y.shape[1], len(space)
-    groups, source, target = (N + lanes - 1) // lanes, x.reshape(-1), y.reshape(-1)
-    high, wide, start, step = entry
+    groups, source, target = (N + lanes - 1) // lanes, address(x), address(y)
+    high, a_row, c_row, start, into, turn_in = entry
+    result, out, turn_out = leave
     for slot in prange(slots):  # a task owns the results of its groups and a row of the workspace
         s = np.intp(slot)
         row = space[s]
+        here = address(row)
         for g in range(s * groups // slots, (s + 1) * groups // slots):
-            images = min(lanes, N - g * lanes)
+            images, first = min(lanes, N - g * lanes), g * lanes
             for h in range(high):
-                rows_to_columns(source, g * lanes * K + h * wide, K, images, wide, lanes, row, start + h * step)
-            run_stages(row, np.int64(row.ctypes.data), bases, calls, stages, steps, 0, len(stages))
-            for r in range(0, units, lanes):
-                transpose_block(
-                    row, leave + r * lanes, lanes, units - r, images, target, g * lanes * units + r, units, units - r
-                )
+                a, c = source + FLOAT * (first * K + h * a_row), here + FLOAT * (start + h * c_row)
+                run_tile(row, turn_in, a, a, c, c, steps, into, images, 0)
+            run_stages(row, here, bases, calls, stages, steps, 0, len(stages))
+            a, c = here + FLOAT * result, target + FLOAT * first * units
+            run_tile(row, turn_out, a, a, c, c, steps, out, images, 0)
 
 
 @kernel()
 def backward(
-    x, dy, space, bases, calls, stages, steps, lanes, turns, enter, top, convs, passes, image, lists, cuts, scratch, rows, partial,
-    turned,
+    x, dy, space, bases, calls, stages, turns, enter, top, tiles, convs, passes, image, steps, lists, cuts, scratch, partial, lanes
 ):  # fmt: skip
-    """Partial sums of the weight gradients of the convolutions, and the gradients of dense layers in `rows`."""
+    """Partial sums of the weight gradients of the convolutions, and the gradients of dense layers as rows."""
     N, slots, blocks = len(x), len(scratch), len(partial)
     for slot in prange(slots):  # a task owns some partial sums and a row of scratch
         s = np.intp(slot)
         mine = scratch[s]
         for block in range(s * blocks // slots, (s + 1) * blocks // slots):
-            partial[block] = 0
+            sums = partial[block]
+            clear(sums, 0, len(sums))
             for g in range(cuts[block], cuts[block + 1]):
-                images = min(lanes, N - g * lanes)
+                images, here = min(lanes, N - g * lanes), address(space[g])
                 if enter[0] > 0:
-                    dense_part(dy, space[g], g, images, bases, calls, stages, steps, lanes, turns, enter, top, mine, rows)
+                    dense_part(mine, here, address(dy), g, images, bases, calls, stages, turns, enter, top, tiles, steps, lanes)
                 for i in range(len(convs)):
-                    turn_images(space[g], convs[i], i > 0, lanes, mine)
+                    turn_images(mine, here, convs[i], i > 0, tiles[1], steps, lanes)
                 for n in range(images):
-                    one_image(x, dy, g * lanes + n, n, convs, passes, steps, image, lists, mine, partial[block], turned)
+                    one_image(x, address(dy), g * lanes + n, n, bases, convs, passes, image, tiles[2], steps, lists, mine, sums)
 
 
 @register_jitable
-def dense_part(dy, row, g, images, bases, calls, stages, steps, lanes, turns, enter, top, mine, rows):
+def dense_part(mine, here, dy, g, images, bases, calls, stages, turns, enter, top, tiles, steps, lanes):
     """The gradients of dense layers, from that of the result down to the last convolution's."""
-    units, at, in_rows = enter
-    rows_to_columns(dy.reshape(-1), g * lanes * units, units, images, units, lanes, row, at)
-    columns_to_rows(row, at, units, lanes, rows, in_rows + g * lanes * units, units)
+    turn_in, turn_out, rows = tiles[0], tiles[1], bases[ROWS]
+    a, c = dy + FLOAT * g * lanes * enter[0], here + FLOAT * enter[1]
+    run_tile(mine, turn_in, a, a, c, c, steps, enter[2], images, 0)
+    to_rows(mine, here, enter[3:], rows, g, turn_out, steps, lanes)
     for stage in range(len(stages)):
-        run_stages(row, np.int64(row.ctypes.data), bases, calls, stages, steps, stage, stage + 1)
-        numbers, at, in_rows = turns[stage]
-        if numbers > 0:
-            columns_to_rows(row, at, numbers, lanes, rows, in_rows + g * lanes * numbers, numbers)
-    numbers, at, target = top
-    columns_to_rows(row, at, numbers, lanes, mine, target, numbers)
+        run_stages(mine, here, bases, calls, stages, steps, stage, stage + 1)
+        if turns[stage, 2] > 0:
+            to_rows(mine, here, turns[stage], rows, g, turn_out, steps, lanes)
+    a, c = here + FLOAT * top[0], address(mine) + FLOAT * top[2]
+    run_tile(mine, turn_out, a, a, c, c, steps, top[1], lanes, 0)
 
 
 @register_jitable
-def turn_images(row, conv, with_values, lanes, mine):
-    """The input of a convolution (not of the first) and the numbers of its windows, image by image."""
-    c, pixel, pixels = conv[C], conv[PIXEL], conv[PIXELS]
-    columns_to_rows(row, conv[INDEX_FROM], conv[MARKS], lanes, mine, conv[INDEX], conv[INDEX_IMAGE])
-    if with_values and c == pixel:
-        columns_to_rows(row, conv[X_FROM], pixels * c, lanes, mine, conv[X], conv[X_IMAGE])
-    elif with_values:
-        for p in range(pixels):
-            for r in range(0, c, lanes):
-                transpose_block(
-                    row, conv[X_FROM] + (p * c + r) * lanes, lanes, c - r, lanes, mine, conv[X] + p * pixel + r, conv[X_IMAGE],
-                    pixel - r,
-                )  # fmt: skip
+def to_rows(mine, here, turn, rows, g, turn_out, steps, lanes):
+    """A gradient of a group as rows, for the gradient of the weights."""
+    a, c = here + FLOAT * turn[0], rows + FLOAT * (turn[3] + g * lanes * turn[2])
+    run_tile(mine, turn_out, a, a, c, c, steps, turn[1], lanes, 0)
 
 
 @register_jitable
-def one_image(x, dy, n, k, convs, passes, steps, image, lists, mine, sums, turned):
+def turn_images(mine, here, conv, with_values, turn_out, steps, lanes):
+    """The input of a convolution (not of the first) image by image, and its marks, filter by filter."""
+    there = address(mine)
+    for f in range(conv[O]):
+        a, c = here + FLOAT * (conv[MARKS_FROM] + f * lanes), there + FLOAT * (conv[MARKS] + f * conv[WINDOWS])
+        run_tile(mine, turn_out, a, a, c, c, steps, conv[TURN_MARKS], lanes, 0)
+    if with_values:
+        for p in range(conv[PIXELS]):
+            a = here + FLOAT * (conv[X_FROM] + p * conv[C] * lanes)
+            c = there + FLOAT * (conv[X] + p * conv[PIXEL])
+            run_tile(mine, turn_out, a, a, c, c, steps, conv[TURN_X], lanes, 0)
+
+
+@register_jitable
+def one_image(x, dy, n, k, bases, convs, passes, image, live, steps, lists, mine, sums):
     """Image n of the batch, k of its group, from the last convolution to the first."""
     source, K = x.reshape(-1), x.shape[1]
     high, wide, start, step = image
     for h in range(high):
-        for r in range(wide):
-            mine[start + h * step + r] = source[n * K + h * wide + r]
-    here, there, weights = np.int64(mine.ctypes.data), np.int64(sums.ctypes.data), np.int64(turned.ctypes.data)
-    offsets, gradients = here + FLOAT * lists[0], here + FLOAT * lists[1]
+        copy(source, n * K + h * wide, mine, start + h * step, wide)
+    here, there, weights = address(mine), address(sums), bases[TURNED]
+    offsets_at, gradients_at, count_at = lists
+    offsets, gradients = here + FLOAT * offsets_at, here + FLOAT * gradients_at
     numbers = mine.view(np.int32)
     for i in range(len(convs) - 1, -1, -1):
         conv = convs[i]
         pixels = here + FLOAT * (conv[X] + (k * conv[X_IMAGE] if i > 0 else 0))
-        for r in range(conv[DX_SIZE]):
-            mine[conv[DX] + r] = 0
+        marks = here + FLOAT * (conv[MARKS] + k * conv[MARKS_IMAGE])
+        g = dy + FLOAT * n * conv[G_IMAGE]
+        if conv[G] >= 0:
+            g = here + FLOAT * (conv[G] + k * conv[G_IMAGE] + conv[G_START])
+        clear(mine, conv[DX], conv[DX_SIZE])
         for o in range(conv[O]):
-            if conv[G] < 0:
-                count = live(numbers, conv, k, o, dy.reshape(-1), n * conv[G_IMAGE], mine, lists)
-            else:
-                count = live(numbers, conv, k, o, mine, conv[G] + k * conv[G_IMAGE] + conv[G_START], mine, lists)
+            found, slopes = marks + FLOAT * o * conv[WINDOWS], g + FLOAT * o
+            run_tile(mine, live, found, slopes, gradients, offsets, steps, conv[LIVE], count_at, 0)
+            count = np.int64(numbers[offsets_at + count_at])
             for p in range(conv[FIRST], conv[MIDDLE]):
                 tile, at, w_at, bias, block = passes[p]
-                target = there + FLOAT * (conv[PARTIAL] + o * conv[FILTER] + w_at)
+                target = there + FLOAT * (conv[PARTIAL_AT] + o * conv[FILTER] + w_at)
                 run_tile(mine, tile, pixels + FLOAT * at, gradients, target, offsets, steps, block, count, bias)
             for p in range(conv[MIDDLE], conv[END]):
                 tile, at, w_at, _, block = passes[p]
-                filter_at = weights + FLOAT * (conv[TURNED] + o * conv[TURN] + w_at)
+                filter_at = weights + FLOAT * (conv[TURNED_AT] + o * conv[TURN] + w_at)
                 run_tile(mine, tile, filter_at, gradients, here + FLOAT * (conv[DX] + at), offsets, steps, block, count, 0)
 
 
-@register_jitable
-def live(numbers, conv, k, o, g, g_at, mine, lists):
-    """The list of one image and filter: where windows begin whose result reaches the loss, and its gradient; returns its length."""
-    count, offsets, gradients = 0, lists[0], lists[1]
-    O, row, g_row, g_pixel = conv[O_], conv[INDEX_ROW], conv[G_ROW], conv[G_PIXEL]
-    start = conv[INDEX] + k * conv[INDEX_IMAGE] + conv[INDEX_START] + o
-    for p in range(conv[P]):
-        for q in range(conv[Q]):
-            mark = numbers[start + p * row + q * O]
-            numbers[offsets + count] = mark
-            mine[gradients + count] = g[g_at + p * g_row + q * g_pixel + o]
-            count += mark >= 0
-    return count
-
-
 (
-    C, PIXEL, PIXELS, X_FROM, X, X_IMAGE, O_, P, Q, MARKS, INDEX_FROM, INDEX, INDEX_IMAGE, INDEX_START, INDEX_ROW, G, G_IMAGE, G_START, G_ROW, G_PIXEL,
-    DX, DX_SIZE, PARTIAL, FILTER, TURNED, TURN, FIRST, MIDDLE, END,
+    C, PIXEL, PIXELS, X_FROM, X, X_IMAGE, TURN_X, O, WINDOWS, MARKS_FROM, MARKS, MARKS_IMAGE, TURN_MARKS, LIVE, G, G_IMAGE,
+    G_START, DX, DX_SIZE, PARTIAL_AT, FILTER, TURNED_AT, TURN, FIRST, MIDDLE, END,
 ) = range(len(BACK))  # fmt: skip
-O = O_
 
 
-@kernel()
-def collect(space, rows, bases, steps, weights):
-    """Weight and bias gradients of dense layers, each summed whole over all images."""
-    here = np.int64(space.ctypes.data)
-    for task in prange(len(weights)):  # a task owns a tile of one gradient
-        tile, a_slot, a, b, c_slot, c, block, tail, b_row = weights[np.intp(task)]
-        a_base = here if a_slot == 0 else bases[a_slot]
-        run_tile(
-            rows, tile, a_base + FLOAT * a, np.int64(rows.ctypes.data) + FLOAT * b, bases[c_slot] + FLOAT * c, bases[1], steps, block, tail, b_row
-        )  # fmt: skip
-
-
-@kernel()
-def collect_taps(partial, at, size, run, pixel, lanes, dw, db):
-    """dw (KH, parts of a row, C, O) and db (O,) of a convolution from its partial sums, added in order.
-
-    In a partial sum each filter has `size` numbers, a row of taps `run`, a part of it `pixel`.
-    """
-    KH, J, C, O = dw.shape
-    total, target = partial[0], dw.reshape(-1)
-    for task in prange((O + lanes - 1) // lanes):  # a task owns a few filters
-        o0 = np.intp(task) * lanes
-        few = min(lanes, O - o0)
-        for block in range(1, len(partial)):
-            for r in range(at + o0 * size, at + (o0 + few) * size):
-                total[r] += partial[block, r]
-        for h in range(KH):
-            for j in range(J):
-                for c in range(0, C, lanes):
-                    start = at + o0 * size + h * run + j * pixel + c
-                    transpose_block(total, start, size, few, C - c, target, ((h * J + j) * C + c) * O + o0, O, few)
-        for o in range(few):
-            db[o0 + o] = total[at + (o0 + o + 1) * size - 2]
-
-
-@kernel()
-def turn_filters(w, at, size, pixel, lanes, turned):
-    """turned[o, tap, c] = w[tap, c, o], with room for `pixel` channels."""
-    T, C, O = w.shape
-    source = w.reshape(-1)
-    for task in prange(T):  # a task owns one tap
-        t = np.intp(task)
-        for o in range(0, O, lanes):
-            for c in range(0, C, lanes):
-                transpose_block(
-                    source, (t * C + c) * O + o, O, C - c, O - o, turned, at + o * size + t * pixel + c, size, pixel - c
-                )
-
-
-@emits("size")
-def transform_filter(v, size, w, w_at, w_tap, tail, out):
-    """out[i, j, o] = (G w GT)[i, j] for a vector of filters of `size` x `size` taps."""
-    g, lanes = [[float(x) for x in row] for row in matrices(2, size)[1]], v.first_lanes(tail)
-    columns = [[v.load(v.at(w, w_at, (i * size + j, w_tap)), lanes) for i in range(size)] for j in range(size)]
-    for (i, j), value in both_ways(v, g, columns).items():
-        v.store(value, v.at(out, (i * (size + 1) + j) * v.lanes))
-
-
-@kernel()
-def transform_filters(w, lanes, parts, u):
-    """U of `Window`'s products: parts (outputs of a tile, ...) after each other, each [row, channel, column, output]."""
-    K, C, O, n = w.shape[0], w.shape[2], w.shape[3], w.shape[0] + 1
-    taps = w.reshape(-1)
-    places = np.empty((O, 2), np.int64)
-    first = 0
-    for part in parts:
-        for m in range(part):
-            places[first + m, 0], places[first + m, 1] = first * n * n * C + m, part
-        first += part
-    for task in prange(C):  # a task owns an input channel
-        c = np.intp(task)
-        few = np.empty(36 * lanes, w.dtype)
-        for o in range(0, O, lanes):
-            if K == 5:
-                transform_filter(5, taps, c * O + o, C * O, O - o, few)
-            else:
-                transform_filter(3, taps, c * O + o, C * O, O - o, few)
-            for m in range(o, min(O, o + lanes)):
-                start, part = places[m]
-                for i in range(n):
-                    for j in range(n):
-                        u[start + ((i * C + c) * n + j) * part] = few[(i * n + j) * lanes + m - o]
-
-
-def aligned(rows, columns, zeros=False):
-    """(rows, columns) float32, each row on a 64-byte boundary."""
-    flat = (np.zeros if zeros else np.empty)(rows * columns + 16, np.float32)
+def aligned(rows, columns):
+    """(rows, columns) float32 zeros, the first on a 64-byte boundary."""
+    flat = np.zeros(rows * columns + 16, np.float32)
     start = -(flat.ctypes.data // FLOAT) % 16
     return flat[start : start + rows * columns].reshape(rows, columns)
 
 
-def address(array):
+def start_of(array):
     return array.__array_interface__["data"][0]
 
 
 class Workspace:
-    """Memory for one pass at a time."""
+    """Memory for one pass at a time, and the addresses of everything."""
 
     def __init__(self, chain, rows):
         tables, back = chain.tables, chain.back
-        self.space = aligned(rows, tables.space, zeros=True)
-        self.filters = [aligned(1, size)[0] for _, _, size in tables.filters]
-        self.bases = np.zeros(2 + 2 * len(chain.blocks), np.int64)
-        self.bases[1] = address(CONSTANTS)
+        self.space = aligned(rows, tables.space)
+        self.filters = aligned(1, tables.filters)
+        self.bases = np.zeros(BLOCKS + 4 * chain.blocks, np.int64)
+        known = {SPACE: self.space, CONSTANTS: ZEROS_AND_ONES, FILTERS: self.filters}
         if back:
-            self.scratch = aligned(get_threads(), back.scratch, zeros=True)
-            self.partial = aligned(len(back.cuts) - 1, back.partial)
-            self.rows = aligned(1, back.rows)[0]
-            self.turned = aligned(1, max(16, back.turned), zeros=True)[0]
+            self.scratch = aligned(get_threads(), back.scratch)
+            self.partial, self.rows = aligned(len(back.cuts) - 1, back.partial), aligned(1, back.rows)
+            self.turned = aligned(1, back.turned)
+            known |= {PARTIAL: self.partial, ROWS: self.rows, TURNED: self.turned}
+        for slot, array in known.items():
+            self.bases[slot] = start_of(array)
+
+    def place(self, arrays, grads=()):
+        """Where (weights, bias or None) of each block lie, and their gradients."""
+        for i, (w, b) in enumerate(arrays):
+            self.bases[BLOCKS + 4 * i] = start_of(w)
+            self.bases[BLOCKS + 4 * i + 1] = start_of(ZEROS_AND_ONES if b is None else b)
+        for i, (dw, db) in enumerate(grads):
+            self.bases[BLOCKS + 4 * i + 2] = start_of(dw)
+            self.bases[BLOCKS + 4 * i + 3] = start_of(db)
 
 
 @dataclass(frozen=True, eq=False)
 class Chain:
     """A network made ready for one batch size and one mode."""
 
-    blocks: tuple
+    blocks: int
     tables: Tables
     back: BackTables | None
 
@@ -310,40 +244,29 @@ class Chain:
         """A new `Workspace`: for training a row for every group, for inference one for each thread."""
         return Workspace(self, self.tables.groups if self.back else min(self.tables.groups, get_threads()))
 
-    def forward(self, x, y, arrays, work):
-        """y (N, numbers) from x (N, numbers); arrays: (w, b or None) of each block."""
+    def prepare(self, work, arrays):
+        """Take up new weights, (w, b or None) of each block."""
         tables = self.tables
-        for (i, parts, _), u in zip(tables.filters, work.filters, strict=True):
-            transform_filters(arrays[i][0], tables.lanes, parts, u)
-        place(work, arrays, {i: u for (i, _, _), u in zip(tables.filters, work.filters, strict=True)})
-        forward(
-            x, y, work.space, work.bases, tables.entry, tables.leave, tables.calls, tables.stages, tables.steps, tables.lanes
-        )
+        work.place(arrays)
+        if len(tables.work):
+            run_work(work.space, work.bases, tables.work, tables.tasks, tables.steps)
+
+    def forward(self, x, y, work):
+        """y (N, numbers) from x (N, numbers), both contiguous float32."""
+        t = self.tables
+        forward(x, y, work.space, work.bases, t.entry, t.leave, t.calls, t.stages, t.steps, t.lanes)
 
     def backward(self, x, dy, arrays, grads, work):
-        """Weight gradients into grads: (dw, db or None) of each block."""
-        tables, back = self.tables, self.back
-        place(work, arrays, {})
-        for i, at, size, pixel in back.turning:
-            w = arrays[i][0]
-            turn_filters(w.reshape(-1, *w.shape[2:]), at, size, pixel, tables.lanes, work.turned)
+        """Weight gradients into grads, (dw, db) of each block, contiguous float32."""
+        t = self.back
+        work.place(arrays, grads)
+        if len(t.first):
+            run_work(work.space, work.bases, t.first, t.first_tasks, t.steps)
         backward(
-            x, dy, work.space, work.bases, back.calls, back.stages, back.steps, tables.lanes, back.turns, back.enter, back.top,
-            back.convs, back.passes, back.image, back.lists, back.cuts, work.scratch, work.rows, work.partial, work.turned,
+            x, dy, work.space, work.bases, t.calls, t.stages, t.turns, t.enter, t.top, t.tiles, t.convs, t.passes, t.image, t.steps,
+            t.lists, t.cuts, work.scratch, work.partial, self.tables.lanes,
         )  # fmt: skip
-        for i, at, size, run, pixel in back.sums:
-            dw, db = grads[i]
-            collect_taps(work.partial, at, size, run, pixel, tables.lanes, dw, db)
-        if len(back.weights):
-            place(work, grads, {})
-            collect(work.space, work.rows, work.bases, back.steps, back.weights)
-
-
-def place(work, arrays, instead):
-    """The addresses of weights and biases (or gradients) for the tables."""
-    for i, (w, b) in enumerate(arrays):
-        work.bases[2 + 2 * i] = address(instead.get(i, w))
-        work.bases[3 + 2 * i] = address(CONSTANTS if b is None else b)
+        run_work(work.space, work.bases, t.last, t.last_tasks, t.steps)
 
 
 @functools.lru_cache(maxsize=64)
@@ -351,4 +274,4 @@ def chain_of(blocks, batch, training, winograd):
     """The `Chain` of a tuple of blocks; its tiles are compiled, or loaded from the kernel cache, here."""
     network = Network(blocks, batch, training, winograd)
     back = backward_tables(network) if training else None
-    return Chain(blocks, forward_tables(network), back)
+    return Chain(len(blocks), forward_tables(network), back)

@@ -10,76 +10,97 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastconv.kernels.chain_tables import (
-    CALL, CONSTANTS, ONES, SPACE, STAGE, Layout, Writer, array, even_parts, starts, vectors_for, weights_slot,
+    CALL, CONSTANTS, ONES, PARTIAL, ROWS, SPACE, STAGE, TURNED, WORK, Layout, Writer, array, even_parts, starts, vectors_for, weights_slot,
 )  # fmt: skip
 from fastconv.kernels.codes import NONE
-from fastconv.kernels.group_tile import GROUP_STEPS, LIST_STEPS, MASK, GroupTile, Spread, Taps, address_of
+from fastconv.kernels.group_tile import GROUP_STEPS, LIST_STEPS, LIVE_STEPS, MASK, TURN_STEPS, Add, GroupTile, Live, Spread, Taps, Turn, address_of
 from fastconv.kernels.schedule import balanced, cuts, panels_of
 from fastconv.kernels.tile import STEPS, Tile, most_rows, tile_address
 from fastconv.machine import cpu
 
-__all__ = ["BACK", "PASS", "WEIGHT", "BackTables", "backward_tables"]
+__all__ = ["BACK", "PASS", "BackTables", "backward_tables"]
 
 # of a convolution: sizes; where values and numbers of windows come from, and go to image by image; the gradient of its output;
 # that of its input; its sums; its rows in `passes`
 BACK = (
-    "c", "pixel", "pixels", "x_from", "x", "x_image",
-    "o", "p", "q", "marks", "index_from", "index", "index_image", "index_start", "index_row",
-    "g", "g_image", "g_start", "g_row", "g_pixel",
+    "c", "pixel", "pixels", "x_from", "x", "x_image", "turn_x",
+    "o", "windows", "marks_from", "marks", "marks_image", "turn_marks", "live",
+    "g", "g_image", "g_start",
     "dx", "dx_size", "partial", "filter", "turned", "turn", "first", "middle", "end",
 )  # fmt: skip
 PASS = ("tile", "pixels", "weights", "bias", "steps")
-WEIGHT = ("tile", "a_slot", "a", "b", "c_slot", "c", "steps", "tail", "row")
 MOST_BLOCKS = 16  # partial sums
 
 
 @dataclass(frozen=True, eq=False)
 class BackTables:
-    """What `chain.backward` and `chain.collect` read."""
+    """What `chain.backward` reads."""
 
     calls: np.ndarray  # gradients of the inputs of dense layers
     stages: np.ndarray
-    turns: np.ndarray  # (numbers, where they lie, first of them in `rows`) behind each stage: dense gradients as rows
-    enter: np.ndarray  # (numbers, where they go, first of them in `rows`) of the gradient that comes in; none without dense layers
-    top: np.ndarray  # (numbers, where they lie, where they go in scratch) of the gradient that reaches the last convolution
+    turns: np.ndarray  # (where they lie, steps, numbers, first of them in `rows`) behind each stage: dense gradients as rows
+    enter: np.ndarray  # the gradient that comes in: numbers (0 without dense layers), where it goes, steps, then as in `turns`
+    top: np.ndarray  # the gradient that reaches the last convolution: where it lies, steps, where it goes in scratch
+    tiles: np.ndarray  # those that turn in and out, and that which makes lists
     convs: np.ndarray  # BACK for each convolution
     passes: np.ndarray
     image: np.ndarray  # of an image of the input: rows, numbers in a row, where the first goes, from row to row
-    weights: np.ndarray  # calls for the weight gradients of dense layers
+    first: np.ndarray  # work, and its tasks, before all else: weights turned for the input gradients
+    first_tasks: np.ndarray
+    last: np.ndarray  # and after it: partial sums added, weight gradients of dense layers
+    last_tasks: np.ndarray
     steps: np.ndarray
-    lists: np.ndarray  # where the offsets and the gradients of one filter lie in scratch
+    lists: np.ndarray  # where offsets and gradients of one filter lie in scratch; room for entries
     cuts: np.ndarray  # first group of each partial sum
     scratch: int  # floats of a thread
     partial: int  # floats of a partial sum
-    turned: int  # floats of the weights as the input gradients read them
+    turned: int  # floats of the turned weights
     rows: int  # floats of the gradients of all dense layers, a row an image
-    sums: tuple  # (block, where its partial sum begins, from filter to filter, row to row, pixel to pixel) of the convolutions
-    turning: tuple  # (block, where its turned weights begin, from filter to filter, from pixel to pixel)
 
 
 def backward_tables(network):
     """The `BackTables` of a `Network`; takes the room that they need in its rows."""
-    writer, scratch, rows = Writer(), Layout(), Layout()
+    writer, scratch, rows, lanes = Writer(), Layout(), Layout(), network.lanes
     convolutions = sum(block.geometry is not None for block in network.blocks)
     gradients = dense_gradients(network, convolutions, rows)
     turns = [input_gradient(writer, network, i, gradients) for i in range(len(network.blocks) - 1, convolutions - 1, -1)]
-    weights = [call for i in range(convolutions, len(network.blocks)) for call in weight_calls(writer, network, i, gradients)]
-    enter = (*gradients[-1],) if convolutions < len(network.blocks) else (0, 0, 0)
-    size = network.places[convolutions].size
-    top = (size, gradients[0][1], scratch.take(size * network.lanes)) if enter[0] else (0, 0, 0)
+    enter, top = (0,) * 7, (0,) * 3
+    if turns:
+        units, at, _ = gradients[-1]
+        into = writer.block(TURN_STEPS, numbers=units, a_row=units, c_row=lanes, wide=lanes)
+        enter = (units, at, into, *turned_to_rows(writer, lanes, *gradients[-1]))
+        size, at, _ = gradients[0]
+        top = (at, turned_to_rows(writer, lanes, size, at, 0)[1], scratch.take(size * lanes))
     builder = Convolutions(writer, network, scratch)
     for i in range(convolutions):
-        builder.add(i, top[2] if enter[0] else None, last=i == convolutions - 1)
-    longest = max(np.prod(block.out[:2]) for block in network.blocks[:convolutions])
-    lists = (scratch.take(longest), scratch.take(longest))
+        builder.add(i, top[2] if turns else None, last=i == convolutions - 1)
+    first, first_tasks = writer.work, writer.tasks
+    writer.work, writer.tasks = [], [0]
     blocks = min(MOST_BLOCKS, network.groups)
+    for i in range(convolutions):
+        builder.collect(i, blocks)
+    for i in range(convolutions, len(network.blocks)):
+        weight_gradient(writer, network, i, gradients)
+    longest = max(block.out[0] * block.out[1] for block in network.blocks[:convolutions])
+    lists = (scratch.take(longest + 1), scratch.take(longest), longest)
+    tiles = [Turn(lanes, inwards=True), Turn(lanes, inwards=False), Live()]
     return BackTables(
-        array(writer.calls, len(CALL)), array(writer.stages, len(STAGE)), array(turns, 3), np.array(enter, np.int64),
-        np.array(top, np.int64), array(builder.rows, len(BACK)), array(builder.passes, len(PASS)),
-        np.array(builder.image, np.int64), array(weights, len(WEIGHT)), np.array(writer.steps, np.int64),
-        np.array(lists, np.int64), np.array([0, *(end for _, end in cuts(network.groups, blocks))], np.int64), scratch.size,
-        builder.partial.size, builder.turned.size, rows.size, tuple(builder.sums), tuple(builder.turning),
+        calls=array(writer.calls, len(CALL)), stages=array(writer.stages, len(STAGE)), turns=array(turns, 4), enter=ints(enter),
+        top=ints(top), tiles=ints(map(address_of, tiles)), convs=array(builder.rows, len(BACK)),
+        passes=array(builder.passes, len(PASS)), image=ints(builder.image), first=array(first, len(WORK)),
+        first_tasks=ints(first_tasks), last=array(writer.work, len(WORK)), last_tasks=ints(writer.tasks),
+        steps=ints(writer.steps), lists=ints(lists), cuts=ints([0, *(end for _, end in cuts(network.groups, blocks))]),
+        scratch=scratch.size, partial=builder.partial.size, turned=builder.turned.size, rows=rows.size,
     )  # fmt: skip
+
+
+def ints(values):
+    return np.array(list(values), np.int64)
+
+
+def turned_to_rows(writer, lanes, numbers, at, rows):
+    """A row of `BackTables.turns`."""
+    return at, writer.block(TURN_STEPS, numbers=numbers, a_row=lanes, c_row=numbers, wide=numbers), numbers, rows
 
 
 def dense_gradients(network, first, rows):
@@ -107,26 +128,28 @@ def input_gradient(writer, network, i, gradients):
         tile = address_of(GroupTile(lanes, height, 1, pooled=False))
         writer.call(tile=tile, a_slot=weights_slot(i), a=k * block.units, b=dy, c=dx + k * lanes, steps=steps, **behind)
     writer.stage(first)
-    return (inputs, dx, rows) if i > convolutions else (0, 0, 0)
+    return turned_to_rows(writer, lanes, inputs, dx, rows) if i > convolutions else (0, 0, 0, 0)
 
 
-def weight_calls(writer, network, i, gradients):
-    """dw[k, m] = sum over all images of x[k] dy[m], and db with ones for x: tiles of rows k, columns m."""
+def weight_gradient(writer, network, i, gradients):
+    """dw[k, m] = sum over all images of x[k] dy[m], and db with ones for x: tiles of rows k, columns m, each summed whole."""
     lanes, block, convolutions = network.lanes, network.blocks[i], len(network.blocks) - len(gradients) + 1
     units, _, rows = gradients[i - convolutions + 1]
-    panels, source = panels_of(1, units, 1, 4), network.places[i]
+    panels, source, slot = panels_of(1, units, 1, 4), network.places[i], weights_slot(i)
     shared = {"a_k": 1, "b_j": lanes, "b_k": 1, "i": 1, "j": network.groups, "k": lanes}
     of_w = writer.block(STEPS, **shared, a_m=lanes, a_j=network.layout.size, c_m=units)
     of_b = writer.block(STEPS, **shared)
     for _, _, first, kind, tail, row, _ in panels.rows.tolist():
         vectors, masked = panels.kinds[kind]
         parts = balanced(source.size, most_rows()[vectors])
+        shape = {"b_slot": ROWS, "b": rows + first, "first": tail, "second": row}
         for k, height in zip(starts(parts), parts, strict=True):
-            tile = tile_address(Tile(4, panels.lanes, height, vectors, masked))
-            a, c = source.at + k * lanes, k * units + first
-            yield tile, SPACE, a, rows + first, weights_slot(i), c, of_w, tail, row
+            tile, a = tile_address(Tile(4, panels.lanes, height, vectors, masked)), source.at + k * lanes
+            writer.do(tile=tile, a_slot=SPACE, a=a, c_slot=slot + 2, c=k * units + first, steps=of_w, **shape)
+            writer.task_done()
         tile = tile_address(Tile(4, panels.lanes, 1, vectors, masked))
-        yield tile, CONSTANTS, ONES, rows + first, weights_slot(i) + 1, first, of_b, tail, row
+        writer.do(tile=tile, a_slot=CONSTANTS, a=ONES, c_slot=slot + 3, c=first, steps=of_b, **shape)
+        writer.task_done()
 
 
 class Convolutions:
@@ -134,10 +157,9 @@ class Convolutions:
 
     def __init__(self, writer, network, scratch):
         self.writer, self.network, self.scratch = writer, network, scratch
-        self.rows, self.passes, self.sums, self.turning = [], [], [], []
+        self.rows, self.passes = [], []
         self.partial, self.turned = Layout(), Layout()
         self.image = None
-        self.steps = {}
 
     def add(self, i, top, last):
         """Convolution i; `top` is where the gradient of the last one's output lies in scratch (None: in the caller's array)."""
@@ -145,20 +167,28 @@ class Convolutions:
         block, source, target = network.blocks[i], network.places[i], network.places[i + 1]
         geo, pixel = block.geometry, network.pixel(i)
         x_image = -(-(source.rows * source.cols * pixel + 2 * lanes) // lanes) * lanes
-        index_image = -(-target.size // lanes) * lanes
         run = vectors_for(geo.kw * pixel, lanes)
         filter_size = -(-(geo.kh * sum(run) + 2) // 16) * 16
+        windows = block.out[0] * block.out[1]
         row = dict.fromkeys(BACK, 0)
-        row |= {"c": source.channels, "pixel": pixel, "pixels": source.rows * source.cols, "x_from": source.at, "x_image": x_image}
-        row |= {"x": self.scratch.take(x_image * (lanes if i else 1)), "o": geo.o, "p": block.out[0], "q": block.out[1]}
-        row |= {"marks": target.size, "index_from": target.at + network.index, "index_image": index_image}
-        row |= {"index": self.scratch.take(index_image * lanes), "index_start": target.start, "index_row": target.cols * geo.o}
+        c, pixels = (geo.c, source.rows * source.cols) if pixel != geo.c else (source.size, 1)  # as one long pixel
+        turn_x = self.writer.block(TURN_STEPS, numbers=c, a_row=lanes, c_row=x_image, wide=pixel if pixels > 1 else c)
+        row |= {"c": c, "pixel": pixel, "pixels": pixels, "x_from": source.at, "x_image": x_image, "turn_x": turn_x}
+        row |= {"x": self.scratch.take(x_image * (lanes if i else 1)), "o": geo.o, "windows": windows}
+        turn_marks = self.writer.block(
+            TURN_STEPS, numbers=windows, a_row=geo.o * lanes, c_row=geo.o * windows, wide=windows
+        )  # fmt: skip
+        row |= {"marks_from": network.marks[i], "marks_image": geo.o * windows, "turn_marks": turn_marks}
+        row |= {"marks": self.scratch.take(geo.o * windows * lanes)}
         row |= {"partial": self.partial.take(geo.o * filter_size), "filter": filter_size, "first": len(self.passes)}
         if last:
-            row |= {"g": -1 if top is None else top, "g_image": target.size, "g_row": block.out[1] * geo.o, "g_pixel": geo.o}
+            row |= {"g": -1 if top is None else top, "g_image": target.size}
+            g_row, g_column = block.out[1] * geo.o, geo.o
         else:
-            wide = network.pixel(i + 1)
-            row |= {"g_start": (target.top * target.cols + target.left) * wide, "g_row": target.cols * wide, "g_pixel": wide}
+            g_column = network.pixel(i + 1)
+            g_row = target.cols * g_column
+            row |= {"g_start": (target.top * target.cols + target.left) * g_column}
+        row["live"] = self.writer.block(LIVE_STEPS, rows=block.out[0], columns=block.out[1], g_row=g_row, g_column=g_column)
         self.weight_passes(geo, source.cols * pixel, run, filter_size)
         row["middle"] = len(self.passes)
         if i:
@@ -167,10 +197,41 @@ class Convolutions:
             start = (source.top * source.cols + source.left) * pixel
             self.image = (geo.h, geo.w * geo.c, row["x"] + start, source.cols * pixel)
         row["end"] = len(self.passes)
-        self.sums.append((i, row["partial"], filter_size, sum(run), pixel))
         if i:
             self.rows[-1][BACK.index("g")] = row["dx"]
         self.rows.append([row[name] for name in BACK])
+
+    def turn_filters(self, i, geo, at, size, pixel):
+        """turned[o, tap, c] = w[tap, c, o], each tap with room for `pixel` channels: a task for each tap."""
+        lanes, tile = self.network.lanes, address_of(Turn(self.network.lanes, inwards=True))
+        parts = [(c, min(lanes, geo.c - c), min(lanes, pixel - c)) for c in range(0, geo.c, lanes)]
+        steps = [self.writer.block(TURN_STEPS, numbers=geo.o, a_row=geo.o, c_row=size, wide=wide) for _, _, wide in parts]
+        for tap in range(geo.kh * geo.kw):
+            for (c, few, _), block in zip(parts, steps, strict=True):
+                a, target = (tap * geo.c + c) * geo.o, at + tap * pixel + c
+                self.writer.do(tile=tile, a_slot=weights_slot(i), a=a, c_slot=TURNED, c=target, steps=block, first=few)
+            self.writer.task_done()
+
+    def collect(self, i, blocks):
+        """Partial sums added up, then turned to [tap, c, o]: a task for every few filters."""
+        writer, lanes, row = self.writer, self.network.lanes, dict(zip(BACK, self.rows[i], strict=True))
+        geo, size, slot = self.network.blocks[i].geometry, row["filter"], weights_slot(i)
+        channels, parts = (geo.kw * geo.c, 1) if row["pixel"] == geo.c else (geo.c, geo.kw)
+        run = sum(vectors_for(geo.kw * row["pixel"], lanes))
+        inwards, add = address_of(Turn(lanes, inwards=True)), address_of(Add(lanes))
+        outwards = address_of(Turn(lanes, inwards=False))
+        for o in range(0, geo.o, lanes):
+            few, at = min(lanes, geo.o - o), row["partial"] + o * size
+            steps = writer.block(TURN_STEPS, numbers=few * size, a_row=self.partial.size)
+            writer.do(tile=add, a_slot=PARTIAL, a=at, c_slot=PARTIAL, steps=steps, first=blocks)
+            steps = writer.block(TURN_STEPS, numbers=channels, a_row=size, c_row=geo.o, wide=few)
+            for h in range(geo.kh):
+                for j in range(parts):
+                    a, c = at + h * run + j * row["pixel"], (h * parts + j) * channels * geo.o + o
+                    writer.do(tile=inwards, a_slot=PARTIAL, a=a, c_slot=slot + 2, c=c, steps=steps, first=few)
+            steps = writer.block(TURN_STEPS, numbers=few, a_row=size, c_row=few, wide=few)
+            writer.do(tile=outwards, a_slot=PARTIAL, a=at + size - 2, c_slot=slot + 3, c=o, steps=steps, first=1)
+            writer.task_done()
 
     def weight_passes(self, geo, x_row, run, filter_size):
         """The filter's rows in as many passes as their sums need registers."""
@@ -187,7 +248,7 @@ class Convolutions:
         size = row["x_image"]
         turned = geo.kh * geo.kw * pixel
         row |= {"dx": self.scratch.take(size), "dx_size": size, "turned": self.turned.take(geo.o * turned), "turn": turned}
-        self.turning.append((i, row["turned"], turned, pixel))
+        self.turn_filters(i, geo, row["turned"], turned, pixel)
         most, at = max(1, (cpu().registers - 2) // (geo.kw * len(pieces))), 0
         steps = self.writer.block(LIST_STEPS, x_row=source.cols * pixel, w_row=geo.kw * pixel)
         for height in balanced(geo.kh, min(most, geo.kh)):

@@ -11,19 +11,24 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastconv.kernels.codes import NONE, RELU
-from fastconv.kernels.group_tile import GROUP_STEPS, GroupTile, Window, address_of, winograd_rows
+from fastconv.kernels.group_tile import GROUP_STEPS, TURN_STEPS, FilterTransform, GroupTile, Turn, Window, address_of, winograd_rows
 from fastconv.kernels.schedule import balanced
 from fastconv.kernels.tile import most_rows
 from fastconv.kernels.vector_ir import lanes_of
 
 __all__ = [
-    "CALL", "CONSTANTS", "ONES", "SPACE", "STAGE", "Layout", "Network", "Tables", "Writer", "array", "even_parts", "forward_tables",
+    "CALL", "CONSTANTS", "FILTERS", "ONES", "PARTIAL", "ROWS", "SPACE", "STAGE", "TURNED", "WORK", "Layout", "Network", "Tables", "Writer", "array", "even_parts", "forward_tables",
     "padded_channels", "starts", "vectors_for", "weights_slot",
 ]  # fmt: skip
 
-CALL = ("tile", "a_slot", "a", "b", "b_step", "c", "c_step", "d_slot", "d", "steps", "base", "base_step")  # _step: a row further
+CALL = (
+    "tile", "a_slot", "a", "b", "b_step", "c", "c_step", "d_slot", "d", "steps", "base", "base_step", "mark", "mark_step",
+)  # fmt: skip  # _step: a row of windows further
 STAGE = ("rows", "first", "end")
-SPACE, CONSTANTS = 0, 1  # slots of addresses: a row of the workspace, zeros and ones; then weights and bias of each block
+WORK = ("tile", "a_slot", "a", "b_slot", "b", "c_slot", "c", "steps", "first", "second")  # what is done once for all images
+# slots of addresses: the workspace (or a group's row of it), zeros and ones, memory of a training pass, Winograd's filters;
+# then weights, bias and their gradients, four for each block
+SPACE, CONSTANTS, PARTIAL, ROWS, TURNED, FILTERS, BLOCKS = range(7)
 ONES = 64  # that many zeros come before as many ones
 ALIGN = 16
 WINOGRAD_GAIN = 1.15  # in estimated instructions, below which a 2x2 window is computed directly
@@ -115,8 +120,7 @@ class Network:
         shapes = [(geo.h, geo.w, geo.c), *(block.out for block in blocks)]
         readers = [block.geometry for block in blocks] + [None]
         self.places = [self.place(*both) for both in zip(shapes, readers, strict=True)]
-        self.index = self.layout.size if training else 0  # the numbers of windows lie as the values do, this far behind them
-        self.layout.size += self.index
+        self.marks = [training and self.layout.take(self.results(block) * self.lanes) for block in blocks]
         widest = max(((block.geometry.kh + 1) ** 2 * block.geometry.c for block in blocks if self.fast(block)), default=0)
         self.values = self.layout.take(widest * self.lanes)
 
@@ -124,6 +128,11 @@ class Network:
         (rows, cols, channels), (top, bottom), (left, right) = shape, *(reader.pads if reader else ((0, 0), (0, 0)))
         rows, cols = rows + top + bottom, cols + left + right
         return Place(self.layout.take(rows * cols * channels * self.lanes), rows, cols, channels, top, left)
+
+    @staticmethod
+    def results(block):
+        """Numbers of one image that a convolution marks."""
+        return block.geometry is not None and block.out[0] * block.out[1] * block.out[2]
 
     def fast(self, block):
         return block.geometry is not None and by_winograd(block, self.winograd)
@@ -135,10 +144,11 @@ class Network:
 
 
 class Writer:
-    """Collects steps, calls and stages."""
+    """Collects steps, calls and stages, and tasks of work."""
 
     def __init__(self):
         self.calls, self.stages, self.steps = [], [], []
+        self.work, self.tasks = [], [0]
 
     def block(self, names, **given):
         """Steps of a tile; returns where they begin."""
@@ -148,6 +158,14 @@ class Writer:
 
     def call(self, **given):
         self.calls.append([given.get(name, 0) for name in CALL])
+
+    def do(self, **given):
+        """One step of a task of work."""
+        self.work.append([given.get(name, 0) for name in WORK])
+
+    def task_done(self):
+        """The next `do` may run at the same time."""
+        self.tasks.append(len(self.work))
 
     def stage(self, first, rows=1):
         """The calls from `first` on, for each of `rows` rows of windows."""
@@ -164,35 +182,43 @@ class Tables:
 
     lanes: int
     groups: int
-    entry: np.ndarray  # of an image that enters: rows, numbers in a row, where the first goes, from row to row
-    leave: int  # where the result lies, [number, image]
+    entry: np.ndarray  # of an image: its rows, from row to row of it and of the workspace, where the first goes, steps and tile
+    leave: np.ndarray  # where the result lies, steps and tile
     calls: np.ndarray
     stages: np.ndarray
+    work: np.ndarray  # first of all: Winograd's filters
+    tasks: np.ndarray
     steps: np.ndarray  # what the tiles read
     space: int  # floats of a row of the workspace
-    filters: tuple  # ((block, outputs of a tile, floats of U), ...) of Winograd's convolutions
+    filters: int  # floats of Winograd's filters
 
 
 def forward_tables(network):
     """The `Tables` of a `Network`."""
-    writer, filters = Writer(), []
+    writer, filters, lanes = Writer(), Layout(), network.lanes
     for i, block in enumerate(network.blocks):
         if block.geometry is None:
             dense_calls(writer, network, i)
         elif network.fast(block):
-            filters.append(winograd_calls(writer, network, i))
+            winograd_calls(writer, network, i, filters)
         else:
             direct_calls(writer, network, i)
-    geo, place, lanes = network.blocks[0].geometry, network.places[0], network.lanes
-    entry = (geo.h, geo.w * geo.c, place.at + place.start * lanes, place.cols * place.channels * lanes)
+    geo, place, last = network.blocks[0].geometry, network.places[0], network.places[-1]
+    wide, row = geo.w * geo.c, place.cols * place.channels * lanes
+    into = writer.block(TURN_STEPS, numbers=wide, a_row=geo.h * wide, c_row=lanes, wide=lanes)
+    out = writer.block(TURN_STEPS, numbers=last.size, a_row=lanes, c_row=last.size, wide=last.size)
+    entry = (geo.h, wide, row, place.at + place.start * lanes, into, address_of(Turn(lanes, inwards=True)))
+    leave = (last.at, out, address_of(Turn(lanes, inwards=False)))
     return Tables(
-        lanes, network.groups, np.array(entry, np.int64), network.places[-1].at, array(writer.calls, len(CALL)),
-        array(writer.stages, len(STAGE)), np.array(writer.steps, np.int64), network.layout.size, tuple(filters),
+        lanes, network.groups, np.array(entry, np.int64), np.array(leave, np.int64), array(writer.calls, len(CALL)),
+        array(writer.stages, len(STAGE)), array(writer.work, len(WORK)), np.array(writer.tasks, np.int64),
+        np.array(writer.steps, np.int64), network.layout.size, filters.size,
     )  # fmt: skip
 
 
 def weights_slot(i):
-    return 2 + 2 * i
+    """Weights, then bias, gradient of the weights, gradient of the bias."""
+    return BLOCKS + 4 * i
 
 
 def dense_calls(writer, network, i):
@@ -219,7 +245,7 @@ def window_steps(network, i):
         "c_m": lanes,
         "c_n": target.channels * lanes,
         "after": RELU if block.relu else NONE,
-        "index": network.index,
+        "marked": int(network.training),
         "base_r": geo.sh * source.cols * pixel,
         "base_s": geo.sw * pixel,
     }
@@ -227,6 +253,7 @@ def window_steps(network, i):
         "b_step": each * geo.sh * row,
         "c_step": target.cols * target.channels * lanes,
         "base_step": each * geo.sh * source.cols * pixel,
+        "mark_step": block.out[1] * target.channels * lanes,
     }
     return shared, down, {"b": each * geo.sw * step, "c": target.channels * lanes, "base": each * geo.sw * pixel}
 
@@ -247,24 +274,38 @@ def direct_calls(writer, network, i):
             writer.call(
                 tile=address_of(GroupTile(lanes, rows, cols, block.pooled)), a_slot=slot, a=m, b=source.at + q * along["b"],
                 c=target.at + target.start * lanes + q * along["c"] + m * lanes, d_slot=slot + 1, d=m, steps=steps,
-                base=q * along["base"], **down,
+                base=q * along["base"], mark=network.marks[i] + q * along["c"] + m * lanes, **down,
             )  # fmt: skip
     writer.stage(first, block.out[0])
 
 
-def winograd_calls(writer, network, i):
-    """A pooled convolution: transform a window of the input, then take all its outputs; returns what `Tables.filters` wants."""
+def winograd_calls(writer, network, i, filters):
+    """A pooled convolution: transform a window of the input, then take all its outputs."""
     block, source, target, lanes = network.blocks[i], network.places[i], network.places[i + 1], network.lanes
     geo, (shared, down, along) = block.geometry, window_steps(network, i)
-    steps, slot, elements = writer.block(GROUP_STEPS, **shared, k=geo.c), weights_slot(i), (geo.kh + 1) ** 2
-    first, parts = len(writer.calls), even_parts(geo.o, winograd_rows())
+    steps, elements, down = writer.block(GROUP_STEPS, **shared, k=geo.c), (geo.kh + 1) ** 2, {**down, "b_step": 0}
+    parts, at = even_parts(geo.o, winograd_rows()), filters.take(elements * geo.c * geo.o)
+    transform_filters(writer, geo, i, parts, at)
+    first = len(writer.calls)
     for q in range(block.out[1]):
         b, c = source.at + q * along["b"], target.at + target.start * lanes + q * along["c"]
-        writer.call(tile=address_of(Window(lanes, geo.kh)), b=b, b_step=down["b_step"], c=network.values, steps=steps)
+        b_step = geo.sh * 2 * source.cols * source.channels * lanes
+        writer.call(tile=address_of(Window(lanes, geo.kh)), b=b, b_step=b_step, c=network.values, steps=steps)
         for m, rows in zip(starts(parts), parts, strict=True):
             writer.call(
-                tile=address_of(Window(lanes, geo.kh, rows)), a_slot=slot, a=m * elements * geo.c, b=network.values,
-                c=c + m * lanes, d_slot=slot + 1, d=m, steps=steps, base=q * along["base"], **{**down, "b_step": 0},
+                tile=address_of(Window(lanes, geo.kh, rows)), a_slot=FILTERS, a=at + m * elements * geo.c, b=network.values,
+                c=c + m * lanes, d_slot=weights_slot(i) + 1, d=m, steps=steps, base=q * along["base"],
+                mark=network.marks[i] + q * along["c"] + m * lanes, **down,
             )  # fmt: skip
     writer.stage(first, block.out[0])
-    return i, tuple(parts), elements * geo.c * geo.o
+
+
+def transform_filters(writer, geo, i, parts, at):
+    """Winograd's filters for the tiles of `parts` outputs: [row, channel, column, output] one tile after the other."""
+    n, tile = geo.kh + 1, address_of(FilterTransform(lanes_of(4), geo.kh))
+    for c in range(geo.c):
+        for m, rows in zip(starts(parts), parts, strict=True):
+            steps = writer.block(TURN_STEPS, a_row=geo.c * geo.o, c_row=geo.c * n * rows)
+            target = at + n * n * geo.c * m + c * n * rows
+            writer.do(tile=tile, a_slot=weights_slot(i), a=c * geo.o + m, c_slot=FILTERS, c=target, steps=steps, first=rows)
+        writer.task_done()

@@ -5,7 +5,8 @@ pixels: its sums, bias, maximum and ReLU never leave the registers.
 
     c[m, n] = sum over i, k of  a[m*a_m + i*a_i + k*a_k] * b[i*b_i + k*b_k + column n]  (+ bias d[m])
 
-Beside each result goes the number that the gradient needs: where in the input its window begins, -1 where ReLU has closed.
+Of each result the gradient needs to know where in the input its window begins, -1 where ReLU has closed: its mark, a whole number,
+stored `mark` floats behind the result.
 """
 
 import functools
@@ -18,9 +19,12 @@ from fastconv.kernels.winograd_matrices import matrices
 from fastconv.kernels.winograd_transform import both_ways, combine
 from fastconv.machine import cpu
 
-__all__ = ["GROUP_STEPS", "MASK", "GroupTile", "Spread", "Taps", "Window", "address_of", "winograd_rows"]
+__all__ = [
+    "GROUP_STEPS", "LIST_STEPS", "LIVE_STEPS", "MASK", "TURN_STEPS", "Add", "FilterTransform", "GroupTile", "Live", "Spread",
+    "Taps", "Turn", "Window", "address_of", "winograd_rows",
+]  # fmt: skip
 
-GROUP_STEPS = ("a_m", "a_i", "a_k", "b_i", "b_k", "b_r", "b_s", "c_m", "c_n", "i", "k", "after", "index", "base_r", "base_s")
+GROUP_STEPS = ("a_m", "a_i", "a_k", "b_i", "b_k", "b_r", "b_s", "c_m", "c_n", "i", "k", "after", "marked", "base_r", "base_s")  # fmt: skip
 MASK = -1  # `after`: keep the result where d is positive
 
 
@@ -37,7 +41,7 @@ class GroupTile:
     def name(self):
         return f"group_{self.lanes}lanes_{self.rows}x{self.cols}{'_pooled' * self.pooled}"
 
-    def write(self, v, a, b, c, d, block, base, _):
+    def write(self, v, a, b, c, d, block, base, mark):
         step = read(v, GROUP_STEPS, block)
         places = [(n // 2, n % 2) if self.pooled else (0, n) for n in range(self.cols)]
         starts = [v.at(b, (r, step["b_r"]), (s, step["b_s"])) for r, s in places]
@@ -54,14 +58,14 @@ class GroupTile:
                     for register, value in zip(row, values, strict=True):
                         v.builder.store(v.multiply_add(weight, value, v.builder.load(register)), register)
         results = [[v.builder.load(register) for register in row] for row in sums]
-        finish(v, results, places, self.pooled, c, d, step, base)
+        finish(v, results, places, self.pooled, c, d, step, base, mark)
 
 
 def read(v, names, block):
     return {name: v.integer(block, i) for i, name in enumerate(names)}
 
 
-def finish(v, results, places, pooled, c, d, step, base):
+def finish(v, results, places, pooled, c, d, step, base, mark_at):
     """Maximum of the window, bias, ReLU or mask; store the value, and the number of its window where there is room for it."""
     marks = [v.numbers(v.add(base, (r, step["base_r"]), (s, step["base_s"]))) for r, s in places]
     windows = [(0, list(range(len(places))))] if pooled else [(n, [n]) for n in range(len(places))]
@@ -85,8 +89,8 @@ def finish(v, results, places, pooled, c, d, step, base):
                 v.builder.store(v.where_positive(total, mark, v.numbers(v.index(-1))), live)
                 v.builder.store(v.where_negative(total, v.constant(0.0)), value)
             v.store(v.builder.load(value), place)
-            with v.only_if_not(step["index"], 0):
-                v.store(v.as_floats(v.builder.load(live)), v.at(place, step["index"]))
+            with v.only_if_not(step["marked"], 0):
+                v.store(v.as_floats(v.builder.load(live)), v.at(place, mark_at))
 
 
 @dataclass(frozen=True)
@@ -104,11 +108,11 @@ class Window:
     def name(self):
         return f"group_{self.lanes}lanes_winograd{self.size}_{self.rows}"
 
-    def write(self, v, a, b, c, d, block, base, _):
+    def write(self, v, a, b, c, d, block, base, mark):
         step = read(v, GROUP_STEPS, block)
         at, _, bt = ([[float(x) for x in row] for row in matrix] for matrix in matrices(2, self.size))
         if self.rows:
-            self.write_products(v, at, a, b, c, d, step, base)
+            self.write_products(v, at, a, b, c, d, step, base, mark)
         else:
             self.write_transform(v, bt, b, c, step)
 
@@ -122,7 +126,7 @@ class Window:
             for (i, j), value in both_ways(v, bt, columns).items():
                 v.store(value, v.at(target, (i * n + j, element)))
 
-    def write_products(self, v, at, u, values, c, d, step, base):
+    def write_products(self, v, at, u, values, c, d, step, base, mark):
         """AT (U * V) A, a row of elements at a time, then what every tile does with a window."""
         n, element = len(at[0]), v.builder.mul(step["k"], v.index(self.lanes))
         outputs = [[None] * 4 for _ in range(self.rows)]
@@ -146,7 +150,7 @@ class Window:
                     if at[r][i]:
                         row, vectors = ([1, at[r][i]], [known, halves[s]]) if known is not None else ([at[r][i]], [halves[s]])
                         outputs[m][2 * r + s] = combine(v, row, vectors)
-        finish(v, outputs, [(0, 0), (0, 1), (1, 0), (1, 1)], True, c, d, step, base)
+        finish(v, outputs, [(0, 0), (0, 1), (1, 0), (1, 1)], True, c, d, step, base, mark)
 
 
 def winograd_rows():
@@ -154,7 +158,29 @@ def winograd_rows():
     return (cpu().registers - 2) // 6
 
 
-LIST_STEPS = ("x_row", "w_row", "bias")
+LIST_STEPS = ("x_row", "w_row")
+LIVE_STEPS = ("rows", "columns", "g_row", "g_column")
+
+
+@dataclass(frozen=True)
+class Live:
+    """The list of one image and filter: the marks that are not -1, and their gradients; `count` floats behind is its length."""
+
+    name = "list_live"
+
+    def write(self, v, marks, g, gradients, offsets, block, count_at, _):
+        step, count, seen = read(v, LIVE_STEPS, block), v.variable(v.index(0)), v.variable(v.index(0))
+        with v.loop(step["rows"]) as row:
+            start = v.at(g, (row, step["g_row"]))
+            with v.loop(step["columns"]) as column:
+                v.keep_rolled()
+                position = v.builder.load(seen)
+                v.builder.store(v.add(position, 1), seen)
+                mark, length = v.number_at(marks, position), v.builder.load(count)
+                v.put_number(mark, offsets, length)
+                v.builder.store(v.builder.load(v.at(start, (column, step["g_column"]))), v.at(gradients, length))
+                v.builder.store(v.add(length, v.one_if_positive(mark)), count)
+        v.put_number(v.builder.load(count), offsets, count_at)
 
 
 @dataclass(frozen=True)
@@ -226,6 +252,84 @@ class Spread:
 def spread_over(v, pieces):
     """[(Vectors of that many lanes, their offset), ...]"""
     return [(Vectors(v.builder, v.dtype, lanes), sum(pieces[:i])) for i, lanes in enumerate(pieces)]
+
+
+TURN_STEPS = ("numbers", "a_row", "c_row", "wide")
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A strip of a matrix on its side, c[j, i] = a[i, j].
+
+    Inwards a row of `numbers` for each of `count` images becomes columns, `wide` of them, zero where there is no image; outwards
+    columns become rows, in each of which `wide` numbers are written.
+    """
+
+    lanes: int
+    inwards: bool
+
+    @property
+    def name(self):
+        return f"turn_{self.lanes}lanes_{'in' if self.inwards else 'out'}"
+
+    def write(self, v, a, b, c, d, block, count, _):
+        step = read(v, TURN_STEPS, block)
+        with v.loop(v.builder.udiv(v.add(step["numbers"], self.lanes - 1), v.index(self.lanes))) as strip:
+            done = v.add((strip, self.lanes))
+            left, wide = v.builder.sub(step["numbers"], done), v.builder.sub(step["wide"], done)
+            if self.inwards:
+                turn_block(v, v.at(a, done), step["a_row"], count, left, v.at(c, (done, step["c_row"])), step["c_row"], step["wide"])
+            else:
+                turn_block(v, v.at(a, (done, step["a_row"])), step["a_row"], left, count, v.at(c, done), step["c_row"], wide)
+
+
+def turn_block(v, a, a_row, rows, columns, c, c_row, width):
+    """At most lanes x lanes numbers; a[i] is zero from `rows` on, nothing is written behind `width` or `columns`."""
+    wide, high = v.first_lanes(columns), v.first_lanes(width)
+    vectors = [v.load(v.at(a, (i, a_row)), v.if_inside(wide, (i, v.index(0), rows))) for i in range(v.lanes)]
+    for j, vector in enumerate(v.turned(vectors)):
+        v.store(vector, v.at(c, (j, c_row)), v.if_inside(high, (j, v.index(0), columns)))
+
+
+@dataclass(frozen=True)
+class FilterTransform:
+    """U <- G w GT for a few filters of one channel: c[i*c_row + j*count + filter]; the taps of a are a_row apart."""
+
+    lanes: int
+    size: int
+
+    @property
+    def name(self):
+        return f"filter_{self.lanes}lanes_transform{self.size}"
+
+    def write(self, v, a, b, c, d, block, count, _):
+        step, few = read(v, TURN_STEPS, block), v.first_lanes(count)
+        g = [[float(x) for x in row] for row in matrices(2, self.size)[1]]
+        columns = [[v.load(v.at(a, (i * self.size + j, step["a_row"])), few) for i in range(self.size)] for j in range(self.size)]
+        for (i, j), value in both_ways(v, g, columns).items():
+            v.store(value, v.at(c, (i, step["c_row"]), (j, count)), few)
+
+
+@dataclass(frozen=True)
+class Add:
+    """a[k] <- a[k] + a[k + a_row] + a[k + 2*a_row] ..., in this order, for `numbers` k (whole vectors) and `count` terms."""
+
+    lanes: int
+
+    @property
+    def name(self):
+        return f"add_{self.lanes}lanes"
+
+    def write(self, v, a, b, c, d, block, count, _):
+        step = read(v, TURN_STEPS, block)
+        with v.loop(v.builder.udiv(step["numbers"], v.index(self.lanes))) as k:
+            place = v.at(a, (k, self.lanes))
+            total = v.variable(v.load(place))
+            with v.loop(v.builder.sub(count, v.index(1))) as term:
+                v.keep_rolled()
+                more = v.load(v.at(place, (v.add(term, 1), step["a_row"])))
+                v.builder.store(v.builder.fadd(v.builder.load(total), more), total)
+            v.store(v.builder.load(total), place)
 
 
 @functools.cache

@@ -14,13 +14,7 @@ def transpose_block(v, a, a_at, a_row, rows, columns, c, c_at, c_row, width):
     """c[j, i] = a[i, j], for j < columns and i < width, at most lanes x lanes numbers; a[i] is zero from `rows` on."""
     wide, high = v.first_lanes(columns), v.first_lanes(width)
     vectors = [v.load(v.at(a, a_at, (i, a_row)), v.if_inside(wide, (i, v.index(0), rows))) for i in range(v.lanes)]
-    step = v.lanes // 2
-    while step:  # exchange the off-diagonal step x step blocks
-        for i in range(v.lanes):
-            if not i & step:
-                vectors[i], vectors[i + step] = v.exchanged(vectors[i], vectors[i + step], step)
-        step //= 2
-    for j, vector in enumerate(vectors):
+    for j, vector in enumerate(v.turned(vectors)):
         v.store(vector, v.at(c, c_at, (j, c_row)), v.if_inside(high, (j, v.index(0), columns)))
 
 

@@ -17,7 +17,8 @@ from fastconv.machine import cpu
 
 __all__ = ["Vectors", "emits", "function_address", "lanes_of"]
 
-I32, I64 = ir.IntType(32), ir.IntType(64)
+BIT, BYTE, I32, I64 = map(ir.IntType, (1, 8, 32, 64))
+BYTES, NO = BYTE.as_pointer(), ir.Constant(BIT, 0)
 ELEMENTS = {types.float32: (ir.FloatType(), 4, "f32"), types.float64: (ir.DoubleType(), 8, "f64")}
 
 
@@ -87,7 +88,7 @@ class Vectors:
 
     def if_inside(self, mask, *limits):
         """`mask` where all (number, first, end) hold first <= number < end, else no lane."""
-        flag = ir.Constant(ir.IntType(1), 1)
+        flag = ir.Constant(BIT, 1)
         for number, first, end in limits:
             after = self.builder.icmp_signed(">=", self.index(number), first)
             before = self.builder.icmp_signed("<", self.index(number), end)
@@ -100,6 +101,16 @@ class Vectors:
         first = [k if not k & step else self.lanes + k - step for k in range(self.lanes)]
         second = [k + step if not k & step else self.lanes + k for k in range(self.lanes)]
         return tuple(self.builder.shuffle_vector(low, high, ir.Constant(numbers, picks)) for picks in (first, second))
+
+    def turned(self, vectors):
+        """A square of lanes x lanes numbers on its side."""
+        vectors, step = list(vectors), self.lanes // 2
+        while step:  # exchange the off-diagonal step x step blocks
+            for i in range(self.lanes):
+                if not i & step:
+                    vectors[i], vectors[i + step] = self.exchanged(vectors[i], vectors[i + step], step)
+            step //= 2
+        return vectors
 
     def call_named(self, name, result, kinds, *values):
         declared = cgutils.get_or_insert_function(self.builder.module, ir.FunctionType(result, kinds), name)
@@ -146,6 +157,29 @@ class Vectors:
         """The 32-bit whole number that `as_floats` stored, as an int64."""
         numbers = self.builder.bitcast(pointer, I32.as_pointer())
         return self.builder.sext(self.builder.load(self.builder.gep(numbers, [position])), I64)
+
+    def put_number(self, value, pointer, position):
+        """Store an int64 as `number_at` reads it."""
+        numbers = self.builder.bitcast(pointer, I32.as_pointer())
+        self.builder.store(self.builder.trunc(value, I32), self.builder.gep(numbers, [position]))
+
+    def one_if_positive(self, value):
+        """1 where the int64 is 0 or more, else 0."""
+        return self.builder.zext(self.builder.icmp_signed(">=", value, self.index(0)), I64)
+
+    def copy(self, source, target, count):
+        """`count` numbers to a place that does not overlap."""
+        self.call_named("llvm.memcpy.p0.p0.i64", ir.VoidType(), [BYTES, BYTES, I64, BIT], *self.bytes_of(target, source, count), NO)
+
+    def clear(self, target, count):
+        """`count` zeros."""
+        target, size = self.bytes_of(target, count)
+        self.call_named("llvm.memset.p0.i64", ir.VoidType(), [BYTES, BYTE, I64, BIT], target, ir.Constant(BYTE, 0), size, NO)
+
+    def bytes_of(self, *values):
+        """Pointers as pointers to bytes, the count behind them in bytes."""
+        *pointers, count = values
+        return *(self.builder.bitcast(p, BYTES) for p in pointers), self.builder.mul(count, self.index(self.itemsize))
 
     def keep_rolled(self):
         """Forbids LLVM to unroll the loop around: its remainder loop would run as often as the loop itself."""
