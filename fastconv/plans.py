@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastconv import costs, machine
+from fastconv.chains import chain_blocks
 from fastconv.errors import OptionError
 from fastconv.geometry import ConvGeometry
 
@@ -220,15 +221,19 @@ def conv_plan(x_shape, w_shape, dtype, direction, stride, padding, dilation, gro
     return ConvPlan(geo, dtype, direction, name, cycles, route.workspace(geo, dtype.itemsize), refused)
 
 
-CHAIN_KINDS = ()  # kinds of Op that kernels/ can run as one chain without leaving the cache
-
-
 @dataclass(frozen=True)
 class ChainPlan:
-    """Which runs of a network's Ops go through the cache as one chain, and why the others go one by one."""
+    """Which run of a network's Ops goes through the cache as one chain, and why the others go one by one."""
 
     chains: tuple  # ((first, last), ...) positions in the program, both included
     refused: tuple  # ((position, kind, reason), ...)
+    blocks: tuple  # of the chain, as kernels/ takes them
+    batch: int
+    training: bool
+
+    def ready(self):
+        """The kernels' chain; its tiles are compiled, or loaded from the kernel cache, here."""
+        return resolve("chain.chain_of")(self.blocks, self.batch, self.training, not WINOGRAD_OFF)
 
     def __str__(self):
         lines = [f"ops {first} to {last}: one chain" for first, last in self.chains]
@@ -236,7 +241,11 @@ class ChainPlan:
         return "\n".join(lines)
 
 
-def plan_chain(ops, dtype):
-    """The `ChainPlan` of a program, a tuple of Ops as `models.program.lower` makes it."""
-    reasons = ((i, op.kind, "no chain kernel takes this kind of layer") for i, op in enumerate(ops) if op.kind not in CHAIN_KINDS)
-    return ChainPlan(chains=(), refused=tuple(reasons))
+def plan_chain(ops, dtype, mode="inference"):
+    """The `ChainPlan` of a program, a tuple of Ops as `models.program.lower` makes it for "inference" or "training"."""
+    first, end, blocks, reasons = chain_blocks(ops, machine.cpu().vector_bytes // 4)
+    if dtype != np.float32:
+        blocks, reasons = (), dict.fromkeys(range(len(ops)), "chains compute in float32")
+    refused = tuple((position, ops[position].kind, reason) for position, reason in sorted(reasons.items()))
+    chains = ((first, end - 1),) if blocks else ()
+    return ChainPlan(chains, refused, blocks, ops[0].in_shape[0] if ops else 0, mode == "training")

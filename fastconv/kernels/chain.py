@@ -21,6 +21,8 @@ from fastconv.machine import get_threads, kernel
 __all__ = ["Chain", "chain_of"]
 
 FLOAT = 4  # bytes
+WEIGHTS, GRADIENTS = 0, 2  # the first of a block's slots
+FEW = 1 << 16  # numbers that one thread has made before a second one has woken up
 ZEROS_AND_ONES = np.repeat(np.array([0, 1], np.float32), ONES)
 
 
@@ -173,23 +175,33 @@ def one_image(x, dy, n, k, bases, convs, passes, image, live, steps, lists, mine
         g = dy + FLOAT * n * conv[G_IMAGE]
         if conv[G] >= 0:
             g = here + FLOAT * (conv[G] + k * conv[G_IMAGE] + conv[G_START])
-        clear(mine, conv[DX], conv[DX_SIZE])
-        for o in range(conv[O]):
-            found, slopes = marks + FLOAT * o * conv[WINDOWS], g + FLOAT * o
-            run_tile(mine, live, found, slopes, gradients, offsets, steps, conv[LIVE], count_at, 0)
-            count = np.int64(numbers[offsets_at + count_at])
+        for o in range(conv[O]):  # all weight gradients first, then all of the input's: x and dx together would not fit L1
+            found, slopes, keep = marks + FLOAT * o * conv[WINDOWS], g + FLOAT * o, o * conv[LIST]
+            run_tile(
+                mine, live, found, slopes, gradients + FLOAT * keep, offsets + FLOAT * keep, steps, conv[LIVE], count_at, 0
+            )
+            count = np.int64(numbers[offsets_at + keep + count_at])
             for p in range(conv[FIRST], conv[MIDDLE]):
                 tile, at, w_at, bias, block = passes[p]
                 target = there + FLOAT * (conv[PARTIAL_AT] + o * conv[FILTER] + w_at)
-                run_tile(mine, tile, pixels + FLOAT * at, gradients, target, offsets, steps, block, count, bias)
-            for p in range(conv[MIDDLE], conv[END]):
-                tile, at, w_at, _, block = passes[p]
+                run_tile(
+                    mine, tile, pixels + FLOAT * at, gradients + FLOAT * keep, target, offsets + FLOAT * keep, steps, block, count,
+                    bias,
+                )  # fmt: skip
+        clear(mine, conv[DX], conv[DX_SIZE])
+        for p in range(conv[MIDDLE], conv[END]):
+            tile, at, w_at, _, block = passes[p]
+            for o in range(conv[O]):
+                keep, target = o * conv[LIST], here + FLOAT * (conv[DX] + at)
+                count = np.int64(numbers[offsets_at + keep + count_at])
                 filter_at = weights + FLOAT * (conv[TURNED_AT] + o * conv[TURN] + w_at)
-                run_tile(mine, tile, filter_at, gradients, here + FLOAT * (conv[DX] + at), offsets, steps, block, count, 0)
+                run_tile(
+                    mine, tile, filter_at, gradients + FLOAT * keep, target, offsets + FLOAT * keep, steps, block, count, 0
+                )  # fmt: skip
 
 
 (
-    C, PIXEL, PIXELS, X_FROM, X, X_IMAGE, TURN_X, O, WINDOWS, MARKS_FROM, MARKS, MARKS_IMAGE, TURN_MARKS, LIVE, G, G_IMAGE,
+    C, PIXEL, PIXELS, X_FROM, X, X_IMAGE, TURN_X, O, WINDOWS, MARKS_FROM, MARKS, MARKS_IMAGE, TURN_MARKS, LIVE, LIST, G, G_IMAGE,
     G_START, DX, DX_SIZE, PARTIAL_AT, FILTER, TURNED_AT, TURN, FIRST, MIDDLE, END,
 ) = range(len(BACK))  # fmt: skip
 
@@ -219,17 +231,18 @@ class Workspace:
             self.partial, self.rows = aligned(len(back.cuts) - 1, back.partial), aligned(1, back.rows)
             self.turned = aligned(1, back.turned)
             known |= {PARTIAL: self.partial, ROWS: self.rows, TURNED: self.turned}
+        self.placed = {WEIGHTS: None, GRADIENTS: None}
         for slot, array in known.items():
             self.bases[slot] = start_of(array)
 
-    def place(self, arrays, grads=()):
-        """Where (weights, bias or None) of each block lie, and their gradients."""
-        for i, (w, b) in enumerate(arrays):
-            self.bases[BLOCKS + 4 * i] = start_of(w)
-            self.bases[BLOCKS + 4 * i + 1] = start_of(ZEROS_AND_ONES if b is None else b)
-        for i, (dw, db) in enumerate(grads):
-            self.bases[BLOCKS + 4 * i + 2] = start_of(dw)
-            self.bases[BLOCKS + 4 * i + 3] = start_of(db)
+    def place(self, kind, pairs):
+        """Where the two arrays of each block lie: WEIGHTS (with None for no bias) or GRADIENTS; the same list holds the same arrays."""
+        if self.placed[kind] is pairs:
+            return
+        self.placed[kind] = pairs
+        for i, (w, b) in enumerate(pairs):
+            self.bases[BLOCKS + 4 * i + kind] = start_of(w)
+            self.bases[BLOCKS + 4 * i + kind + 1] = start_of(ZEROS_AND_ONES if b is None else b)
 
 
 @dataclass(frozen=True, eq=False)
@@ -247,9 +260,10 @@ class Chain:
     def prepare(self, work, arrays):
         """Take up new weights, (w, b or None) of each block."""
         tables = self.tables
-        work.place(arrays)
+        work.place(WEIGHTS, arrays)
         if len(tables.work):
-            run_work(work.space, work.bases, tables.work, tables.tasks, tables.steps)
+            run = run_work if tables.filters > FEW else run_work.alone
+            run(work.space, work.bases, tables.work, tables.tasks, tables.steps)
 
     def forward(self, x, y, work):
         """y (N, numbers) from x (N, numbers), both contiguous float32."""
@@ -259,9 +273,11 @@ class Chain:
     def backward(self, x, dy, arrays, grads, work):
         """Weight gradients into grads, (dw, db) of each block, contiguous float32."""
         t = self.back
-        work.place(arrays, grads)
+        work.place(WEIGHTS, arrays)
+        work.place(GRADIENTS, grads)
         if len(t.first):
-            run_work(work.space, work.bases, t.first, t.first_tasks, t.steps)
+            run = run_work if t.turned > FEW else run_work.alone
+            run(work.space, work.bases, t.first, t.first_tasks, t.steps)
         backward(
             x, dy, work.space, work.bases, t.calls, t.stages, t.turns, t.enter, t.top, t.tiles, t.convs, t.passes, t.image, t.steps,
             t.lists, t.cuts, work.scratch, work.partial, self.tables.lanes,

@@ -24,7 +24,7 @@ __all__ = ["BACK", "PASS", "BackTables", "backward_tables"]
 # that of its input; its sums; its rows in `passes`
 BACK = (
     "c", "pixel", "pixels", "x_from", "x", "x_image", "turn_x",
-    "o", "windows", "marks_from", "marks", "marks_image", "turn_marks", "live",
+    "o", "windows", "marks_from", "marks", "marks_image", "turn_marks", "live", "list",
     "g", "g_image", "g_start",
     "dx", "dx_size", "partial", "filter", "turned", "turn", "first", "middle", "end",
 )  # fmt: skip
@@ -50,7 +50,7 @@ class BackTables:
     last: np.ndarray  # and after it: partial sums added, weight gradients of dense layers
     last_tasks: np.ndarray
     steps: np.ndarray
-    lists: np.ndarray  # where offsets and gradients of one filter lie in scratch; room for entries
+    lists: np.ndarray  # where the lists of offsets and gradients lie in scratch, and in each the number of its entries
     cuts: np.ndarray  # first group of each partial sum
     scratch: int  # floats of a thread
     partial: int  # floats of a partial sum
@@ -81,8 +81,8 @@ def backward_tables(network):
         builder.collect(i, blocks)
     for i in range(convolutions, len(network.blocks)):
         weight_gradient(writer, network, i, gradients)
-    longest = max(block.out[0] * block.out[1] for block in network.blocks[:convolutions])
-    lists = (scratch.take(longest + 1), scratch.take(longest), longest)
+    room = max(builder.room)
+    lists = (scratch.take(room), scratch.take(room), builder.longest)
     tiles = [Turn(lanes, inwards=True), Turn(lanes, inwards=False), Live()]
     return BackTables(
         calls=array(writer.calls, len(CALL)), stages=array(writer.stages, len(STAGE)), turns=array(turns, 4), enter=ints(enter),
@@ -160,6 +160,8 @@ class Convolutions:
         self.rows, self.passes = [], []
         self.partial, self.turned = Layout(), Layout()
         self.image = None
+        self.longest = max(network.results(block) // block.out[2] for block in network.blocks)  # entries of a list
+        self.room = []  # numbers of the lists of each convolution
 
     def add(self, i, top, last):
         """Convolution i; `top` is where the gradient of the last one's output lies in scratch (None: in the caller's array)."""
@@ -167,8 +169,8 @@ class Convolutions:
         block, source, target = network.blocks[i], network.places[i], network.places[i + 1]
         geo, pixel = block.geometry, network.pixel(i)
         x_image = -(-(source.rows * source.cols * pixel + 2 * lanes) // lanes) * lanes
-        run = vectors_for(geo.kw * pixel, lanes)
-        filter_size = -(-(geo.kh * sum(run) + 2) // 16) * 16
+        pieces, w_row = row_pieces(geo, pixel, lanes, first=i == 0)
+        filter_size = -(-(geo.kh * w_row + 2) // 16) * 16
         windows = block.out[0] * block.out[1]
         row = dict.fromkeys(BACK, 0)
         c, pixels = (geo.c, source.rows * source.cols) if pixel != geo.c else (source.size, 1)  # as one long pixel
@@ -189,10 +191,12 @@ class Convolutions:
             g_row = target.cols * g_column
             row |= {"g_start": (target.top * target.cols + target.left) * g_column}
         row["live"] = self.writer.block(LIVE_STEPS, rows=block.out[0], columns=block.out[1], g_row=g_row, g_column=g_column)
-        self.weight_passes(geo, source.cols * pixel, run, filter_size)
+        self.weight_passes(geo, source.cols * pixel, pieces, w_row, filter_size)
         row["middle"] = len(self.passes)
+        self.room.append((geo.o if i else 1) * (self.longest + 1))
         if i:
-            self.spread(i, row, geo, source, pixel)
+            row["list"] = self.longest + 1
+            self.spread(i, row, geo, source, pixel, pieces)
         else:
             start = (source.top * source.cols + source.left) * pixel
             self.image = (geo.h, geo.w * geo.c, row["x"] + start, source.cols * pixel)
@@ -217,7 +221,7 @@ class Convolutions:
         writer, lanes, row = self.writer, self.network.lanes, dict(zip(BACK, self.rows[i], strict=True))
         geo, size, slot = self.network.blocks[i].geometry, row["filter"], weights_slot(i)
         channels, parts = (geo.kw * geo.c, 1) if row["pixel"] == geo.c else (geo.c, geo.kw)
-        run = sum(vectors_for(geo.kw * row["pixel"], lanes))
+        run = row_pieces(geo, row["pixel"], lanes, first=i == 0)[1]
         inwards, add = address_of(Turn(lanes, inwards=True)), address_of(Add(lanes))
         outwards = address_of(Turn(lanes, inwards=False))
         for o in range(0, geo.o, lanes):
@@ -233,25 +237,31 @@ class Convolutions:
             writer.do(tile=outwards, a_slot=PARTIAL, a=at + size - 2, c_slot=slot + 3, c=o, steps=steps, first=1)
             writer.task_done()
 
-    def weight_passes(self, geo, x_row, run, filter_size):
+    def weight_passes(self, geo, x_row, pieces, w_row, filter_size):
         """The filter's rows in as many passes as their sums need registers."""
-        most, at = max(1, (cpu().registers - 2) // len(run)), 0
-        steps = self.writer.block(LIST_STEPS, x_row=x_row, w_row=sum(run))
+        most, at = max(1, (cpu().registers - 2) // len(pieces)), 0
+        steps = self.writer.block(LIST_STEPS, x_row=x_row, w_row=w_row)
         for height in balanced(geo.kh, min(most, geo.kh)):
-            bias = filter_size - 2 + (at > 0) - at * sum(run)  # the sum of the gradients is wanted once
-            self.passes.append((address_of(Taps(height, run)), at * x_row, at * sum(run), bias, steps))
+            bias = filter_size - 2 + (at > 0) - at * w_row  # the sum of the gradients is wanted once
+            self.passes.append((address_of(Taps(height, pieces)), at * x_row, at * w_row, bias, steps))
             at += height
 
-    def spread(self, i, row, geo, source, pixel):
+    def spread(self, i, row, geo, source, pixel, pieces):
         """The input gradient's part of a row."""
-        pieces = vectors_for(geo.c, self.network.lanes)
-        size = row["x_image"]
-        turned = geo.kh * geo.kw * pixel
+        size, turned, x_row, w_row = row["x_image"], geo.kh * geo.kw * pixel, source.cols * pixel, geo.kw * pixel
         row |= {"dx": self.scratch.take(size), "dx_size": size, "turned": self.turned.take(geo.o * turned), "turn": turned}
         self.turn_filters(i, geo, row["turned"], turned, pixel)
-        most, at = max(1, (cpu().registers - 2) // (geo.kw * len(pieces))), 0
-        steps = self.writer.block(LIST_STEPS, x_row=source.cols * pixel, w_row=geo.kw * pixel)
+        most, at = max(1, (cpu().registers - 2) // len(pieces)), 0
+        steps = self.writer.block(LIST_STEPS, x_row=x_row, w_row=w_row)
         for height in balanced(geo.kh, min(most, geo.kh)):
-            tile = address_of(Spread(height, geo.kw, pieces))
-            self.passes.append((tile, at * source.cols * pixel, at * geo.kw * pixel, 0, steps))
+            self.passes.append((address_of(Spread(height, pieces)), at * x_row, at * w_row, 0, steps))
             at += height
+
+
+def row_pieces(geo, pixel, lanes, first):
+    """(vectors of a row of taps as (offset, lanes), numbers in the row): pixel by pixel, in the first layer across pixels."""
+    if first:  # vectors that begin anywhere: half the width crosses cache lines half as often
+        widths = vectors_for(geo.kw * geo.c, max(4, lanes // 2))
+        return tuple(zip(starts(widths), widths, strict=True)), sum(widths)
+    widths = vectors_for(geo.c, lanes)
+    return tuple((j * pixel + at, w) for j in range(geo.kw) for at, w in zip(starts(widths), widths, strict=True)), geo.kw * pixel

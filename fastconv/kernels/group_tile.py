@@ -187,7 +187,7 @@ class Live:
 class Taps:
     """Weight gradient of one filter from a list of (offset, gradient): dw[h, r] += gradient * x[offset + h*x_row + r].
 
-    The `rows` x `run` sums stay in registers; `run` is cut into vectors of `pieces` lanes.
+    The sums of `rows` rows of taps stay in registers; r runs over `pieces`, (offset, lanes) of vectors.
     """
 
     rows: int
@@ -195,11 +195,11 @@ class Taps:
 
     @property
     def name(self):
-        return f"list_taps_{self.rows}x{'_'.join(map(str, self.pieces))}"
+        return f"list_taps_{self.rows}x{shown(self.pieces)}"
 
     def write(self, v, x, gradients, dw, offsets, block, count, bias_at):
         step = read(v, LIST_STEPS, block)
-        vectors = spread_over(v, self.pieces)
+        vectors = [(Vectors(v.builder, v.dtype, lanes), at) for at, lanes in self.pieces]
         sums = [[(w, at, w.variable(w.constant(0.0))) for w, at in vectors] for _ in range(self.rows)]
         bias = v.variable(v.element(0.0))
         with v.loop(count) as entry:
@@ -221,37 +221,36 @@ class Taps:
 
 @dataclass(frozen=True)
 class Spread:
-    """Input gradient of one filter from a list: dx[offset + h*x_row + j*pixel + c] += gradient * w[h, j, c].
+    """Input gradient of one filter from a list: dx[offset + h*x_row + r] += gradient * w[h, r].
 
-    The weights of `rows` x `cols` taps stay in registers; each pixel is cut into vectors of `pieces` lanes, the same for every
-    entry of the list, so that a load finds what an earlier entry has just stored.
+    The weights of `rows` rows of taps stay in registers.  The vectors of `pieces` are cut alike for every entry of the list, so
+    that a load finds what an earlier entry has just stored.
     """
 
     rows: int
-    cols: int
     pieces: tuple
 
     @property
     def name(self):
-        return f"list_spread_{self.rows}x{self.cols}x{'_'.join(map(str, self.pieces))}"
+        return f"list_spread_{self.rows}x{shown(self.pieces)}"
 
     def write(self, v, weights, gradients, dx, offsets, block, count, _):
-        step, pixel = read(v, LIST_STEPS, block), sum(self.pieces)
-        taps = [(h, j * pixel + at, w) for h in range(self.rows) for j in range(self.cols) for w, at in spread_over(v, self.pieces)]
+        step, vectors = read(v, LIST_STEPS, block), [(Vectors(v.builder, v.dtype, lanes), at) for at, lanes in self.pieces]
+        taps = [(h, at, w) for h in range(self.rows) for w, at in vectors]
         kept = [w.load(w.at(weights, (h, step["w_row"]), at)) for h, at, w in taps]
         with v.loop(count) as entry:
             v.keep_rolled()
             gradient = v.builder.load(v.at(gradients, entry))
             start = v.at(dx, v.number_at(offsets, entry))
-            splats = {w.lanes: w.splat(gradient) for _, _, w in taps}
+            splats = {w.lanes: w.splat(gradient) for w, _ in vectors}
             for (h, at, w), weight in zip(taps, kept, strict=True):
                 place = w.at(start, (h, step["x_row"]), at)
                 w.store(w.multiply_add(splats[w.lanes], weight, w.load(place)), place)
 
 
-def spread_over(v, pieces):
-    """[(Vectors of that many lanes, their offset), ...]"""
-    return [(Vectors(v.builder, v.dtype, lanes), sum(pieces[:i])) for i, lanes in enumerate(pieces)]
+def shown(pieces):
+    """Pieces as part of a name."""
+    return "_".join(f"{at}v{lanes}" for at, lanes in pieces)
 
 
 TURN_STEPS = ("numbers", "a_row", "c_row", "wide")

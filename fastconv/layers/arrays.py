@@ -99,9 +99,14 @@ class Arrays:
 
     def grad(self, name):
         """The gradient array of one parameter, writable; the same array for the life of the layer."""
+        return self.gradients[name]
+
+    @property
+    def gradients(self):
+        """{name: gradient}, writable, as `arrays`."""
         if self._grads is None:
             self._grads = {name: np.zeros_like(self.arrays[name]) for name in self.parameter_shapes(self.input_shape)}
-        return self._grads[name]
+        return self._grads
 
     def set_grads(self, **values):
         """Store gradients: what `backward` found for each parameter."""
@@ -112,7 +117,7 @@ class Arrays:
         """{name: (parameter, gradient)}, both writable; whoever writes a parameter calls `touch` afterwards."""
         if not self.trainable or self.input_shape is None:
             return {}
-        return {name: (self.arrays[name], self.grad(name)) for name in self.parameter_shapes(self.input_shape)}
+        return {name: (self.arrays[name], g) for name, g in self.gradients.items()}
 
     def touch(self):
         """Say that arrays have changed: everything derived from them (prepared weights) is stale."""

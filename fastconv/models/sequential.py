@@ -12,11 +12,18 @@ from fastconv.layers import Normalize, Sigmoid, Softmax
 from fastconv.models import ledger, weights_file
 from fastconv.models.connect import connect
 from fastconv.models.inputs import as_batch, checked_batch
+from fastconv.models.passes import steps_of
 from fastconv.models.summary import Summary
 
 __all__ = ["Sequential", "load"]
 
 OUTPUTS = ("linear", "softmax", "sigmoid")
+MOST_BATCH_SIZES = 8  # whose passes are kept ready
+
+
+def learns(step):
+    """Whether a layer, or one of a chain, has parameters that are trained."""
+    return any(layer.trainable and layer.parameter_shapes(layer.input_shape) for layer in getattr(step, "layers", (step,)))
 
 
 class Sequential:
@@ -47,6 +54,7 @@ class Sequential:
     """
 
     _bytes_seen = False
+    _last_steps = None
 
     def __init__(self, layers, *, input_shape, dtype="float32", seed=0, name=None, output="linear"):
         self.input_shape = shape_of(input_shape)
@@ -55,6 +63,7 @@ class Sequential:
         self.name = name
         self.layers = connect(layers, self.input_shape, self.dtype, self.seed)
         self.output = output
+        self._steps = {}
 
     @property
     def output(self):
@@ -88,11 +97,26 @@ class Sequential:
             yield layer, x
 
     def forward(self, x, training=False):
-        """Output for a batch x (N, *input_shape); with `training` the layers keep what `backward` needs, otherwise nothing."""
+        """Output for a batch x (N, *input_shape); with `training` the network keeps what `backward` needs, otherwise nothing.
+
+        Small layers go through the cache as one chain, which gives the results of `trace` to rounding.
+        """
         x = self._received(x)
-        for layer in self.layers:
-            x = layer.forward(x, training)
+        steps = self._steps_for(len(x), training)
+        for step in steps:
+            x = step.forward(x, training)
+        if training:
+            self._last_steps = steps
         return x
+
+    def _steps_for(self, batch, training):
+        """Layers and chains of them, remembered for the last few batch sizes."""
+        steps = self._steps.get((batch, training))
+        if steps is None:
+            if len(self._steps) >= MOST_BATCH_SIZES:
+                self._steps.clear()
+            steps = self._steps[batch, training] = steps_of(self, batch, training)
+        return steps
 
     __call__ = forward
 
@@ -101,15 +125,17 @@ class Sequential:
 
         Layers below the lowest trainable one are not visited unless the input's gradient is asked for.
         """
-        lowest = 0 if needs_dx else self._lowest_trainable()
+        steps = self._last_steps or self.layers
+        learning = [i for i, step in enumerate(steps) if learns(step)]
+        lowest = 0 if needs_dx else min(learning, default=len(steps))
         dy = np.asarray(dy, self.dtype)
-        for index in range(len(self.layers) - 1, lowest - 1, -1):
-            dy = self.layers[index].backward(dy, needs_dx=needs_dx or index > lowest)
+        for index in range(len(steps) - 1, lowest - 1, -1):
+            dy = steps[index].backward(dy, needs_dx=needs_dx or index > lowest)
         return dy if needs_dx else None
 
-    def _lowest_trainable(self):
-        found = (i for i, layer in enumerate(self.layers) if layer.trainable and layer.parameter_shapes(layer.input_shape))
-        return next(found, len(self.layers))
+    def __getstate__(self):
+        """What copies and pickles hold: not the memory of passes, which is bound to places in this process."""
+        return {**self.__dict__, "_steps": {}, "_last_steps": None}
 
     def predict(self, x, batch_size=256):
         """Class probabilities, or whatever `output` says, for x (N, *input_shape), computed `batch_size` at a time."""

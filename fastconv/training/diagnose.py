@@ -2,21 +2,14 @@
 
 import numpy as np
 
-__all__ = ["overflows", "squares", "suspect"]
+from fastconv.functional.updates import sum_of_squares
 
-
-def squares(array):
-    """The sum of squares, in the array's dtype: finite exactly where all values are finite and their squares can be summed.
-
-    einsum, not dot: it allocates nothing, and wakes none of the threads of a linear-algebra library between our kernels.
-    """
-    flat = array.reshape(-1)
-    return np.einsum("i,i->", flat, flat)
+__all__ = ["overflows", "suspect"]
 
 
 def overflows(array):
-    """Whether `squares` is not finite."""
-    return not np.isfinite(squares(array))
+    """Whether an array, or the sum of its squares, is not finite."""
+    return not np.isfinite(sum_of_squares(array))
 
 
 def suspect(net, loss, x, y):

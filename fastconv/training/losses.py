@@ -48,14 +48,15 @@ def softmax_cross_entropy(scores, labels):
     """
     scores = floating(scores)
     labels = class_labels(labels, scores.shape)
-    shifted = scores - scores.max(-1, keepdims=True)
+    rows, place = scores.reshape(-1, scores.shape[-1]), labels.reshape(-1)
+    count, each = max(len(rows), 1), np.arange(len(rows))
+    shifted = rows - rows.max(-1, keepdims=True)
     gradient = np.exp(shifted)
-    total = gradient.sum(-1, keepdims=True)
-    losses = np.log(total) - np.take_along_axis(shifted, labels[..., None], -1)
-    gradient /= total
-    add_at(gradient, labels, -1)
-    gradient /= max(labels.size, 1)
-    return mean(losses), gradient
+    total = gradient.sum(-1)
+    losses = np.log(total) - shifted[each, place]
+    gradient /= (total * count)[:, None]
+    gradient[each, place] -= 1 / count
+    return mean(losses), gradient.reshape(scores.shape)
 
 
 def hinge(scores, labels):
@@ -135,7 +136,7 @@ def add_at(rows, labels, value):
 
 def mean(values):
     """The mean as a float, summed in float64; 0 for an empty batch."""
-    return float(values.mean(dtype=np.float64)) if values.size else 0.0
+    return float(values.sum(dtype=np.float64)) / max(values.size, 1)
 
 
 def best_class(scores, labels):

@@ -1,7 +1,7 @@
 """Optimizers: how a gradient moves a parameter.
 
 Settings are frozen; what changes from step to step is in the state that `init` makes for one parameter array.  A step works in
-place and allocates nothing.  `dataclasses.replace(optimizer, lr=...)` is the same optimizer with another learning rate.
+place.  `dataclasses.replace(optimizer, lr=...)` is the same optimizer with another learning rate.
 
 The bounds on the settings keep a promise of the `Trainer`: gradients whose squares have a finite sum (each is below 2e19 in
 float32) move a parameter by less than 1e38 where float32 ends at 3.4e38, so that a step cannot make ordinary weights infinite.
@@ -14,6 +14,7 @@ from numbers import Real
 import numpy as np
 
 from fastconv.errors import OptionError
+from fastconv.functional.updates import adam_update, sgd_update
 
 __all__ = ["OPTIMIZERS", "SGD", "Adam"]
 
@@ -49,26 +50,16 @@ class SGD:
 
     def init(self, p):
         """State for one parameter array."""
-        return {"velocity": np.zeros_like(p) if self.momentum else None, "scratch": np.empty_like(p)}
+        return {"velocity": np.zeros_like(p)} if self.momentum else {"scratch": np.empty_like(p)}
 
     def step(self, p, g, state):
         """Update p in place from its gradient g."""
-        scratch = state["scratch"]
         if not self.momentum:
-            p -= np.multiply(g, self.lr, out=scratch)
+            p -= np.multiply(g, self.lr, out=state.get("scratch"))
             return
-        if state["velocity"] is None:  # momentum switched on in the middle of a run
+        if "velocity" not in state:  # momentum switched on in the middle of a run
             state["velocity"] = np.zeros_like(p)
-        v = state["velocity"]
-        v *= self.momentum
-        v += g
-        if self.nesterov:
-            np.multiply(v, self.momentum, out=scratch)
-            scratch += g
-            scratch *= self.lr
-        else:
-            np.multiply(v, self.lr, out=scratch)
-        p -= scratch
+        sgd_update(p, g, state["velocity"], self.lr, self.momentum, self.nesterov)
 
 
 @dataclass(frozen=True)
@@ -99,24 +90,13 @@ class Adam:
 
     def init(self, p):
         """State for one parameter array."""
-        return {"mean": np.zeros_like(p), "square": np.zeros_like(p), "scratch": np.empty_like(p), "t": 0}
+        return {"mean": np.zeros_like(p), "square": np.zeros_like(p), "t": 0}
 
     def step(self, p, g, state):
         """Update p in place from its gradient g."""
-        m, v, scratch = state["mean"], state["square"], state["scratch"]
         state["t"] += 1
-        m *= self.beta1
-        m += np.multiply(g, 1 - self.beta1, out=scratch)
-        v *= self.beta2
-        np.multiply(g, g, out=scratch)
-        scratch *= 1 - self.beta2
-        v += scratch
-        np.sqrt(v, out=scratch)
-        scratch *= (1 - self.beta2 ** state["t"]) ** -0.5
-        scratch += self.eps
-        np.divide(m, scratch, out=scratch)
-        scratch *= self.lr / (1 - self.beta1 ** state["t"])
-        p -= scratch
+        lr, correction = self.lr / (1 - self.beta1 ** state["t"]), (1 - self.beta2 ** state["t"]) ** -0.5
+        adam_update(p, g, state["mean"], state["square"], self.beta1, self.beta2, lr, correction, self.eps)
 
 
 OPTIMIZERS = {"sgd": SGD, "adam": Adam}

@@ -1,9 +1,12 @@
 """One training step, all or nothing: forward, loss, backward, a look at the numbers, update."""
 
+from math import isfinite, nan
+
 import numpy as np
 
 from fastconv.errors import TrainingError
-from fastconv.training.diagnose import squares, suspect
+from fastconv.functional.updates import sum_of_squares
+from fastconv.training.diagnose import suspect
 
 __all__ = ["NotFinite", "Stepper"]
 
@@ -31,13 +34,14 @@ class Stepper:
         try:
             with np.errstate(all="ignore"):
                 value, scores = self.gradients(x, y, clock)
-                norm = self.norm() if np.isfinite(value) else np.nan
+                trained = self.trained()
+                norm = length(g for *_, g in trained) if isfinite(value) else nan
         except BaseException:
             restore(before)
             raise
-        if not np.isfinite(norm):
+        if not isfinite(norm):
             raise self.refused(x, y, value, before)
-        self.update(optimizer)
+        self.update(optimizer, trained)
         clock.lap("update")
         return value, scores
 
@@ -46,24 +50,20 @@ class Stepper:
         scores = self.net.forward(x, training=True)
         value, dy = self.loss.function(scores, y)
         clock.lap("forward")
-        if np.isfinite(value):
+        if isfinite(value):
             self.net.backward(dy)
         clock.lap("backward")
         return value, scores
 
-    def norm(self):
-        """Length of the vector of all gradients; infinite or NaN where one is, or where its squares overflow."""
-        arrays = [g for layer in self.net.layers for _, g in layer.trainable_arrays().values()]
-        return float(sum(map(squares, arrays), start=np.float64(0))) ** 0.5
+    def trained(self):
+        """(layer, name, parameter, gradient) of all that is trained."""
+        return [(layer, name, p, g) for layer in self.net.layers for name, (p, g) in layer.trainable_arrays().items()]
 
-    def update(self, optimizer):
-        """Move every trainable parameter; nothing is allocated after the first time."""
-        for layer in self.net.layers:
-            arrays = layer.trainable_arrays()
-            for name, (p, g) in arrays.items():
-                optimizer.step(p, g, self._state(optimizer, layer.name, name, p))
-            if arrays:
-                layer.touch()
+    def update(self, optimizer, trained):
+        """Move every trainable parameter."""
+        for layer, name, p, g in trained:
+            optimizer.step(p, g, self._state(optimizer, layer.name, name, p))
+            layer.touch()
 
     def _state(self, optimizer, layer, name, p):
         key = type(optimizer), layer, name  # settings may change between steps, by a schedule or a callback
@@ -76,8 +76,13 @@ class Stepper:
         restore(before)
         cause = suspect(self.net, self.loss, x, y)
         restore(before)
-        what = f"the loss is {value}" if not np.isfinite(value) else f"the loss is {value:.4g}, but its gradient overflows"
+        what = f"the loss is {value}" if not isfinite(value) else f"the loss is {value:.4g}, but its gradient overflows"
         return NotFinite(f"{what}: {cause}")
+
+
+def length(arrays):
+    """Length of the vector of all numbers; infinite or NaN where one is, or where their squares overflow."""
+    return sum(float(sum_of_squares(array)) for array in arrays) ** 0.5
 
 
 def volatile(net):

@@ -1,0 +1,58 @@
+"""What an optimizer does to every number of a parameter, in one pass over memory; flat arrays, in blocks that threads share."""
+
+import numpy as np
+from numba import prange
+
+from fastconv.machine import kernel
+
+__all__ = ["adam", "blocks_of", "on_few", "sgd", "squares"]
+
+BLOCK = 1 << 14  # numbers of a task, by the shape alone
+FEW = 1 << 17  # numbers that one thread has done before a second one has woken up
+
+
+def blocks_of(size):
+    return -(-size // BLOCK)
+
+
+def on_few(compiled, size):
+    """The kernel itself, or its serial twin for `size` numbers that are not worth a launch."""
+    return compiled if size > FEW else compiled.serial
+
+
+@kernel()
+def sgd(p, g, v, lr, momentum, nesterov):
+    """v <- momentum v + g;  p <- p - lr v, or with nesterov p - lr (g + momentum v)."""
+    for task in prange((p.size + BLOCK - 1) // BLOCK):  # a task owns a block of p and v
+        first = np.intp(task) * BLOCK
+        ps, gs, vs = p[first : first + BLOCK], g[first : first + BLOCK], v[first : first + BLOCK]
+        for i in range(ps.size):
+            speed = momentum * vs[i] + gs[i]
+            vs[i] = speed
+            ps[i] -= lr * (gs[i] + momentum * speed if nesterov else speed)
+
+
+@kernel()
+def adam(p, g, m, v, beta1, beta2, lr, correction, eps):
+    """m, v <- means of g and g^2;  p <- p - lr m / (correction sqrt(v) + eps)."""
+    one = p.dtype.type(1)
+    for task in prange((p.size + BLOCK - 1) // BLOCK):  # a task owns a block of p, m and v
+        first = np.intp(task) * BLOCK
+        ps, gs, ms, vs = p[first : first + BLOCK], g[first : first + BLOCK], m[first : first + BLOCK], v[first : first + BLOCK]
+        for i in range(ps.size):
+            mean = beta1 * ms[i] + (one - beta1) * gs[i]
+            square = beta2 * vs[i] + (one - beta2) * (gs[i] * gs[i])
+            ms[i], vs[i] = mean, square
+            ps[i] -= lr * (mean / (np.sqrt(square) * correction + eps))
+
+
+@kernel(fastmath=("contract", "reassoc"))
+def squares(a, parts):
+    """parts[b] = the sum of the squares of block b."""
+    for task in prange(len(parts)):
+        b = np.intp(task)
+        block = a[b * BLOCK : (b + 1) * BLOCK]
+        total = a.dtype.type(0)
+        for i in range(block.size):
+            total += block[i] * block[i]
+        parts[b] = total

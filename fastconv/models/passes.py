@@ -1,0 +1,113 @@
+"""How a batch goes through a network: layer by layer, but for the run of layers that goes as one chain."""
+
+import functools
+import operator
+
+import numpy as np
+
+from fastconv.errors import TrainingError
+from fastconv.models.program import lower
+from fastconv.plans import plan_chain
+
+__all__ = ["ChainedLayers", "steps_of"]
+
+
+def steps_of(net, batch, training):
+    """The steps of a pass over `net`, each with `forward(x, training)` and `backward(dy, needs_dx)`: layers and `ChainedLayers`."""
+    mode = "training" if training else "inference"
+    ops = lower(net, max(batch, 1), mode)
+    plan = plan_chain(ops, net.dtype, mode)
+    if not plan.chains:
+        return tuple(net.layers)
+    (first, last), places = plan.chains[0], {layer.name: i for i, layer in enumerate(net.layers)}
+    begin = places[ops[first].layer]
+    end = places[ops[last + 1].layer] if last + 1 < len(ops) else len(net.layers)
+    return (*net.layers[:begin], ChainedLayers(net.layers[begin:end], plan), *net.layers[end:])
+
+
+class ChainedLayers:
+    """Neighbouring layers that work as one, for one batch size and mode."""
+
+    def __init__(self, layers, plan):
+        self.layers, self.plan = tuple(layers), plan
+        by_name = {layer.name: layer for layer in layers}
+        self.weighted = tuple(by_name[block.layer] for block in plan.blocks)
+        self.out_shape = layers[-1].output_shape
+        self.idle = []  # workspaces, each with the versions of the weights it was prepared for
+        self.pass_ = None
+        self.spare = {}
+        self.known = {}
+
+    @functools.cached_property
+    def chain(self):
+        """The kernels' tables, and tiles compiled."""
+        return self.plan.ready()
+
+    def forward(self, x, training):
+        """The output of the last of the layers."""
+        work, known = self.workspace()
+        versions = [layer.version for layer in self.weighted if layer.built]
+        if versions != known:
+            self.chain.prepare(work, self.arrays())
+            versions = [layer.version for layer in self.weighted]
+        x = np.ascontiguousarray(x.reshape(len(x), -1))
+        y = np.empty((len(x), int(np.prod(self.out_shape))), np.float32)
+        self.chain.forward(x, y, work)
+        self.idle.append((work, versions))
+        if training:
+            self.pass_ = x, work
+        return y.reshape(len(x), *self.out_shape)
+
+    def workspace(self):
+        """A workspace that no other thread has."""
+        try:
+            return self.idle.pop()
+        except IndexError:
+            return self.chain.workspace(), None
+
+    def arrays(self):
+        """(weights, bias or None) of each block; the same list as long as the arrays are the same."""
+        owners = [layer.arrays for layer in self.weighted]
+        return self.remembered("arrays", owners, lambda: [(own["w"], own.get("b")) for own in owners])
+
+    def gradients(self):
+        """Arrays for the gradients of each block; of those that nobody wants, arrays that nobody reads."""
+        owners = [layer.gradients if layer.trainable else None for layer in self.weighted]
+        fresh = lambda: [tuple(self.gradient(layer, name) for name in ("w", "b")) for layer in self.weighted]  # noqa: E731
+        return self.remembered("gradients", owners, fresh)
+
+    def remembered(self, key, owners, fresh):
+        """What `fresh` made for these very owners."""
+        before, value = self.known.get(key, ((), None))
+        if len(before) != len(owners) or any(map(operator.is_not, before, owners)):
+            value = fresh()
+            self.known[key] = owners, value
+        return value
+
+    def gradient(self, layer, name):
+        if layer.trainable and name in layer.arrays:
+            return layer.grad(name)
+        key = layer.name, name
+        if key not in self.spare:
+            self.spare[key] = np.empty_like(layer.arrays["w"] if name == "w" else layer.arrays["w"][0, ..., :].reshape(-1))
+        return self.spare[key]
+
+    def backward(self, dy, needs_dx=True):
+        """Gradients of the parameters; that of the input layer by layer, which takes a second forward pass."""
+        if self.pass_ is None:
+            raise TrainingError(f"{self.layers[0].label}: backward needs a forward pass before it; call forward(x, training=True)")
+        x, work = self.pass_
+        if needs_dx:
+            return self.replay(x, dy)
+        dy = np.ascontiguousarray(dy.reshape(len(dy), -1))
+        self.chain.backward(x, dy, self.arrays(), self.gradients(), work)
+        return None
+
+    def replay(self, x, dy):
+        """The plain way."""
+        x = x.reshape(len(x), *self.layers[0].input_shape)
+        for layer in self.layers:
+            x = layer.forward(x, training=True)
+        for layer in reversed(self.layers):
+            dy = layer.backward(dy)
+        return dy
