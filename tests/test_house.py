@@ -31,7 +31,16 @@ FLOORS = (
 FLOOR = {part: len(FLOORS) - i for i, parts in enumerate(FLOORS) for part in parts.split()}
 NUMBA_LIVES_IN = ("machine", "kernels")
 TAKES_USERS_INPUT = ("functional", "layers", "models", "training", "data", "cli")
-INTERNAL = ("kernels", "costs", "chains", "display", "files", "benchmark", "cli", "__main__")  # `__all__` there is for our own use
+INTERNAL = (
+    "kernels",
+    "costs",
+    "chains",
+    "display",
+    "files",
+    "benchmark",
+    "cli",
+    "__main__",
+)  # `__all__` there is for our own use
 SELF_EVIDENT = ("shape", "dtype", "name")  # members that need no docstring
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 

@@ -177,9 +177,7 @@ def one_image(x, dy, n, k, bases, convs, passes, image, live, steps, lists, mine
             g = here + FLOAT * (conv[G] + k * conv[G_IMAGE] + conv[G_START])
         for o in range(conv[O]):  # all weight gradients first, then all of the input's: x and dx together would not fit L1
             found, slopes, keep = marks + FLOAT * o * conv[WINDOWS], g + FLOAT * o, o * conv[LIST]
-            run_tile(
-                mine, live, found, slopes, gradients + FLOAT * keep, offsets + FLOAT * keep, steps, conv[LIVE], count_at, 0
-            )
+            run_tile(mine, live, found, slopes, gradients + FLOAT * keep, offsets + FLOAT * keep, steps, conv[LIVE], count_at, 0)
             count = np.int64(numbers[offsets_at + keep + count_at])
             for p in range(conv[FIRST], conv[MIDDLE]):
                 tile, at, w_at, bias, block = passes[p]

@@ -13,7 +13,20 @@ from fastconv.kernels.chain_tables import (
     CALL, CONSTANTS, ONES, PARTIAL, ROWS, SPACE, STAGE, TURNED, WORK, Layout, Writer, array, even_parts, starts, vectors_for, weights_slot,
 )  # fmt: skip
 from fastconv.kernels.codes import NONE
-from fastconv.kernels.group_tile import GROUP_STEPS, LIST_STEPS, LIVE_STEPS, MASK, TURN_STEPS, Add, GroupTile, Live, Spread, Taps, Turn, address_of
+from fastconv.kernels.group_tile import (
+    GROUP_STEPS,
+    LIST_STEPS,
+    LIVE_STEPS,
+    MASK,
+    TURN_STEPS,
+    Add,
+    GroupTile,
+    Live,
+    Spread,
+    Taps,
+    Turn,
+    address_of,
+)
 from fastconv.kernels.schedule import balanced, cuts, panels_of
 from fastconv.kernels.tile import STEPS, Tile, most_rows, tile_address
 from fastconv.machine import cpu
@@ -238,24 +251,31 @@ class Convolutions:
             writer.task_done()
 
     def weight_passes(self, geo, x_row, pieces, w_row, filter_size):
-        """The filter's rows in as many passes as their sums need registers."""
-        most, at = max(1, (cpu().registers - 2) // len(pieces)), 0
+        """The filter's taps in as many passes as their sums need registers."""
         steps = self.writer.block(LIST_STEPS, x_row=x_row, w_row=w_row)
-        for height in balanced(geo.kh, min(most, geo.kh)):
-            bias = filter_size - 2 + (at > 0) - at * w_row  # the sum of the gradients is wanted once
-            self.passes.append((address_of(Taps(height, pieces)), at * x_row, at * w_row, bias, steps))
-            at += height
+        for first, (row, rows, at, part) in enumerate(passes_over(geo.kh, pieces)):
+            bias = filter_size - 2 + (first > 0) - row * w_row - at  # the sum of the gradients is wanted once
+            self.passes.append((address_of(Taps(rows, part)), row * x_row + at, row * w_row + at, bias, steps))
 
     def spread(self, i, row, geo, source, pixel, pieces):
         """The input gradient's part of a row."""
         size, turned, x_row, w_row = row["x_image"], geo.kh * geo.kw * pixel, source.cols * pixel, geo.kw * pixel
         row |= {"dx": self.scratch.take(size), "dx_size": size, "turned": self.turned.take(geo.o * turned), "turn": turned}
         self.turn_filters(i, geo, row["turned"], turned, pixel)
-        most, at = max(1, (cpu().registers - 2) // len(pieces)), 0
         steps = self.writer.block(LIST_STEPS, x_row=x_row, w_row=w_row)
-        for height in balanced(geo.kh, min(most, geo.kh)):
-            self.passes.append((address_of(Spread(height, pieces)), at * x_row, at * w_row, 0, steps))
-            at += height
+        for tap_row, rows, at, part in passes_over(geo.kh, pieces):
+            self.passes.append((address_of(Spread(rows, part)), tap_row * x_row + at, tap_row * w_row + at, 0, steps))
+
+
+def passes_over(kh, pieces):
+    """(first row of taps, rows, offset, pieces from there on) of parts whose vectors fit the registers: whole rows if they do."""
+    most = cpu().registers - 2
+    across = balanced(len(pieces), min(most, len(pieces)))
+    down = balanced(kh, max(1, min(kh, most // len(pieces))))
+    for row, rows in zip(starts(down), down, strict=True):
+        for first, count in zip(starts(across), across, strict=True):
+            at = pieces[first][0]
+            yield row, rows, at, tuple((place - at, lanes) for place, lanes in pieces[first : first + count])
 
 
 def row_pieces(geo, pixel, lanes, first):

@@ -11,7 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastconv.kernels.codes import NONE, RELU
-from fastconv.kernels.group_tile import GROUP_STEPS, TURN_STEPS, FilterTransform, GroupTile, Turn, Window, address_of, winograd_rows
+from fastconv.kernels.group_tile import (
+    GROUP_STEPS,
+    TURN_STEPS,
+    FilterTransform,
+    GroupTile,
+    Turn,
+    Window,
+    address_of,
+    winograd_rows,
+)
 from fastconv.kernels.schedule import balanced
 from fastconv.kernels.tile import most_rows
 from fastconv.kernels.vector_ir import lanes_of

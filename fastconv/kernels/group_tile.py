@@ -277,7 +277,9 @@ class Turn:
             done = v.add((strip, self.lanes))
             left, wide = v.builder.sub(step["numbers"], done), v.builder.sub(step["wide"], done)
             if self.inwards:
-                turn_block(v, v.at(a, done), step["a_row"], count, left, v.at(c, (done, step["c_row"])), step["c_row"], step["wide"])
+                turn_block(
+                    v, v.at(a, done), step["a_row"], count, left, v.at(c, (done, step["c_row"])), step["c_row"], step["wide"]
+                )
             else:
                 turn_block(v, v.at(a, (done, step["a_row"])), step["a_row"], left, count, v.at(c, done), step["c_row"], wide)
 

@@ -169,7 +169,9 @@ class Vectors:
 
     def copy(self, source, target, count):
         """`count` numbers to a place that does not overlap."""
-        self.call_named("llvm.memcpy.p0.p0.i64", ir.VoidType(), [BYTES, BYTES, I64, BIT], *self.bytes_of(target, source, count), NO)
+        self.call_named(
+            "llvm.memcpy.p0.p0.i64", ir.VoidType(), [BYTES, BYTES, I64, BIT], *self.bytes_of(target, source, count), NO
+        )
 
     def clear(self, target, count):
         """`count` zeros."""

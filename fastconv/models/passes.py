@@ -95,7 +95,9 @@ class ChainedLayers:
     def backward(self, dy, needs_dx=True):
         """Gradients of the parameters; that of the input layer by layer, which takes a second forward pass."""
         if self.pass_ is None:
-            raise TrainingError(f"{self.layers[0].label}: backward needs a forward pass before it; call forward(x, training=True)")
+            raise TrainingError(
+                f"{self.layers[0].label}: backward needs a forward pass before it; call forward(x, training=True)"
+            )
         x, work = self.pass_
         if needs_dx:
             return self.replay(x, dy)

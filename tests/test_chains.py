@@ -1,0 +1,289 @@
+"""Networks of small layers that go through the cache as one chain: against float64 loops, layer by layer."""
+
+import copy
+import functools
+import pickle
+
+import numpy as np
+import oracle
+import pytest
+
+import fastconv as fc
+from fastconv import models, plans
+from fastconv.models.passes import ChainedLayers
+
+LANES = fc.machine.cpu().vector_bytes // 4
+BATCH = 2 * LANES + 3  # two whole groups and a part of one
+
+
+def conv(filters, size, pool=False, relu=True, **options):
+    layers = [fc.Conv2D(filters, size, activation="relu" if relu else None, **options)]
+    return layers + [fc.MaxPool2D(2)] * pool
+
+
+def dense(*units):
+    return [fc.Flatten(), *(fc.Dense(n, activation="relu") for n in units[:-1]), fc.Dense(units[-1])]
+
+
+NETS = {
+    "lenet5": lambda: ((14, 14, 3), conv(6, 5, True) + conv(16, 3, True) + dense(12, 8, 10)),
+    "5x5 padded": lambda: ((8, 8, 3), conv(16, 5, True, padding=2) + conv(20, 5, True, padding="same") + dense(10)),
+    "no pooling": lambda: ((7, 9, 2), conv(5, 3) + conv(7, (2, 3), stride=2) + dense(4)),
+    "no relu": lambda: ((9, 8, 1), conv(3, 3, True, relu=False) + conv(4, 2, relu=False) + dense(3)),
+    "no bias": lambda: ((6, 6, 4), conv(9, 3, True, padding=1, bias=False) + dense(5)),
+    "strided": lambda: ((13, 11, 3), conv(10, 3, stride=2, padding=1) + conv(17, 3, True, padding=1) + dense(2)),
+    "odd": lambda: ((11, 9, 5), conv(12, (4, 1), True, padding=((1, 0), (2, 1))) + conv(3, 1)),
+    "wide": lambda: ((6, 6, 30), conv(32, 3, True, padding=1) + conv(31, 3, padding=1) + dense(33)),
+    "only convolutions": lambda: ((8, 8, 2), conv(4, 3) + conv(8, 3, True)),
+}
+
+
+def built(name, seed=0, **options):
+    """The network of a name with random biases, so that nothing is zero by chance."""
+    shape, layers = NETS[name]()
+    layers = [copy.deepcopy(layer) for layer in layers]
+    net, rng = fc.Sequential(layers, input_shape=shape, seed=seed, **options), np.random.default_rng(seed)
+    for layer in net.layers:
+        if "b" in layer.arrays:
+            layer.set_params(b=0.1 * rng.standard_normal(layer.arrays["b"].shape))
+    return net
+
+
+@functools.cache
+def images(name, batch=BATCH):
+    return np.random.default_rng(1).standard_normal((batch, *NETS[name]()[0])).astype(np.float32)
+
+
+def plain(net, x, dy=None):
+    """y, and {"conv2d_1.w": gradient, …} for dy, in float64 by the oracle."""
+    values, backward = x.astype(np.float64), []
+    for layer in net.layers:
+        before, arrays = values, {name: array.astype(np.float64) for name, array in layer.arrays.items()}
+        if isinstance(layer, fc.Conv2D):
+            options = {name: layer.options[name] for name in ("stride", "padding")}
+            values = oracle.conv2d(before, arrays["w"], **options) + arrays.get("b", 0)
+        elif isinstance(layer, fc.MaxPool2D):
+            values, options = oracle.max_pool2d(before, 2)[0], None
+        elif isinstance(layer, fc.Dense):
+            values, options = before @ arrays["w"] + arrays["b"], None
+        else:
+            values, options = before.reshape(len(x), -1), None
+        if layer.activation:
+            values = np.maximum(values, 0)
+        backward.append((layer, arrays, before, values, options))
+    return values, {} if dy is None else gradients(backward, dy.astype(np.float64))
+
+
+def gradients(backward, dy):
+    found = {}
+    for layer, arrays, before, values, options in reversed(backward):
+        dy = dy.reshape(values.shape) * (values > 0 if layer.activation else 1)
+        if "b" in arrays:
+            found[f"{layer.name}.b"] = dy.sum(tuple(range(dy.ndim - 1)))
+        if isinstance(layer, fc.Conv2D):
+            found[f"{layer.name}.w"] = oracle.conv2d_weight_grad(dy, before, arrays["w"].shape, **options)
+            dy = oracle.conv2d_input_grad(dy, arrays["w"], before.shape, **options)
+        elif isinstance(layer, fc.MaxPool2D):
+            dy = oracle.max_pool2d_grad(dy, before, 2)
+        elif isinstance(layer, fc.Dense):
+            found[f"{layer.name}.w"] = before.T @ dy
+            dy = dy @ arrays["w"].T
+        else:
+            dy = dy.reshape(before.shape)
+    return found
+
+
+def close(got, exact, name=""):
+    assert got.shape == exact.shape
+    assert abs(got - exact).max() <= 2e-5 * abs(exact).max(), name
+
+
+def one_step(net, x):
+    """Output and gradients of one pass for a fixed gradient of the output."""
+    y = net.forward(x, training=True)
+    dy = np.random.default_rng(2).standard_normal(y.shape).astype(np.float32)
+    net.backward(dy)
+    return y, dy, {f"{layer.name}.{name}": g.copy() for layer in net.layers for name, g in layer.grads.items()}
+
+
+def chained(net):
+    return [step for step in net._last_steps if isinstance(step, ChainedLayers)]
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_a_chain_computes_what_its_layers_do(name):
+    net, x = built(name), images(name)
+    y, dy, grads = one_step(net, x)
+    assert len(chained(net)[0].layers) == len(net.layers)
+    exact, exact_grads = plain(net, x, dy)
+    close(y, exact)
+    close(net.forward(x), exact)
+    assert grads.keys() == exact_grads.keys()
+    for key, gradient in grads.items():
+        close(gradient, exact_grads[key], key)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("seed", range(60))
+def test_random_chains(seed):
+    rng = np.random.default_rng(seed)
+    layers, size = [], int(rng.integers(9, 20))
+    for _ in range(rng.integers(1, 4)):
+        kernel = int(rng.choice([1, 2, 3, 5]))
+        layers += conv(int(rng.integers(1, 33)), kernel, bool(rng.integers(2)), bool(rng.integers(4)), padding=kernel // 2)
+    net = fc.Sequential(layers + dense(*rng.integers(1, 40, rng.integers(1, 4))), input_shape=(size, size + 1, 3), seed=seed)
+    x = rng.standard_normal((int(rng.integers(LANES // 2, 3 * LANES)), *net.input_shape)).astype(np.float32)
+    y, dy, grads = one_step(net, x)
+    assert chained(net)
+    exact, exact_grads = plain(net, x, dy)
+    close(y, exact)
+    for key, gradient in grads.items():
+        close(gradient, exact_grads[key], key)
+
+
+@pytest.mark.parametrize("batch", [LANES // 2, LANES - 1, LANES, LANES + 1])
+def test_groups_that_are_not_full(batch):
+    net, x = built("lenet5"), images("lenet5")[:batch]
+    y, dy, grads = one_step(net, x)
+    exact, exact_grads = plain(net, x, dy)
+    close(y, exact)
+    for key, gradient in grads.items():
+        close(gradient, exact_grads[key], key)
+
+
+def test_the_same_bytes_again_on_one_thread_and_in_a_copy():
+    net, x = built("lenet5"), images("lenet5", 5 * LANES + 1)
+    wanted = one_step(net, x)
+    for other in (net, copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        for threads in (1, 2):
+            before = fc.get_threads()
+            try:
+                fc.set_threads(min(threads, before))
+                got = one_step(other, x)
+            finally:
+                fc.set_threads(before)
+            assert got[0].tobytes() == wanted[0].tobytes()
+            assert all(got[2][key].tobytes() == wanted[2][key].tobytes() for key in wanted[2])
+
+
+def test_new_weights_are_taken_up():
+    net, x = built("5x5 padded"), images("5x5 padded")
+    before = net.forward(x)
+    net.layers[2].set_params(w=2 * net.layers[2].params["w"])
+    close(net.forward(x), plain(net, x)[0])
+    assert abs(net.forward(x) - before).max() > 0.01
+    net.layers[0].build()  # new arrays, new places
+    close(net.forward(x), plain(net, x)[0])
+    close(one_step(net, x)[0], plain(net, x)[0])
+
+
+def test_the_gradient_of_the_input_goes_the_plain_way():
+    net, x = built("lenet5"), images("lenet5")
+    y = net.forward(x, training=True)
+    dx = net.backward(np.ones_like(y), needs_dx=True)
+    assert dx.shape == x.shape
+    at = (3, 5, 6, 1)
+    step = np.zeros(x.shape)
+    step[at] = 1e-4
+    slope = (plain(net, x + step)[0].sum() - plain(net, x - step)[0].sum()) / 2e-4
+    assert abs(dx[at] - slope) <= 1e-3 * abs(slope)
+
+
+def test_frozen_layers_keep_their_gradients():
+    net, x = built("lenet5"), images("lenet5")
+    net.layers[0].trainable = False
+    _, dy, grads = one_step(net, x)
+    exact = plain(net, x, dy)[1]
+    assert not grads["conv2d_1.w"].any()
+    assert not grads["conv2d_1.b"].any()
+    close(grads["conv2d_2.w"], exact["conv2d_2.w"])
+
+
+def test_nan_reaches_the_result_of_its_image_alone():
+    net, x = built("lenet5"), images("lenet5").copy()
+    x[4, 3, 3, 0] = np.nan
+    y = net.forward(x)
+    assert np.isnan(y[4]).all()
+    assert np.isfinite(np.delete(y, 4, axis=0)).all()
+
+
+def test_nothing_is_read_or_written_outside(monkeypatch):
+    """All memory of a chain, and the arrays that it is given, lie between NaN; they must stay, and reach no result."""
+    from fastconv.kernels import chain
+
+    guards, room = [], 64
+
+    def guarded(rows, columns):
+        flat = np.full(rows * columns + 2 * room + 16, np.nan, np.float32)
+        start = room + -(flat.ctypes.data // 4) % 16
+        inside = flat[start : start + rows * columns]
+        inside[...] = 0
+        guards.extend((flat[:start], flat[start + rows * columns :]))
+        return inside.reshape(rows, columns)
+
+    monkeypatch.setattr(chain, "aligned", guarded)
+    for name in NETS:
+        net, (batch, *shape) = built(name), images(name).shape
+        x = guarded(batch, int(np.prod(shape))).reshape(batch, *shape)
+        x[...] = images(name)
+        for layer in net.layers:
+            for key, array in layer.arrays.items():
+                layer.arrays[key] = guarded(1, array.size).reshape(array.shape)
+                layer.arrays[key][...] = array
+                layer.gradients[key] = guarded(1, array.size).reshape(array.shape)
+        y, _, grads = one_step(net, x)
+        assert chained(net)
+        assert np.isfinite(y).all()
+        assert np.isfinite(net.forward(x)).all()
+        assert all(np.isfinite(g).all() for g in grads.values()), name
+    assert all(np.isnan(guard).all() for guard in guards)
+
+
+def test_without_winograd_by_the_switch(monkeypatch):
+    net, x = built("5x5 padded"), images("5x5 padded")
+    with_it = net.forward(x)
+    monkeypatch.setattr(plans, "WINOGRAD_OFF", True)
+    without = built("5x5 padded").forward(x)
+    assert with_it.tobytes() != without.tobytes()
+    close(without, plain(net, x)[0])
+
+
+REASONS = {
+    "a batch of 1": (1, [fc.Conv2D(4, 3)], {}),
+    "channels fill the vectors": (64, [fc.Conv2D(80, 3)], {}),
+    "one group, no dilation": (64, [fc.Conv2D(4, 3, dilation=2)], {}),
+    "tanh; a chain knows relu": (64, [fc.Conv2D(4, 3, activation="tanh")], {}),
+    "windows of 2x2 pixels": (64, [fc.Conv2D(4, 3), fc.MaxPool2D(3)], {}),
+    "part of the convolution before it": (64, [fc.Conv2D(4, 3), fc.MaxPool2D(2), fc.MaxPool2D(2)], {}),
+    "weights do not stay": (64, [fc.Conv2D(4, 3), fc.Flatten(), fc.Dense(2000)], {}),
+    "no chain takes this kind": (64, [fc.Conv2D(4, 3), fc.BatchNorm()], {}),
+    "begins with a convolution": (64, [fc.MaxPool2D(2), fc.Conv2D(4, 3)], {}),
+    "chains compute in float32": (64, [fc.Conv2D(4, 3)], {"dtype": "float64"}),
+    "do not stay in the cache": (64, [fc.Conv2D(32, 3)], {"input_shape": (80, 80, 3)}),
+}
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_a_plan_says_why_a_layer_goes_by_itself(reason):
+    batch, layers, options = REASONS[reason]
+    net = fc.Sequential([copy.deepcopy(layer) for layer in layers], **{"input_shape": (16, 16, 1)} | options)
+    plan = plans.plan_chain(models.lower(net, batch, "training"), net.dtype, "training")
+    assert reason in str(plan)
+
+
+def test_layers_before_and_behind_a_chain_go_by_themselves():
+    layers = [fc.Normalize(0.5, 2.0), *conv(4, 3, True), fc.Dropout(0.0), fc.Flatten(), fc.Dense(3)]
+    net = fc.Sequential(layers, input_shape=(8, 8, 1))
+    x = np.random.default_rng(0).standard_normal((BATCH, 8, 8, 1)).astype(np.float32)
+    y = net.forward(x, training=True)
+    assert [type(step).__name__ for step in net._last_steps] == ["Normalize", "ChainedLayers", "Dropout", "Flatten", "Dense"]
+    close(y, plain(fc_without_ends(net), (x - 0.5) / 2)[0])
+    net.backward(np.ones_like(y))
+    assert all(g.any() for layer in net.layers for g in layer.grads.values())
+
+
+def fc_without_ends(net):
+    """What is left for the oracle when Normalize and Dropout do nothing."""
+    rest = copy.copy(net)
+    rest.layers = [layer for layer in net.layers if not isinstance(layer, (fc.Normalize, fc.Dropout))]
+    return rest
