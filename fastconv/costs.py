@@ -19,6 +19,8 @@ __all__ = [
     "window_bytes",
     "winograd",
     "winograd_bytes",
+    "winograd_weight_bytes",
+    "winograd_weights",
 ]
 
 LAUNCH = 6_000  # cycles to start one parallel loop
@@ -87,6 +89,21 @@ def winograd_bytes(geo, itemsize):
     """The transformed input, at most whole, and the padded copy where padding is not zero."""
     tiles = geo.n * -(-max(geo.p, geo.h) // 4) * -(-max(geo.q, geo.w) // 4)
     return copied_bytes(geo, itemsize) + 36 * tiles * (max(geo.c, geo.o) + 64) * itemsize
+
+
+def winograd_weights(geo, dtype, cpu):
+    """The same 36 products, the transforms of both operands, once for every part of the other, and of each partial sum."""
+    tiles = geo.n * -(-geo.p // 4) * -(-geo.q // 4)
+    ins, outs = vectors(geo.c, dtype, cpu), vectors(geo.o, dtype, cpu)
+    transforms = 250 * tiles * ins * -(-outs // 4) + 170 * tiles * outs * -(-ins // 3)
+    return (
+        4 * LAUNCH + 1.3 * 36 * tiles * max(geo.c, 6) * outs + transforms + 350 * block_count(geo, dtype.itemsize) * geo.c * outs
+    )
+
+
+def winograd_weight_bytes(geo, itemsize):
+    """Partial sums, and what a thread of each core works on."""
+    return sum_bytes(geo, itemsize) + 2_000_000 * 2
 
 
 def padded_bytes(geo, itemsize):

@@ -74,10 +74,6 @@ def less_accurate(geo, dtype):
     return "float64 is chosen for accuracy, Winograd rounds more" if dtype == np.float64 else None
 
 
-def no_winograd(geo, dtype):
-    return "Winograd has no weight gradient here"
-
-
 ALGORITHMS = (
     Algorithm(
         "winograd",
@@ -99,7 +95,15 @@ ALGORITHMS = (
             4,
             less_accurate,
         ),
-        weight_grad=Route(no_winograd, costs.winograd(False), "", None),
+        weight_grad=Route(
+            winograd_fits,
+            costs.winograd_weights,
+            "winograd_weights.weight_grad",
+            None,
+            costs.winograd_weight_bytes,
+            4,
+            less_accurate,
+        ),
     ),
     Algorithm(
         "depthwise",

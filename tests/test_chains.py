@@ -5,10 +5,10 @@ import functools
 import pickle
 
 import numpy as np
-import oracle
 import pytest
 
 import fastconv as fc
+import oracle
 from fastconv import models, plans
 from fastconv.models.passes import ChainedLayers
 

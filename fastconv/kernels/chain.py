@@ -13,7 +13,17 @@ from numba.extending import register_jitable
 
 from fastconv.kernels.chain_back_tables import BACK, BackTables, backward_tables
 from fastconv.kernels.chain_tables import (
-    BLOCKS, CONSTANTS, FILTERS, ONES, PARTIAL, ROWS, SPACE, TURNED, Network, Tables, forward_tables,
+    BLOCKS,
+    CONSTANTS,
+    FILTERS,
+    ONES,
+    PARTIAL,
+    ROWS,
+    SPACE,
+    TURNED,
+    Network,
+    Tables,
+    forward_tables,
 )  # fmt: skip
 from fastconv.kernels.vector_ir import emits
 from fastconv.machine import get_threads, kernel

@@ -10,7 +10,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastconv.kernels.chain_tables import (
-    CALL, CONSTANTS, ONES, PARTIAL, ROWS, SPACE, STAGE, TURNED, WORK, Layout, Writer, array, even_parts, starts, vectors_for, weights_slot,
+    CALL,
+    CONSTANTS,
+    ONES,
+    PARTIAL,
+    ROWS,
+    SPACE,
+    STAGE,
+    TURNED,
+    WORK,
+    Layout,
+    Writer,
+    array,
+    even_parts,
+    starts,
+    vectors_for,
+    weights_slot,
 )  # fmt: skip
 from fastconv.kernels.codes import NONE
 from fastconv.kernels.group_tile import (
