@@ -74,6 +74,41 @@ def less_accurate(geo, dtype):
     return "float64 is chosen for accuracy, Winograd rounds more" if dtype == np.float64 else None
 
 
+def batch_fits(geo, dtype):
+    """Groups of images as lanes: for the plainest of calls."""
+    if dtype != np.float32:
+        return "groups of images are made for float32"
+    if (geo.groups, geo.dh, geo.dw) != (1, 1, 1) or (geo.is_padded and geo.pad_mode != "constant"):
+        return "groups of images take one group of channels, no dilation and zeros for padding"
+    return None
+
+
+def few_images(geo, dtype):
+    lanes = machine.cpu().vector_bytes // 4
+    return f"a batch of {geo.n}; a group has {lanes} images" if 2 * geo.n < lanes else None
+
+
+def batch_grad_fits(geo, dtype):
+    if geo.sh > 1 or geo.sw > 1 or any(max(pad) >= k for pad, k in zip(geo.pads, (geo.kh, geo.kw), strict=True)):
+        return "the gradient of the input takes stride 1 and padding less than the filter"
+    return batch_fits(geo, dtype)
+
+
+def small_winograd(fits):
+    """`fits` for 2x2 outputs of square filters of 3 or 5."""
+
+    def both(geo, dtype):
+        if (geo.kh, geo.kw, geo.sh, geo.sw) not in ((3, 3, 1, 1), (5, 5, 1, 1)):
+            return "F(2x2) of images as lanes is for filters of 3x3 and 5x5 at stride 1"
+        return "switched off by FASTCONV_WINOGRAD=0" if WINOGRAD_OFF else fits(geo, dtype)
+
+    return both
+
+
+def no_batch(geo, dtype):
+    return "a weight gradient sums over the images, they cannot be lanes"
+
+
 ALGORITHMS = (
     Algorithm(
         "winograd",
@@ -104,6 +139,22 @@ ALGORITHMS = (
             4,
             less_accurate,
         ),
+    ),
+    Algorithm(
+        "batch_winograd",
+        forward=Route(
+            small_winograd(batch_fits), costs.batch(False, True), "batch.winograd_forward", None, costs.batch_bytes, 4, few_images
+        ),
+        input_grad=Route(
+            small_winograd(batch_grad_fits), costs.batch(True, True), "batch.winograd_input_grad", None, costs.batch_bytes, 4, few_images
+        ),
+        weight_grad=Route(no_batch, costs.batch(False, True), ""),
+    ),
+    Algorithm(
+        "batch",
+        forward=Route(batch_fits, costs.batch(False, False), "batch.forward", None, costs.batch_bytes, 1, few_images),
+        input_grad=Route(batch_grad_fits, costs.batch(True, False), "batch.input_grad", None, costs.batch_bytes, 1, few_images),
+        weight_grad=Route(no_batch, costs.batch(False, False), ""),
     ),
     Algorithm(
         "depthwise",

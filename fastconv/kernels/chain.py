@@ -94,7 +94,7 @@ def forward(x, y, space, bases, entry, leave, calls, stages, steps, lanes):
     (N, K), units, slots = x.shape, y.shape[1], len(space)
     groups, source, target = (N + lanes - 1) // lanes, address(x), address(y)
     high, a_row, c_row, start, into, turn_in = entry
-    result, out, turn_out = leave
+    rows, row_step, y_step, result, out, turn_out = leave
     for slot in prange(slots):  # a task owns the results of its groups and a row of the workspace
         s = np.intp(slot)
         row = space[s]
@@ -105,8 +105,9 @@ def forward(x, y, space, bases, entry, leave, calls, stages, steps, lanes):
                 a, c = source + FLOAT * (first * K + h * a_row), here + FLOAT * (start + h * c_row)
                 run_tile(row, turn_in, a, a, c, c, steps, into, images, 0)
             run_stages(row, here, bases, calls, stages, steps, 0, len(stages))
-            a, c = here + FLOAT * result, target + FLOAT * first * units
-            run_tile(row, turn_out, a, a, c, c, steps, out, images, 0)
+            for h in range(rows):
+                a, c = here + FLOAT * (result + h * row_step), target + FLOAT * (first * units + h * y_step)
+                run_tile(row, turn_out, a, a, c, c, steps, out, images, 0)
 
 
 @kernel()

@@ -85,9 +85,9 @@ def starts(parts):
 
 
 def by_winograd(block, allowed):
-    """Whether a pooled window is computed by F(2x2, k x k): an estimate of the instructions."""
+    """Whether 2x2 windows are computed by F(2x2, k x k): an estimate of the instructions."""
     geo = block.geometry
-    if not (allowed and block.pooled and geo.kh == geo.kw in (3, 5) and geo.sh == geo.sw == 1):
+    if not (allowed and geo is not None and geo.kh == geo.kw in (3, 5) and geo.sh == geo.sw == 1):
         return False
     elements = (geo.kh + 1) ** 2
     fast = elements * geo.c * geo.o + 5 * elements * geo.c + 2 * elements * geo.o
@@ -122,30 +122,42 @@ class Network:
     """
 
     def __init__(self, blocks, batch, training, winograd):
-        self.blocks, self.batch, self.training, self.winograd = blocks, batch, training, winograd
+        self.blocks, self.batch, self.training = blocks, batch, training
         self.lanes = lanes_of(4)
         self.groups = -(-batch // self.lanes)
         self.layout = Layout()
         geo = blocks[0].geometry
         shapes = [(geo.h, geo.w, geo.c), *(block.out for block in blocks)]
-        readers = [block.geometry for block in blocks] + [None]
-        self.places = [self.place(*both) for both in zip(shapes, readers, strict=True)]
+        self.fast = [by_winograd(block, winograd) and self.has_whole_windows(block) for block in blocks]
+        self.places = [self.place(i, shape) for i, shape in enumerate(shapes)]
         self.marks = [training and self.layout.take(self.results(block) * self.lanes) for block in blocks]
-        widest = max(((block.geometry.kh + 1) ** 2 * block.geometry.c for block in blocks if self.fast(block)), default=0)
-        self.values = self.layout.take(widest * self.lanes)
+        sizes = [(block.geometry.kh + 1) ** 2 * block.geometry.c for block, fast in zip(blocks, self.fast, strict=True) if fast]
+        self.values = self.layout.take(max(sizes, default=0) * self.lanes)
 
-    def place(self, shape, reader):
-        (rows, cols, channels), (top, bottom), (left, right) = shape, *(reader.pads if reader else ((0, 0), (0, 0)))
-        rows, cols = rows + top + bottom, cols + left + right
+    def has_whole_windows(self, block):
+        """Whether 2x2 windows cover the output: others need room behind it, which only the end of an inference has."""
+        geo = block.geometry
+        return block.pooled or geo.p % 2 == geo.q % 2 == 0 or (block is self.blocks[-1] and not self.training)
+
+    def place(self, i, shape):
+        """Where the input of block i lies, or the result."""
+        rows, cols, channels = shape
+        if i < len(self.blocks) and self.blocks[i].geometry:
+            (top, bottom), (left, right) = self.blocks[i].geometry.pads
+            rows, cols = rows + top + bottom, cols + left + right
+        else:
+            top = left = 0
+        if i < len(self.blocks) and self.fast[i]:
+            geo = self.blocks[i].geometry
+            rows, cols = max(rows, geo.kh + geo.p - 1 + geo.p % 2), max(cols, geo.kw + geo.q - 1 + geo.q % 2)
+        if i and self.fast[i - 1] and not self.blocks[i - 1].pooled:
+            rows, cols = rows + rows % 2, cols + cols % 2
         return Place(self.layout.take(rows * cols * channels * self.lanes), rows, cols, channels, top, left)
 
     @staticmethod
     def results(block):
         """Numbers of one image that a convolution marks."""
         return block.geometry is not None and block.out[0] * block.out[1] * block.out[2]
-
-    def fast(self, block):
-        return block.geometry is not None and by_winograd(block, self.winograd)
 
     def pixel(self, i):
         """Numbers from pixel to pixel in the layout of one image of the input of block i; the first has no gradient."""
@@ -193,7 +205,7 @@ class Tables:
     lanes: int
     groups: int
     entry: np.ndarray  # of an image: its rows, from row to row of it and of the workspace, where the first goes, steps and tile
-    leave: np.ndarray  # where the result lies, steps and tile
+    leave: np.ndarray  # the same for the result
     calls: np.ndarray
     stages: np.ndarray
     work: np.ndarray  # first of all: Winograd's filters
@@ -209,16 +221,18 @@ def forward_tables(network):
     for i, block in enumerate(network.blocks):
         if block.geometry is None:
             dense_calls(writer, network, i)
-        elif network.fast(block):
+        elif network.fast[i]:
             winograd_calls(writer, network, i, filters)
         else:
             direct_calls(writer, network, i)
     geo, place, last = network.blocks[0].geometry, network.places[0], network.places[-1]
     wide, row = geo.w * geo.c, place.cols * place.channels * lanes
     into = writer.block(TURN_STEPS, numbers=wide, a_row=geo.h * wide, c_row=lanes, wide=lanes)
-    out = writer.block(TURN_STEPS, numbers=last.size, a_row=lanes, c_row=last.size, wide=last.size)
+    rows, cols, channels = network.blocks[-1].out
+    high, numbers = (1, rows * cols * channels) if cols == last.cols else (rows, cols * channels)
+    out = writer.block(TURN_STEPS, numbers=numbers, a_row=lanes, c_row=rows * cols * channels, wide=numbers)
     entry = (geo.h, wide, row, place.at + place.start * lanes, into, address_of(Turn(lanes, inwards=True)))
-    leave = (last.at, out, address_of(Turn(lanes, inwards=False)))
+    leave = (high, last.cols * channels * lanes, numbers, last.at, out, address_of(Turn(lanes, inwards=False)))
     return Tables(
         lanes, network.groups, np.array(entry, np.int64), np.array(leave, np.int64), array(writer.calls, len(CALL)),
         array(writer.stages, len(STAGE)), array(writer.work, len(WORK)), np.array(writer.tasks, np.int64),
@@ -244,34 +258,41 @@ def dense_calls(writer, network, i):
     writer.stage(first)
 
 
-def window_steps(network, i):
-    """(what all ways of convolving tell their tiles, their calls, and how far it is from window to window)."""
+def window_steps(network, i, each):
+    """(what all ways of convolving tell their tiles, their calls, and how far it is from window to window).
+
+    A window has `each` rows of outputs; with `each` = 1 it may be any number of pixels wide.
+    """
     block, source, target, lanes = network.blocks[i], network.places[i], network.places[i + 1], network.lanes
-    geo, pixel, each = block.geometry, network.pixel(i), 2 if block.pooled else 1
+    geo, pixel, results = block.geometry, network.pixel(i), 1 if block.pooled else each
     row, step = source.cols * source.channels * lanes, source.channels * lanes
+    c_row, c_step = target.cols * target.channels * lanes, target.channels * lanes
+    mark_row = block.out[1] * c_step
     shared = {
         "b_r": geo.sh * row,
         "b_s": geo.sw * step,
         "c_m": lanes,
-        "c_n": target.channels * lanes,
+        "c_r": c_row,
+        "c_s": c_step,
         "after": RELU if block.relu else NONE,
         "marked": int(network.training),
+        "mark_r": mark_row,
         "base_r": geo.sh * source.cols * pixel,
         "base_s": geo.sw * pixel,
     }
     down = {
         "b_step": each * geo.sh * row,
-        "c_step": target.cols * target.channels * lanes,
+        "c_step": results * c_row,
         "base_step": each * geo.sh * source.cols * pixel,
-        "mark_step": block.out[1] * target.channels * lanes,
+        "mark_step": results * mark_row,
     }
-    return shared, down, {"b": each * geo.sw * step, "c": target.channels * lanes, "base": each * geo.sw * pixel}
+    return shared, down, {"b": each * geo.sw * step, "c": results * c_step, "base": each * geo.sw * pixel}
 
 
 def direct_calls(writer, network, i):
     """A convolution, window by window or a few neighbouring pixels at a time."""
     block, source, target, lanes = network.blocks[i], network.places[i], network.places[i + 1], network.lanes
-    geo, (shared, down, along) = block.geometry, window_steps(network, i)
+    geo, (shared, down, along) = block.geometry, window_steps(network, i, 2 if block.pooled else 1)
     row, run, slot = source.cols * source.channels * lanes, geo.kw * geo.c, weights_slot(i)
     steps = writer.block(
         GROUP_STEPS, **shared, a_m=1, a_i=run * geo.o, a_k=geo.o, b_i=row, b_k=lanes, i=geo.kh, k=run
@@ -290,24 +311,25 @@ def direct_calls(writer, network, i):
 
 
 def winograd_calls(writer, network, i, filters):
-    """A pooled convolution: transform a window of the input, then take all its outputs."""
+    """Windows of 2x2 outputs: transform one of the input, then take all its outputs."""
     block, source, target, lanes = network.blocks[i], network.places[i], network.places[i + 1], network.lanes
-    geo, (shared, down, along) = block.geometry, window_steps(network, i)
+    geo, (shared, down, along) = block.geometry, window_steps(network, i, 2)
     steps, elements, down = writer.block(GROUP_STEPS, **shared, k=geo.c), (geo.kh + 1) ** 2, {**down, "b_step": 0}
     parts, at = even_parts(geo.o, winograd_rows()), filters.take(elements * geo.c * geo.o)
     transform_filters(writer, geo, i, parts, at)
     first = len(writer.calls)
-    for q in range(block.out[1]):
+    across, rows_of_windows = ((size if block.pooled else -(-size // 2)) for size in (block.out[1], block.out[0]))
+    for q in range(across):
         b, c = source.at + q * along["b"], target.at + target.start * lanes + q * along["c"]
         b_step = geo.sh * 2 * source.cols * source.channels * lanes
         writer.call(tile=address_of(Window(lanes, geo.kh)), b=b, b_step=b_step, c=network.values, steps=steps)
         for m, rows in zip(starts(parts), parts, strict=True):
             writer.call(
-                tile=address_of(Window(lanes, geo.kh, rows)), a_slot=FILTERS, a=at + m * elements * geo.c, b=network.values,
+                tile=address_of(Window(lanes, geo.kh, rows, block.pooled)), a_slot=FILTERS, a=at + m * elements * geo.c, b=network.values,
                 c=c + m * lanes, d_slot=weights_slot(i) + 1, d=m, steps=steps, base=q * along["base"],
                 mark=network.marks[i] + q * along["c"] + m * lanes, **down,
             )  # fmt: skip
-    writer.stage(first, block.out[0])
+    writer.stage(first, rows_of_windows)
 
 
 def transform_filters(writer, geo, i, parts, at):

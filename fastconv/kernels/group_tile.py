@@ -24,7 +24,9 @@ __all__ = [
     "Taps", "Turn", "Window", "address_of", "winograd_rows",
 ]  # fmt: skip
 
-GROUP_STEPS = ("a_m", "a_i", "a_k", "b_i", "b_k", "b_r", "b_s", "c_m", "c_n", "i", "k", "after", "marked", "base_r", "base_s")  # fmt: skip
+GROUP_STEPS = (
+    "a_m", "a_i", "a_k", "b_i", "b_k", "b_r", "b_s", "c_m", "c_r", "c_s", "i", "k", "after", "marked", "mark_r", "base_r", "base_s",
+)  # fmt: skip
 MASK = -1  # `after`: keep the result where d is positive
 
 
@@ -68,34 +70,35 @@ def read(v, names, block):
 def finish(v, results, places, pooled, c, d, step, base, mark_at):
     """Maximum of the window, bias, ReLU or mask; store the value, and the number of its window where there is room for it."""
     marks = [v.numbers(v.add(base, (r, step["base_r"]), (s, step["base_s"]))) for r, s in places]
-    windows = [(0, list(range(len(places))))] if pooled else [(n, [n]) for n in range(len(places))]
+    windows = [((0, 0), range(len(places)))] if pooled else [(place, [n]) for n, place in enumerate(places)]
     masked = v.builder.icmp_signed("==", step["after"], v.index(MASK))
     for m, row in enumerate(results):
-        for n, members in windows:
+        for (r, s), members in windows:
             best, mark = row[members[0]], marks[members[0]]
             for other in members[1:]:
                 better = v.larger_or_nan(row[other], best)
                 best, mark = v.builder.select(better, row[other], best), v.builder.select(better, marks[other], mark)
-            place = v.at(c, (m, step["c_m"]), (n, step["c_n"]))
+            offset = v.add((m, step["c_m"]), (s, step["c_s"]))
+            behind = v.add(offset, (r, step["c_r"]))
             value, live = v.variable(best), v.variable(mark)
             with v.builder.if_else(masked) as (mask, plain):
                 with mask:
-                    behind = v.load(v.at(d, (m, step["c_m"]), (n, step["c_n"])))
-                    v.builder.store(v.where_positive(behind, best, v.constant(0.0)), value)
+                    kept = v.where_positive(v.load(v.at(d, behind)), best, v.constant(0.0))
+                    v.builder.store(kept, value)
                 with plain:
                     v.builder.store(v.builder.fadd(best, v.splat(v.builder.load(v.at(d, m)))), value)
             with v.only_if(step["after"], RELU):
                 total = v.builder.load(value)
                 v.builder.store(v.where_positive(total, mark, v.numbers(v.index(-1))), live)
                 v.builder.store(v.where_negative(total, v.constant(0.0)), value)
-            v.store(v.builder.load(value), place)
+            v.store(v.builder.load(value), v.at(c, behind))
             with v.only_if_not(step["marked"], 0):
-                v.store(v.as_floats(v.builder.load(live)), v.at(place, mark_at))
+                v.store(v.as_floats(v.builder.load(live)), v.at(c, mark_at, offset, (r, step["mark_r"])))
 
 
 @dataclass(frozen=True)
 class Window:
-    """F(2x2, r x r): a 2x2 pooling window by Winograd.  Two functions, the transform of the input and the products.
+    """F(2x2, r x r): a 2x2 window of outputs by Winograd.  Two functions, the transform of the input and the products.
 
     U lies as [tile element row, input channel, tile element column, output channel], V as [36 (or 16), channel, image].
     """
@@ -103,10 +106,11 @@ class Window:
     lanes: int
     size: int  # of the filter
     rows: int = 0  # output channels of the products; 0 for the transform of the input
+    pooled: bool = True
 
     @property
     def name(self):
-        return f"group_{self.lanes}lanes_winograd{self.size}_{self.rows}"
+        return f"group_{self.lanes}lanes_winograd{self.size}_{self.rows}{'_pooled' * self.pooled}"
 
     def write(self, v, a, b, c, d, block, base, mark):
         step = read(v, GROUP_STEPS, block)
@@ -150,7 +154,7 @@ class Window:
                     if at[r][i]:
                         row, vectors = ([1, at[r][i]], [known, halves[s]]) if known is not None else ([at[r][i]], [halves[s]])
                         outputs[m][2 * r + s] = combine(v, row, vectors)
-        finish(v, outputs, [(0, 0), (0, 1), (1, 0), (1, 1)], True, c, d, step, base, mark)
+        finish(v, outputs, [(0, 0), (0, 1), (1, 0), (1, 1)], self.pooled, c, d, step, base, mark)
 
 
 def winograd_rows():
