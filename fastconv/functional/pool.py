@@ -20,11 +20,6 @@ def geometry_of(x_shape, size, stride, padding, ceil_mode):
     return pool_geometry(x_shape, freeze(size), freeze(stride), freeze(padding), ceil_mode)
 
 
-def window(geo):
-    """The arguments that all pooling kernels share."""
-    return geo.kh, geo.kw, geo.sh, geo.sw, geo.pads[0][0], geo.pads[1][0]
-
-
 def winner_dtype(geo):
     return np.dtype(np.uint8 if geo.kh * geo.kw <= 256 else np.int32)
 
@@ -55,17 +50,18 @@ def max_pool2d(x, size, *, stride=None, padding=0, ceil_mode=False, return_argma
     x = as_array(x, "x")
     rank, x = x.ndim, images(x, "x", layout)
     geo = geometry_of(x.shape, size, stride, padding, ceil_mode)
-    y, winner = winners(x, geo)
+    y, winner = winners(x, geo, return_argmax)
     y = restore(y, rank, layout)
     return (y, restore(winner, rank, layout)) if return_argmax else y
 
 
-def winners(x, geo):
+def winners(x, geo, wanted=True):
+    """(y, the taps that won, or None where they are not wanted)."""
     from fastconv.kernels import pool
 
     dtype = result_dtype(x)
-    y, winner = empty(geo.y_shape, dtype), np.empty(geo.y_shape, winner_dtype(geo))
-    pool.maximum(ready(x, dtype), *window(geo), y, winner)
+    y, winner = empty(geo.y_shape, dtype), np.empty(geo.y_shape, winner_dtype(geo)) if wanted else None
+    pool.maximum(geo, ready(x, dtype), y, winner)
     return y, winner
 
 
@@ -95,7 +91,7 @@ def max_pool2d_grad(dy, x, size, *, stride=None, padding=0, ceil_mode=False, arg
     dtype = result_dtype(dy)
     winner = winners(images(as_array(x, "x"), "x", layout), geo)[1] if argmax is None else checked_argmax(argmax, geo, layout)
     dx = empty(geo.x_shape, dtype)
-    pool.maximum_grad(ready(dy, dtype), winner, *window(geo), dx)
+    pool.maximum_grad(geo, ready(dy, dtype), winner, dx)
     return deliver(dx, out, rank, layout)
 
 
@@ -127,9 +123,9 @@ def check_gradient(dy, geo):
 
 @functools.lru_cache(maxsize=1024)
 def counts(geo, include_pad):
-    """By how much a window divides, as a product of a number for its row and one for its column."""
+    """By how much each window divides, (P, Q)."""
     axes = ((geo.h, geo.kh, geo.sh, geo.pads[0], geo.p), (geo.w, geo.kw, geo.sw, geo.pads[1], geo.q))
-    return tuple(axis_counts(*axis, include_pad) for axis in axes)
+    return np.outer(*(axis_counts(*axis, include_pad) for axis in axes))
 
 
 def axis_counts(size, kernel, stride, pad, outputs, include_pad):
@@ -154,7 +150,7 @@ def avg_pool2d(x, size, *, stride=None, padding=0, ceil_mode=False, count_includ
     geo = geometry_of(x.shape, size, stride, padding, ceil_mode)
     dtype = result_dtype(x)
     y = empty(geo.y_shape, dtype)
-    pool.average(ready(x, dtype), *window(geo), *counts(geo, bool(count_include_pad)), y)
+    pool.average(geo, ready(x, dtype), counts(geo, bool(count_include_pad)), y)
     return restore(y, rank, layout)
 
 
@@ -171,7 +167,7 @@ def avg_pool2d_grad(dy, x, size, *, stride=None, padding=0, ceil_mode=False, cou
     check_gradient(dy, geo)
     dtype = result_dtype(dy)
     dx = empty(geo.x_shape, dtype)
-    pool.average_grad(ready(dy, dtype), *window(geo), *counts(geo, bool(count_include_pad)), dx)
+    pool.average_grad(geo, ready(dy, dtype), counts(geo, bool(count_include_pad)), dx)
     return deliver(dx, out, rank, layout)
 
 

@@ -14,7 +14,19 @@ import numpy as np
 from fastconv.kernels.tile import STEPS, Tile, most_rows, tile_address
 from fastconv.machine import cpu
 
-__all__ = ["Panels", "Schedule", "cuts", "forward_runs", "input_grad_runs", "panels_of", "tables", "weight_grad_runs"]
+__all__ = [
+    "Panels",
+    "Schedule",
+    "balanced",
+    "cuts",
+    "forward_parts",
+    "forward_runs",
+    "input_grad_parts",
+    "input_grad_runs",
+    "panels_of",
+    "tables",
+    "weight_grad_runs",
+]
 
 WIDEST = {16: 2, 32: 4}  # vectors of a panel, by number of vector registers
 

@@ -141,9 +141,9 @@ class Vectors:
         return self.builder.select(self.builder.fcmp_unordered(">", value, self.constant(0.0)), kept, replacement)
 
     def larger_or_nan(self, value, other):
-        """The lanes where value > other, or value is NaN."""
-        larger = self.builder.fcmp_ordered(">", value, other)
-        return self.builder.or_(larger, self.builder.fcmp_unordered("uno", value, value))
+        """The lanes where value > other, or value is the first NaN of the two."""
+        larger = self.builder.fcmp_unordered(">", value, other)
+        return self.builder.and_(larger, self.builder.fcmp_ordered("==", other, other))
 
     def numbers(self, value):
         """An int64 as 32-bit whole numbers in all lanes."""
@@ -208,6 +208,42 @@ class Vectors:
     def only_if(self, value, known):
         """`with only_if(value, known)`: what is inside runs where the int64 equals the number."""
         return self.builder.if_then(self.builder.icmp_signed("==", value, self.index(known)))
+
+    def store_whole(self, numbers, pointer, mask=None):
+        """32-bit whole numbers as those that the pointer points to, such as bytes; masked lanes are not written."""
+        kind = ir.VectorType(pointer.type.pointee, self.lanes)
+        if kind != numbers.type:
+            numbers = self.builder.trunc(numbers, kind)
+        pointer = self.builder.bitcast(pointer, kind.as_pointer())
+        size = kind.element.width // 8
+        if mask is not None:
+            name = f"llvm.masked.store.v{self.lanes}i{kind.element.width}.p0"
+            kinds = [kind, pointer.type, I32, mask.type]
+            self.call_named(name, ir.VoidType(), kinds, numbers, pointer, ir.Constant(I32, size), mask)
+        else:
+            self.builder.store(numbers, pointer).align = size
+
+    def whole(self, pointer, mask=None):
+        """A vector of the whole numbers, such as bytes, behind a pointer; masked lanes are 0 and not read."""
+        element = pointer.type.pointee
+        kind, size = ir.VectorType(element, self.lanes), element.width // 8
+        pointer = self.builder.bitcast(pointer, kind.as_pointer())
+        if mask is not None:
+            name, nothing = f"llvm.masked.load.v{self.lanes}i{element.width}.p0", ir.Constant(kind, [0] * self.lanes)
+            kinds = [pointer.type, I32, mask.type, kind]
+            return self.call_named(name, kind, kinds, pointer, ir.Constant(I32, size), mask, nothing)
+        found = self.builder.load(pointer)
+        found.align = size
+        return found
+
+    def equal_whole(self, numbers, number):
+        """The lanes where whole numbers equal an int64."""
+        kind = numbers.type
+        return self.builder.icmp_signed("==", numbers, self.splat(self.builder.trunc(number, kind.element), kind))
+
+    def if_smaller(self, value, limit):
+        """`with if_smaller(value, limit)`: what is inside runs where value < limit."""
+        return self.builder.if_then(self.builder.icmp_signed("<", value, limit))
 
     def only_if_not(self, value, known):
         """The opposite of `only_if`."""
