@@ -1,43 +1,33 @@
-"""Every layer of fastconv/bench_shapes.csv, forward and both gradients, as whole calls, and PyTorch in both of its layouts."""
+"""Every layer of fastconv/bench_shapes.csv, forward and both gradients, poolings and networks, as whole calls, and PyTorch."""
 
 import pytest
 
 from fastconv import benchmark, machine
+from fastconv.benchmark import tasks
 from fastconv.plans import DIRECTIONS
 
-CASES = benchmark.read_shapes()
+TASKS = [
+    *(tasks.convolution(case, direction) for case in benchmark.read_shapes() for direction in DIRECTIONS),
+    *tasks.poolings(),
+    *tasks.networks(),
+]
+EVERY_TASK = pytest.mark.parametrize("task", TASKS, ids=lambda task: f"{task.name} {task.what}")
 
 
-def note(benchmark_fixture, case, direction, library, seconds):
-    """The context that makes the figure understandable."""
-    plan = case.plan(direction)
-    benchmark_fixture.extra_info.update(
-        library=library,
-        x=case.x_shape,
-        w=case.w_shape,
-        options=case.options,
-        threads=machine.get_threads(),
-        gflops=round(2 * plan.geometry.macs / seconds / 1e9, 1),
-        plan=str(plan) if library == "fastconv" else "",
-    )
+def timed(benchmark_fixture, task, library, call):
+    """Measure, with the context that makes the figure understandable."""
+    benchmark_fixture.group = f"{task.name} {task.what}"
+    benchmark_fixture.pedantic(call, rounds=15, warmup_rounds=2)
+    gflops = task.flops / benchmark_fixture.stats.stats.median / 1e9
+    benchmark_fixture.extra_info.update(library=library, threads=machine.get_threads(), gflops=round(gflops, 1))
 
 
-@pytest.mark.parametrize("direction", DIRECTIONS)
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_fastconv(benchmark, case, direction):
-    from fastconv.benchmark import ours
-
-    benchmark.group = f"{case.name} {direction}"
-    benchmark.pedantic(ours(case, direction), rounds=15, warmup_rounds=2)
-    note(benchmark, case, direction, "fastconv", benchmark.stats.stats.median)
+@EVERY_TASK
+def test_fastconv(benchmark, task):
+    timed(benchmark, task, f"fastconv {task.algorithm}", task.make())
 
 
 @pytest.mark.parametrize("layout", ["nchw", "nhwc"])
-@pytest.mark.parametrize("direction", DIRECTIONS)
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_pytorch(benchmark, torch, case, direction, layout):
-    from fastconv.benchmark import theirs
-
-    benchmark.group = f"{case.name} {direction}"
-    benchmark.pedantic(theirs(case, direction)[layout], rounds=15, warmup_rounds=2)
-    note(benchmark, case, direction, f"PyTorch {layout}", benchmark.stats.stats.median)
+@EVERY_TASK
+def test_pytorch(benchmark, torch, task, layout):
+    timed(benchmark, task, f"PyTorch {layout}", task.make_peers()[layout])

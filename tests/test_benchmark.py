@@ -30,6 +30,38 @@ def test_a_report_adds_up(direction):
     assert data["schema"] == 1 and data["threads"] >= 1 and [row["name"] for row in data["rows"]] == ["small", "strided"]
 
 
+def test_poolings_and_networks_have_lists_of_their_own():
+    poolings = benchmark.run(direction="pooling", quick=True, peer=False)
+    assert len(poolings.rows) == 20 and {row.direction for row in poolings.rows} >= {"max pool", "avg pool gradient"}
+    assert poolings.rows[0].gflops is None and "20 rows" in str(poolings)
+    networks = benchmark.run(direction="networks", quick=True)
+    assert [row.direction for row in networks.rows] == ["forward", "training step"] * 2
+    macs = 28 * 28 * 75 * 6 + 10 * 10 * 150 * 16 + 400 * 120 + 120 * 84 + 84 * 10
+    assert networks.rows[0].gflops == pytest.approx(2 * 64 * macs / networks.rows[0].ms / 1e6)
+    with pytest.raises(OptionError, match="list of its own"):
+        benchmark.run(SMALL, "pooling")
+
+
+def test_prepared_weights():
+    report = benchmark.run(SMALL, prepared=True, quick=True, peer=False)
+    assert [row.direction for row in report.rows] == ["forward, prepared"] * 2
+    with pytest.raises(OptionError, match="prepared"):
+        benchmark.run(SMALL, "input_grad", prepared=True)
+
+
+def test_an_older_report_beside_this_one(tmp_path):
+    old = benchmark.run(SMALL[:1], quick=True, peer=False)
+    path = tmp_path / "old.json"
+    path.write_text(old.to_json())
+    report = benchmark.run(SMALL, quick=True, peer=False, compare=path)
+    known, new = report.rows
+    assert known.old_ms == old.rows[0].ms and known.change == pytest.approx(known.old_ms / known.ms)
+    assert new.old_ms is None and "faster than before" in str(report) and "before / now" in str(report)
+    path.write_text("{}")
+    with pytest.raises(DataError, match="old.json: cannot be read as a report"):
+        benchmark.run(SMALL, quick=True, peer=False, compare=path)
+
+
 def test_taking_turns_measures_each_function():
     calls = []
     seconds = benchmark.measure({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, turns=2, block=0.0)

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import subprocess
 import sys
 
 import numpy as np
@@ -112,6 +113,15 @@ def test_edges_are_saved_as_a_picture(tmp_path):
     code, _, err = run("edges", "--save", path)
     assert code == 0 and f"drawn into {path}" in err
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.full
+def test_bench_as_on_an_older_cpu(tmp_path):
+    shapes = tmp_path / "shapes.csv"
+    shapes.write_text("name,n,h,w,c_in,c_out,kh,kw,stride,pad,dilation,groups\nsmall,1,8,8,3,4,3,3,1,1,1,1\n")
+    command = [sys.executable, "-m", "fastconv", "bench", "--isa", "avx2", "--quick", "--json", "--shapes", str(shapes)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert json.loads(done.stdout)["llvm_cpu"] == "haswell"
 
 
 def test_bench_reports_rows_and_keeps_messages_apart(tmp_path):

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fastconv.geometry import ConvGeometry
 from fastconv.kernels.activation import activate_rows
 from fastconv.kernels.chain import chain_of
 from fastconv.kernels.codes import NONE, RELU
@@ -23,7 +22,7 @@ __all__ = ["forward", "input_grad", "winograd_forward", "winograd_input_grad"]
 class Single:
     """A chain of one convolution."""
 
-    geometry: ConvGeometry
+    geometry: object  # a ConvGeometry
     relu: bool
     pooled = False
     units = 0

@@ -1,0 +1,113 @@
+"""Figures with what they need to be understood: rows, the machine, and an older report beside them."""
+
+import json
+import math
+import statistics
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from fastconv import machine
+from fastconv.display.table import Column, Table
+from fastconv.errors import DataError
+
+__all__ = ["Report", "Row", "context"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured call; ratio = PyTorch's time / ours, change = an older report's time / ours."""
+
+    name: str
+    direction: str
+    algorithm: str
+    ms: float
+    gflops: float | None
+    peak_share: float | None
+    torch_ms: float | None
+    torch_layout: str | None
+    ratio: float | None
+    first_call_s: float
+    old_ms: float | None = None
+    change: float | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """Rows and what they were measured on; print it, or take `to_json()`."""
+
+    rows: tuple
+    context: dict
+
+    def table(self):
+        columns = COLUMNS if any(row.old_ms for row in self.rows) else COLUMNS[:-2]
+        return Table(columns, tuple(asdict(row) for row in self.rows), notes=(describe(self.context), *self.verdict()))
+
+    def verdict(self):
+        """The last lines: geometric mean, least ratio and count."""
+        changes = [row.change for row in self.rows if row.change]
+        lines = [f"faster than before: {summary(changes)}"] if changes else []
+        ratios = [row.ratio for row in self.rows if row.ratio]
+        if not ratios:
+            return (*lines, f"{len(self.rows)} rows; PyTorch is not installed, so nothing to compare with")
+        return (*lines, f"ratio to PyTorch: {summary(ratios)}")
+
+    def beside(self, path):
+        """This report with the times of an older one, which `to_json` wrote, for the rows that it has."""
+        try:
+            old = {(row["name"], row["direction"]): row["ms"] for row in json.loads(Path(path).read_text())["rows"]}
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise DataError(f"{path}: cannot be read as a report ({error!r}); needed what `fastconv bench --json` printed") from None
+        return replace(self, rows=tuple(with_old(row, old.get((row.name, row.direction))) for row in self.rows))
+
+    def to_json(self):
+        return self.table().json(schema=1, **self.context)
+
+    def __str__(self):
+        return self.table().text(width=170)
+
+
+def with_old(row, ms):
+    return replace(row, old_ms=ms, change=ms / row.ms) if ms else row
+
+
+def summary(ratios):
+    mean = math.exp(statistics.fmean(map(math.log, ratios)))
+    return f"geometric mean {mean:.2f}, least {min(ratios):.2f}, {len(ratios)} rows"
+
+
+def number(digits):
+    return lambda value: "" if value is None else f"{value:,.{digits}f}"
+
+
+COLUMNS = (
+    Column("name", "layer"),
+    Column("direction", "direction"),
+    Column("algorithm", "algorithm"),
+    Column("ms", "ms", "right", number(3)),
+    Column("gflops", "GFLOP/s", "right", number(1)),
+    Column("peak_share", "% of peak", "right", lambda share: "" if share is None else f"{100 * share:.1f}"),
+    Column("torch_ms", "PyTorch ms", "right", number(3)),
+    Column("torch_layout", "layout", "left", lambda layout: layout or ""),
+    Column("ratio", "ratio", "right", number(2)),
+    Column("old_ms", "before ms", "right", number(3)),
+    Column("change", "before / now", "right", number(2)),
+)
+
+
+def describe(context):
+    return (
+        f"float32, {context['threads']} threads, {context['cpu']} ({context['llvm_cpu']}), measured peak "
+        f"{context['peak_gflops']:.0f} GFLOP/s, versions {context['versions']}; {context['compile_s']:.1f} s of compilation apart"
+    )
+
+
+def context(peak, with_torch):
+    """What a figure needs to be understood later."""
+    found = machine.info()
+    versions = dict(found["versions"])
+    if with_torch:
+        import torch
+
+        versions["torch"] = torch.__version__
+    chosen = {name: found[name] for name in ("cpu", "llvm_cpu", "threads", "threading_layer")}
+    return {**chosen, "peak_gflops": peak, "compile_s": machine.compile_seconds(), "versions": versions}

@@ -1,0 +1,87 @@
+"""A suite of measurements: every task in turns with PyTorch, and a report."""
+
+from pathlib import Path
+
+from fastconv import machine
+from fastconv.benchmark import tasks
+from fastconv.benchmark.clock import clocked, measure, peak_gflops
+from fastconv.benchmark.peers import torch_threads
+from fastconv.benchmark.report import Report, Row, context
+from fastconv.benchmark.shapes import read_shapes
+from fastconv.errors import DataError, OptionError
+
+__all__ = ["run"]
+
+
+def run(
+    shapes=None, direction="forward", *, prepared=False, quick=False, threads=None, peer=True, compare=None, progress=None
+):
+    """Measure and return a `Report`.
+
+    Parameters
+    ----------
+    shapes : Cases, or a CSV file; None: our own list
+    direction : "forward", "input_grad" or "weight_grad" of the convolutions of `shapes`; "pooling" or "networks"
+    prepared : forward with weights packed before, as layers keep them
+    quick : measure so briefly that only large differences show
+    threads : of both libraries
+    peer : whether PyTorch is measured, too, where it is installed
+    compare : file of an older report (`to_json`), whose times are shown beside these
+    progress : progress(row) is called after each row
+    """
+    chosen = tasks_of(shapes, direction, prepared)
+    if threads is not None:
+        machine.set_threads(threads)
+    peak, rows = peak_gflops(machine.get_threads()), []
+    with_torch = peer and torch_threads(machine.get_threads())  # after our first launch, which may change it
+    for task in chosen:
+        rows.append(measured(task, peak, with_torch, quick))
+        if progress:
+            progress(rows[-1])
+    report = Report(tuple(rows), context(peak, with_torch))
+    return report.beside(compare) if compare else report
+
+
+LISTS = {"pooling": tasks.poolings, "networks": tasks.networks}
+
+
+def tasks_of(shapes, direction, prepared):
+    """The tasks of one direction."""
+    if direction not in tasks.WHAT:
+        raise OptionError(f"direction: got {direction!r}; needed one of {', '.join(tasks.WHAT)}")
+    if prepared and direction != "forward":
+        raise OptionError(f'prepared: weights are prepared for the forward pass, not for {direction}; use direction="forward"')
+    if direction in LISTS:
+        if shapes is not None:
+            raise OptionError(f"shapes: {direction} has a list of its own; leave shapes out")
+        return LISTS[direction]()
+    cases = read_shapes(shapes) if shapes is None or isinstance(shapes, (str, Path)) else list(shapes)
+    if not cases:
+        raise DataError("the list of shapes is empty; needed at least one row")
+    return [tasks.convolution(case, direction, prepared) for case in cases]
+
+
+def measured(task, peak, with_torch, quick):
+    """The `Row` of a task."""
+    call = task.make()
+    first = clocked(call)
+    functions = {"ours": call} | (task.make_peers() if with_torch else {})
+    for function in functions.values():
+        function()
+    seconds = measure(functions, turns=2, block=0.004) if quick else measure(functions)
+    spent = seconds.pop("ours")
+    layout = min(seconds, key=seconds.get, default=None)
+    gflops = task.flops / spent / 1e9 if task.flops else None
+    theirs = seconds.get(layout)
+    return Row(
+        task.name,
+        task.what,
+        task.algorithm,
+        1e3 * spent,
+        gflops,
+        gflops and gflops / peak,
+        theirs and 1e3 * theirs,
+        layout,
+        theirs and theirs / spent,
+        first,
+    )

@@ -1,0 +1,93 @@
+"""Calls to be measured, each with what it is called, what it computes, and the same in PyTorch."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastconv import functional as F
+from fastconv.benchmark import peers
+from fastconv.benchmark.shapes import NETWORKS, POOLINGS
+
+__all__ = ["WHAT", "Task", "convolution", "networks", "poolings"]
+
+WHAT = ("forward", "input_grad", "weight_grad", "pooling", "networks")
+BATCH, LR = 64, 1e-4
+
+
+@dataclass(frozen=True)
+class Task:
+    """One line of a report; `call` and `peers` are made when they are needed: (call), {"nchw": call, "nhwc": call}."""
+
+    name: str
+    what: str
+    algorithm: str
+    flops: int  # 0 where nobody counts them
+    make: Callable
+    make_peers: Callable
+
+
+def convolution(case, direction, prepared=False):
+    """The whole call that a user makes, packing, padding and the new array included; weights `prepared` as a layer keeps them."""
+    plan = case.plan(direction)
+
+    def make():
+        x, w, b, dy = case.arrays()
+        if prepared:
+            w = F.prepare(w, case.x_shape, **case.options)
+        calls = {
+            "forward": lambda: F.conv2d(x, w, b, **case.options),
+            "input_grad": lambda: F.conv2d_input_grad(dy, w, case.x_shape, **case.options),
+            "weight_grad": lambda: F.conv2d_weight_grad(dy, x, case.w_shape, **case.options),
+        }
+        return calls[direction]
+
+    what = f"{direction}, prepared" if prepared else direction
+    flops = 2 * plan.geometry.macs
+    return Task(case.name, what, plan.algorithm, flops, make, lambda: peers.convolution(case, direction))
+
+
+def poolings(cases=POOLINGS):
+    """Maximum and mean, forward and backward."""
+    return [pooling(case, kind, backward) for kind in ("max", "avg") for backward in (False, True) for case in cases]
+
+
+def pooling(case, kind, backward):
+    def gradient():
+        y = F.max_pool2d(case.images(), case.size, **case.options)
+        return np.random.default_rng(1).standard_normal(y.shape, np.float32)
+
+    def make():
+        x, dy = case.images(), gradient()
+        if kind == "max":
+            argmax = F.max_pool2d(x, case.size, return_argmax=True, **case.options)[1]
+            forward = lambda: F.max_pool2d(x, case.size, **case.options)  # noqa: E731
+            return (lambda: F.max_pool2d_grad(dy, x, case.size, argmax=argmax, **case.options)) if backward else forward
+        forward = lambda: F.avg_pool2d(x, case.size, **case.options)  # noqa: E731
+        return (lambda: F.avg_pool2d_grad(dy, x.shape, case.size, **case.options)) if backward else forward
+
+    what = f"{kind} pool" + " gradient" * backward
+    return Task(case.name, what, "", 0, make, lambda: peers.pooling(case, kind, gradient(), backward))
+
+
+def networks(names=NETWORKS):
+    """Forward pass and training step of networks of the zoo."""
+    return [network(name, training) for name in names for training in (False, True)]
+
+
+def network(name, training):
+    from fastconv import models
+    from fastconv.training import Trainer, optimizers
+
+    net = getattr(models, name)()
+    random = np.random.default_rng(0)
+    x, y = random.standard_normal((BATCH, *net.input_shape), np.float32), random.integers(0, 10, BATCH)
+    macs = BATCH * sum(row.macs for row in net.rows())
+
+    def make():
+        trainer = Trainer(net, optimizers.SGD(LR, momentum=0.9))
+        return (lambda: trainer.step(x, y)) if training else (lambda: net.forward(x))
+
+    what = "training step" if training else "forward"
+    flops = (6 if training else 2) * macs
+    return Task(f"{name}, batch {BATCH}", what, "chain", flops, make, lambda: peers.network(net, x, y, LR, training))
