@@ -41,6 +41,7 @@ class Algorithm:
     forward: Route
     input_grad: Route
     weight_grad: Route
+    flushes: bool = True  # whether denormal numbers count as zero
 
 
 def always(geo, dtype):
@@ -175,12 +176,14 @@ ALGORITHMS = (
             always, costs.im2col(costs.inputs), "im2col.input_grad", "im2col.by_group_transposed", costs.window_bytes
         ),
         weight_grad=Route(always, costs.im2col(costs.filters), "im2col.weight_grad", None, costs.window_bytes),
+        flushes=False,
     ),
     Algorithm(
         "direct",
         forward=Route(always, costs.direct(costs.filters), "direct.forward", None, costs.padded_bytes),
         input_grad=Route(always, costs.direct(costs.inputs), "direct.input_grad", "direct.swap_channels", costs.padded_bytes),
         weight_grad=Route(always, costs.direct(costs.filters), "direct.weight_grad", None, costs.block_bytes),
+        flushes=False,
     ),
 )
 NAMES = tuple(algorithm.name for algorithm in ALGORITHMS)
@@ -234,6 +237,8 @@ class ConvPlan:
             f"multiply-adds: {geo.macs:,}",
             f"workspace: {self.workspace / 2**20:,.2f} MiB",
         ]
+        flushed = ALGORITHMS[NAMES.index(self.algorithm)].flushes and not machine.KEEP_DENORMALS
+        lines.append(f"denormal numbers: {'count as zero (FASTCONV_DENORMALS=keep keeps them)' if flushed else 'kept'}")
         if any(geo.unread):
             lines.append(f"not read by any window: {geo.unread[0]} rows at the bottom, {geo.unread[1]} columns at the right")
         lines += [f"not {name}: {reason}" for name, reason in self.refused]

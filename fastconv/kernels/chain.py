@@ -25,7 +25,7 @@ from fastconv.kernels.chain_tables import (
     Tables,
     forward_tables,
 )  # fmt: skip
-from fastconv.kernels.vector_ir import emits
+from fastconv.kernels.vector_ir import emits, flush_denormals, restore_denormals
 from fastconv.machine import get_threads, kernel
 
 __all__ = ["Chain", "chain_of"]
@@ -81,11 +81,13 @@ def run_stages(like, here, bases, calls, stages, steps, first, end):
 def run_work(like, bases, work, tasks, steps):
     """What is done once for all images."""
     for task in prange(len(tasks) - 1):  # a task owns what its calls write
+        before = flush_denormals()
         t = np.intp(task)
         for k in range(tasks[t], tasks[t + 1]):
             tile, a_slot, a, b_slot, b, c_slot, c, block, first, second = work[k]
             places = bases[a_slot] + FLOAT * a, bases[b_slot] + FLOAT * b, bases[c_slot] + FLOAT * c
             run_tile(like, tile, places[0], places[1], places[2], bases[CONSTANTS], steps, block, first, second)
+        restore_denormals(before)
 
 
 @kernel()
@@ -96,6 +98,7 @@ def forward(x, y, space, bases, entry, leave, calls, stages, steps, lanes):
     high, a_row, c_row, start, into, turn_in = entry
     rows, row_step, y_step, result, out, turn_out = leave
     for slot in prange(slots):  # a task owns the results of its groups and a row of the workspace
+        before = flush_denormals()
         s = np.intp(slot)
         row = space[s]
         here = address(row)
@@ -108,6 +111,7 @@ def forward(x, y, space, bases, entry, leave, calls, stages, steps, lanes):
             for h in range(rows):
                 a, c = here + FLOAT * (result + h * row_step), target + FLOAT * (first * units + h * y_step)
                 run_tile(row, turn_out, a, a, c, c, steps, out, images, 0)
+        restore_denormals(before)
 
 
 @kernel()
@@ -117,6 +121,7 @@ def backward(
     """Partial sums of the weight gradients of the convolutions, and the gradients of dense layers as rows."""
     N, slots, blocks = len(x), len(scratch), len(partial)
     for slot in prange(slots):  # a task owns some partial sums and a row of scratch
+        before = flush_denormals()
         s = np.intp(slot)
         mine = scratch[s]
         for block in range(s * blocks // slots, (s + 1) * blocks // slots):
@@ -130,6 +135,7 @@ def backward(
                     turn_images(mine, here, convs[i], i > 0, tiles[1], steps, lanes)
                 for n in range(images):
                     one_image(x, address(dy), g * lanes + n, n, bases, convs, passes, image, tiles[2], steps, lists, mine, sums)
+        restore_denormals(before)
 
 
 @register_jitable

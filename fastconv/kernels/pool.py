@@ -11,7 +11,7 @@ import numpy as np
 from numba import prange
 
 from fastconv.kernels.schedule import forward_parts, input_grad_parts
-from fastconv.kernels.vector_ir import emits
+from fastconv.kernels.vector_ir import emits, flush_denormals, restore_denormals
 from fastconv.machine import kernel
 
 __all__ = ["average", "average_grad", "maximum", "maximum_grad"]
@@ -192,9 +192,11 @@ def average_spread(dy, dx, shares, starts, runs):
     N, P, Q, C = dy.shape
     source, target, size = dy.reshape(-1), dx.reshape(-1), dx.shape[1] * dx.shape[2] * C
     for task in prange(N * P):  # a task owns the rows of dx that a row of windows covers
+        before = flush_denormals()
         n, p = divmod(np.intp(task), P)
         for r in range(starts[p], starts[p + 1]):
             average_spread_run(source, n * P * Q * C, target, n * size, shares, C, runs, r * len(RUN))
+        restore_denormals(before)
 
 
 @kernel()
@@ -212,9 +214,11 @@ def maximum_grad_rows(dy, winner, dx, starts, runs):
     N, H, W, C = dx.shape
     source, target, winners, size = dy.reshape(-1), dx.reshape(-1), winner.reshape(-1), dy.shape[1] * dy.shape[2] * C
     for task in prange(N * H):  # a task owns one row of dx
+        before = flush_denormals()
         n, h = divmod(np.intp(task), H)
         for r in range(starts[h], starts[h + 1]):
             maximum_grad_run(source, n * size, target, n * H * W * C, winners, C, runs, r * len(RUN))
+        restore_denormals(before)
 
 
 @kernel()
@@ -222,9 +226,11 @@ def average_rows(x, y, counts, starts, runs):
     N, P, Q, C = y.shape
     source, target, size = x.reshape(-1), y.reshape(-1), x.shape[1] * x.shape[2] * C
     for task in prange(N * P):  # a task owns one row of y
+        before = flush_denormals()
         n, p = divmod(np.intp(task), P)
         for r in range(starts[p], starts[p + 1]):
             average_run(source, n * size, target, n * P * Q * C, counts, C, runs, r * len(RUN))
+        restore_denormals(before)
 
 
 @kernel()
@@ -232,9 +238,11 @@ def average_grad_rows(dy, dx, shares, starts, runs):
     N, H, W, C = dx.shape
     source, target, size = dy.reshape(-1), dx.reshape(-1), dy.shape[1] * dy.shape[2] * C
     for task in prange(N * H):  # a task owns one row of dx
+        before = flush_denormals()
         n, h = divmod(np.intp(task), H)
         for r in range(starts[h], starts[h + 1]):
             average_grad_run(source, n * size, target, n * H * W * C, shares, C, runs, r * len(RUN))
+        restore_denormals(before)
 
 
 def runs_of(rows, cols, a_cols, c_cols, channels, size, backward):

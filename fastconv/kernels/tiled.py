@@ -13,7 +13,7 @@ from fastconv.kernels.padding import fold, pad, padded_like
 from fastconv.kernels.schedule import cuts, forward_runs, input_grad_runs, panels_of, tables, weight_grad_runs
 from fastconv.kernels.tile import STEPS, call_tile
 from fastconv.kernels.transpose import transpose_block
-from fastconv.kernels.vector_ir import lanes_of
+from fastconv.kernels.vector_ir import flush_denormals, lanes_of, restore_denormals
 from fastconv.machine import get_threads, kernel
 
 __all__ = ["forward", "input_grad", "pack_flipped", "pack_panels", "weight_grad"]
@@ -28,6 +28,7 @@ def walk(a, b, bias, c, starts, segments, runs, panels, tiles, most):
     """Call the tiles that the tables of a `Schedule` name, on flat arrays."""
     table, width = runs.reshape(-1), runs.shape[1]
     for task in prange(len(starts) - 1):  # a task owns the results of its segments
+        before = flush_denormals()
         t = np.intp(task)
         for s in range(starts[t], starts[t + 1]):
             a_base, b_base, c_base, r0, r1, p0, p1 = segments[s]
@@ -44,6 +45,7 @@ def walk(a, b, bias, c, starts, segments, runs, panels, tiles, most):
                         call_tile(a, a_here, tiles[kind, rows], b, b_here, c, c_here, bias, c_at, table, block, tail, b_row)
                         a_here += rows * runs[r, A_M]
                         c_here += rows * runs[r, C_M]
+        restore_denormals(before)
 
 
 @kernel()

@@ -21,7 +21,7 @@ from fastconv.kernels.padding import fold, pad, padded_like
 from fastconv.kernels.schedule import balanced, panels_of
 from fastconv.kernels.tile import STEPS, Tile, activate, call_tile, most_rows, tile_address
 from fastconv.kernels.transpose import flip_filters
-from fastconv.kernels.vector_ir import emits
+from fastconv.kernels.vector_ir import emits, flush_denormals, restore_denormals
 from fastconv.kernels.winograd_matrices import matrices
 from fastconv.kernels.winograd_transform import both_ways
 from fastconv.machine import cpu, get_threads, kernel
@@ -135,6 +135,7 @@ def by_blocks(x, u, bias, code, y, cuts, tiles, pads, lanes, panels, steps, addr
     C, slots, blocks = x.shape[3], len(scratch), len(cuts) - 1
     wide = (C + lanes - 1) // lanes * lanes
     for slot in prange(slots):  # a task owns the output tiles of its blocks and its row of scratch
+        before = flush_denormals()
         s = np.intp(slot)
         v = scratch[s]
         for block in range(s * blocks // slots, (s + 1) * blocks // slots):
@@ -151,6 +152,7 @@ def by_blocks(x, u, bias, code, y, cuts, tiles, pads, lanes, panels, steps, addr
                 )  # fmt: skip
                 for t in range(count):
                     output_tile(v, m_at + t * row, m_element, first + t, tiles[0], tiles[1], lanes, out, columns, bias, code, y)
+        restore_denormals(before)
 
 
 @kernel()
@@ -158,8 +160,10 @@ def input_tiles(x, tiles, pads, lanes, v, v_element):
     """V of all tiles of all images."""
     wide = (x.shape[3] + lanes - 1) // lanes * lanes
     for task in prange(x.shape[0] * tiles[0] * tiles[1]):  # a task owns one tile of V
+        before = flush_denormals()
         t = np.intp(task)
         input_tile(x, t, tiles[0], tiles[1], pads[0], pads[1], lanes, v, t * wide, v_element)
+        restore_denormals(before)
 
 
 @kernel()
@@ -168,6 +172,7 @@ def by_panels(v, v_element, w, bias, code, y, tiles, chunk, lanes, panels, steps
     C, O = w.shape[2], y.shape[3]
     count, slots, taps = y.shape[0] * tiles[0] * tiles[1], len(scratch), w.reshape(-1)
     for slot in prange(slots):  # a task owns the output channels of its panels and its row of scratch
+        before = flush_denormals()
         s = np.intp(slot)
         u = scratch[s]
         for p in range(s * len(panels) // slots, (s + 1) * len(panels) // slots):
@@ -188,6 +193,7 @@ def by_panels(v, v_element, w, bias, code, y, tiles, chunk, lanes, panels, steps
                 )  # fmt: skip
             for t in range(count):
                 output_tile(u, m_at + t * row, m_element, t, tiles[0], tiles[1], lanes, out, columns, bias, code, y)
+        restore_denormals(before)
 
 
 K = STEPS.index("k")
@@ -199,10 +205,12 @@ def all_filters(w, lanes, panels, u):
     _, _, C, O = w.shape
     taps = w.reshape(-1)
     for task in prange(len(panels) * C):  # a task owns one row of a panel in all 36 elements
+        before = flush_denormals()
         p, c = divmod(np.intp(task), C)
         start, out, row, columns = panels[p, 1], panels[p, 2], panels[p, 5], panels[p, 6]
         for o in range(0, row, lanes):
             transform_filter(taps, c * O + out + o, C * O, max(0, columns - o), u, start * E + c * row + o, C * row)
+        restore_denormals(before)
 
 
 @functools.lru_cache(maxsize=1024)

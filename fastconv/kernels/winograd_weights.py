@@ -15,7 +15,7 @@ from fastconv.kernels.blocks import add_blocks, block_count
 from fastconv.kernels.padding import pad
 from fastconv.kernels.schedule import cuts, panels_of
 from fastconv.kernels.tile import STEPS, Tile, tile_address
-from fastconv.kernels.vector_ir import emits
+from fastconv.kernels.vector_ir import emits, flush_denormals, restore_denormals
 from fastconv.kernels.winograd import AT, E, G, K, M, N, balanced, before, most_rows, products, tile_place, transform_input
 from fastconv.kernels.winograd_transform import both_ways
 from fastconv.machine import cpu, get_threads, kernel
@@ -88,6 +88,7 @@ def sum_tiles(x, dy, parts, tasks, tiles, pads, chunk, wide, lanes, panels, step
     O, size = dy.shape[3], parts.shape[1]
     flat = parts.reshape(-1)
     for slot in prange(len(scratch)):  # a task owns a part of dw of one block; a slot its row of scratch
+        before = flush_denormals()
         s = np.intp(slot)
         room, local = scratch[s], steps[s]
         for task in range(s * len(tasks) // len(scratch), (s + 1) * len(tasks) // len(scratch)):
@@ -110,6 +111,7 @@ def sum_tiles(x, dy, parts, tasks, tiles, pads, chunk, wide, lanes, panels, step
                 for o in range(0, columns, lanes):
                     at, target = u_at + c * row + o, block * size + (c0 + c) * O + out + o
                     transform_back(room, at, u_element, flat, target, size // 9, columns - o)
+        restore_denormals(before)
 
 
 @functools.lru_cache(maxsize=256)

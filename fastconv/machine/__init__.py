@@ -4,13 +4,14 @@ import os
 import sys
 
 from fastconv.machine.compilation import compile_seconds
-from fastconv.machine.cpu import Cpu, cpu
+from fastconv.machine.cpu import KEEP_DENORMALS, Cpu, cpu
 from fastconv.machine.folder import cache_folder, version
 from fastconv.machine.kernel import Kernel, kernel
 from fastconv.machine.limits import free_memory, physical_cores, require_memory
 from fastconv.machine.threads import get_threads, set_threads, threading_layer
 
 __all__ = [
+    "KEEP_DENORMALS",
     "Cpu",
     "Kernel",
     "cache_folder",

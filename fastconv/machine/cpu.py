@@ -17,6 +17,9 @@ USUAL_CACHES = {"L1": 32 << 10, "L2": 512 << 10, "L3": 8 << 20}  # bytes, where 
 UNITS = {"": 0, "K": 10, "M": 20, "G": 30}
 SLOW_AVX = ("corei7-avx", "core-avx-i", "sandybridge", "ivybridge")  # where Numba leaves AVX out unless told otherwise
 
+# denormal numbers count as zero inside kernels unless this says "keep"; read once, since it is in the compiled code
+KEEP_DENORMALS = os.environ.get("FASTCONV_DENORMALS") == "keep"
+
 
 @dataclass(frozen=True)
 class Cpu:

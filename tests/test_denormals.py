@@ -1,0 +1,35 @@
+"""Numbers too small for the usual format: zero inside kernels, untouched everywhere else, kept when asked."""
+
+import numpy as np
+import pytest
+
+import fastconv as fc
+from fastconv import plans
+from lab import run
+
+TINY = np.float32(1e-39)
+X, W = np.full((1, 8, 8, 16), TINY), np.ones((3, 3, 16, 16), np.float32)
+FLUSHING = [algorithm.name for algorithm in plans.ALGORITHMS if algorithm.flushes and algorithm.name != "depthwise"]
+
+
+@pytest.mark.parametrize("algorithm", FLUSHING)
+def test_denormals_count_as_zero_in_kernels_and_nowhere_else(algorithm):
+    assert not fc.conv2d(X, W, algorithm=algorithm).any()
+    assert (X * np.float32(0.5) > 0).all()  # the caller's thread is as it was
+    assert "count as zero" in str(fc.plan(X.shape, W.shape, algorithm=algorithm))
+
+
+@pytest.mark.parametrize("algorithm", ["direct", "im2col"])
+def test_the_loops_for_reading_keep_them(algorithm):
+    assert (fc.conv2d(X, W, algorithm=algorithm) > 0).all()
+    assert "denormal numbers: kept" in str(fc.plan(X.shape, W.shape, algorithm=algorithm))
+
+
+def test_a_switch_keeps_them(tmp_path):
+    program = """
+import numpy as np
+import fastconv as fc
+x, w = np.full((1, 8, 8, 16), np.float32(1e-39)), np.ones((3, 3, 16, 16), np.float32)
+print((fc.conv2d(x, w, algorithm="tiled") > 0).all(), "kept" in str(fc.plan(x.shape, w.shape)))
+"""
+    assert run(program, tmp_path, FASTCONV_DENORMALS="keep")[0] == "True True"
