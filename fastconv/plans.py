@@ -147,7 +147,13 @@ ALGORITHMS = (
             small_winograd(batch_fits), costs.batch(False, True), "batch.winograd_forward", None, costs.batch_bytes, 4, few_images
         ),
         input_grad=Route(
-            small_winograd(batch_grad_fits), costs.batch(True, True), "batch.winograd_input_grad", None, costs.batch_bytes, 4, few_images
+            small_winograd(batch_grad_fits),
+            costs.batch(True, True),
+            "batch.winograd_input_grad",
+            None,
+            costs.batch_bytes,
+            4,
+            few_images,
         ),
         weight_grad=Route(no_batch, costs.batch(False, True), ""),
     ),

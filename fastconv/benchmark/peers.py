@@ -52,7 +52,9 @@ def convolution_call(direction, x, w, b, dy, options, groups):
 
 def pooling(case, kind, dy, backward):
     """Maximum or mean of a `PoolCase`; the gradient of the maximum gets the indices that the forward pass found."""
-    return {layout: pooling_call(kind, case, images(case.images(), form), images(dy, form), backward) for layout, form in layouts()}
+    return {
+        layout: pooling_call(kind, case, images(case.images(), form), images(dy, form), backward) for layout, form in layouts()
+    }
 
 
 def pooling_call(kind, case, x, dy, backward):

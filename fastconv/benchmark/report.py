@@ -56,7 +56,9 @@ class Report:
         try:
             old = {(row["name"], row["direction"]): row["ms"] for row in json.loads(Path(path).read_text())["rows"]}
         except (OSError, ValueError, TypeError, KeyError) as error:
-            raise DataError(f"{path}: cannot be read as a report ({error!r}); needed what `fastconv bench --json` printed") from None
+            raise DataError(
+                f"{path}: cannot be read as a report ({error!r}); needed what `fastconv bench --json` printed"
+            ) from None
         return replace(self, rows=tuple(with_old(row, old.get((row.name, row.direction))) for row in self.rows))
 
     def to_json(self):

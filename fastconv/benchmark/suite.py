@@ -13,9 +13,7 @@ from fastconv.errors import DataError, OptionError
 __all__ = ["run"]
 
 
-def run(
-    shapes=None, direction="forward", *, prepared=False, quick=False, threads=None, peer=True, compare=None, progress=None
-):
+def run(shapes=None, direction="forward", *, prepared=False, quick=False, threads=None, peer=True, compare=None, progress=None):
     """Measure and return a `Report`.
 
     Parameters

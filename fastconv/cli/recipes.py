@@ -43,8 +43,6 @@ def recipe_for(data_set, x):
 
     if data_set in RECIPES:
         return RECIPES[data_set]
-    if data_set == "mnist":
-        return replace(RECIPES["digits"], epochs=3)  # six times the images, the same kind
     return replace(RECIPES["digits"], normalize=statistics(x), optimizer=Adam(1e-3), epochs=5, batch_size=64, augment=None)
 
 

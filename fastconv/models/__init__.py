@@ -6,6 +6,7 @@ from fastconv.models.ledger import LayerRow, Totals
 from fastconv.models.lenet import lenet5
 from fastconv.models.program import Op, lower
 from fastconv.models.sequential import Sequential, load
+from fastconv.models.small_mnist import small_mnist
 from fastconv.models.summary import Summary
 from fastconv.models.tiny_vgg import tiny_vgg
 from fastconv.models.weights_file import save
@@ -24,9 +25,11 @@ __all__ = [
     "load",
     "lower",
     "save",
+    "small_mnist",
     "ten_filters",
     "tiny_vgg",
 ]
 
 # Networks by the name that the command line knows; each builder works without arguments.
-ZOO = {builder.__name__: builder for builder in (lenet5, convnetjs_cifar, tiny_vgg, ten_filters, course39, cat_or_not)}
+BUILDERS = (lenet5, small_mnist, convnetjs_cifar, tiny_vgg, ten_filters, course39, cat_or_not)
+ZOO = {builder.__name__: builder for builder in BUILDERS}

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fastconv.training.augment import Warp
-from fastconv.training.optimizers import SGD
+from fastconv.training.optimizers import SGD, Adam
 from fastconv.training.trainer import Trainer
 
 __all__ = ["RECIPES", "Recipe"]
@@ -42,5 +42,9 @@ RECIPES = {
         batch_size=32,
         schedule="one_cycle",
         augment=Warp(),
-    )
+    ),
+    # mnist: `models.small_mnist` in three epochs.  Chosen by 5,000 of the 60,000 training images, held out, and by time: 99.0 and
+    # 99.1 % for two seeds (batches of 96 with Adam(5e-3) 99.0 and 99.1 in an eighth more time; filters 16 and 32 99.1 and 99.0;
+    # LeNet-5 with 4 epochs of Adam(3e-3) 98.9 and 98.8).
+    "mnist": Recipe(normalize=(33.3, 78.6), optimizer=Adam(7e-3), epochs=3, batch_size=128, schedule="one_cycle"),
 }
