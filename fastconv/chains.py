@@ -32,7 +32,7 @@ class Block:
 
 
 def chain_blocks(ops, lanes):
-    """(first op, op behind the last, blocks, {position: reason}) of the chain in a program of Ops; no blocks where there is none."""
+    """(first op, op behind the last, blocks, {position: reason}) of the chain in a program of Ops; no blocks if there is none."""
     reasons, first, blocks = {}, 0, ()
     for first, op in enumerate(ops):
         extended = begun(op, lanes)

@@ -76,15 +76,22 @@ def depthwise(geo, dtype, cpu):
 
 
 def winograd(backward):
-    """36 products of matrices for 16 outputs; the transforms of input, output and filters beside them."""
+    """36 products of matrices for 16 outputs (4 with 5x5 filters); the transforms of input, output and filters beside them."""
 
     def cost(geo, dtype, cpu):
         height, width, c, o = (geo.h, geo.w, geo.o, geo.c) if backward else (geo.p, geo.q, geo.c, geo.o)
-        tiles = geo.n * -(-height // 4) * -(-width // 4)
+        m, c, o = 7 - geo.kh, c // geo.groups, o // geo.groups
+        tiles = geo.n * interleaved(height, geo.dh, m) * interleaved(width, geo.dw, m)
         ins, outs = vectors(c, dtype, cpu), vectors(o, dtype, cpu)
-        return 4 * LAUNCH + 1.15 * 36 * tiles * c * outs + 500 * tiles * (ins + outs) + 350 * c * outs
+        each = 1.15 * 36 * tiles * c * outs + 500 * tiles * (ins + outs) + 350 * c * outs
+        return 4 * LAUNCH * geo.dh * geo.dw * geo.groups + geo.groups * each
 
     return cost
+
+
+def interleaved(size, dilation, m):
+    """Tiles of m results along an axis that a dilation cuts into interleaved images."""
+    return sum(-(-(-(-(size - first) // dilation)) // m) for first in range(min(dilation, size)))
 
 
 def winograd_bytes(geo, itemsize):

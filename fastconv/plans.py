@@ -58,17 +58,15 @@ WINOGRAD_OFF = os.environ.get("FASTCONV_WINOGRAD") == "0"  # read once: plans ar
 
 
 def winograd_fits(geo, dtype):
-    if (geo.kh, geo.kw, geo.sh, geo.sw, geo.dh, geo.dw, geo.groups) != (3, 3, 1, 1, 1, 1, 1):
-        return "Winograd needs a 3x3 filter, stride 1, dilation 1 and one group"
+    if (geo.kh, geo.kw, geo.sh, geo.sw) not in ((3, 3, 1, 1), (5, 5, 1, 1)):
+        return "Winograd needs a filter of 3x3 or 5x5 and stride 1"
     return "switched off by FASTCONV_WINOGRAD=0" if WINOGRAD_OFF else None
 
 
-def winograd_grad_fits(geo, dtype):
-    widest = max(map(max, geo.pads))
-    constant = geo.pad_mode == "constant"
-    return winograd_fits(geo, dtype) or (
-        f"padding of {widest}; its gradient takes at most 2" if constant and widest > 2 else None
-    )
+def winograd_weights_fit(geo, dtype):
+    if (geo.kh, geo.dh, geo.dw, geo.groups) != (3, 1, 1, 1):
+        return "Winograd's weight gradient needs a 3x3 filter, dilation 1 and one group"
+    return winograd_fits(geo, dtype)
 
 
 def less_accurate(geo, dtype):
@@ -123,7 +121,7 @@ ALGORITHMS = (
             less_accurate,
         ),
         input_grad=Route(
-            winograd_grad_fits,
+            winograd_fits,
             costs.winograd(True),
             "winograd.input_grad",
             "winograd.transform_exchanged",
@@ -132,7 +130,7 @@ ALGORITHMS = (
             less_accurate,
         ),
         weight_grad=Route(
-            winograd_fits,
+            winograd_weights_fit,
             costs.winograd_weights,
             "winograd_weights.weight_grad",
             None,

@@ -58,7 +58,7 @@ def test_an_older_report_beside_this_one(tmp_path):
     assert known.old_ms == old.rows[0].ms and known.change == pytest.approx(known.old_ms / known.ms)
     assert new.old_ms is None and "faster than before" in str(report) and "before / now" in str(report)
     path.write_text("{}")
-    with pytest.raises(DataError, match="old.json: cannot be read as a report"):
+    with pytest.raises(DataError, match="cannot be read as a report"):
         benchmark.run(SMALL, quick=True, peer=False, compare=path)
 
 

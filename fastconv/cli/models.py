@@ -7,7 +7,8 @@ from fastconv.errors import ModelFileError
 
 __all__ = ["CLASSIFIERS", "find_model", "known_classes", "named_after"]
 
-CLASSIFIERS = ("lenet5", "small_mnist", "convnetjs_cifar", "tiny_vgg", "course39")  # of the zoo, those that end in a choice of classes
+# of the zoo, those that end in a choice of classes
+CLASSIFIERS = ("lenet5", "small_mnist", "convnetjs_cifar", "tiny_vgg", "course39")
 SUFFIX = ".safetensors"
 
 

@@ -1,7 +1,7 @@
 """A chain of small layers, forward and backward: a group of images goes through all of it while its values stay in the cache.
 
-What is done with which tile stands in the tables of `chain_tables` and `chain_back_tables`; the kernels here only walk them.  They
-reckon with addresses, as the tiles are functions of addresses.
+What is done with which tile stands in the tables of `chain_tables` and `chain_back_tables`; the kernels here only walk them.
+They reckon with addresses, as the tiles are functions of addresses.
 """
 
 import functools
@@ -116,7 +116,8 @@ def forward(x, y, space, bases, entry, leave, calls, stages, steps, lanes):
 
 @kernel()
 def backward(
-    x, dy, space, bases, calls, stages, turns, enter, top, tiles, convs, passes, image, steps, lists, cuts, scratch, partial, lanes
+    x, dy, space, bases, calls, stages, turns, enter, top, tiles, convs, passes, image, steps, lists, cuts, scratch, partial,
+    lanes,
 ):  # fmt: skip
     """Partial sums of the weight gradients of the convolutions, and the gradients of dense layers as rows."""
     N, slots, blocks = len(x), len(scratch), len(partial)
@@ -200,8 +201,8 @@ def one_image(x, dy, n, k, bases, convs, passes, image, live, steps, lists, mine
                 tile, at, w_at, bias, block = passes[p]
                 target = there + FLOAT * (conv[PARTIAL_AT] + o * conv[FILTER] + w_at)
                 run_tile(
-                    mine, tile, pixels + FLOAT * at, gradients + FLOAT * keep, target, offsets + FLOAT * keep, steps, block, count,
-                    bias,
+                    mine, tile, pixels + FLOAT * at, gradients + FLOAT * keep, target, offsets + FLOAT * keep, steps, block,
+                    count, bias,
                 )  # fmt: skip
         clear(mine, conv[DX], conv[DX_SIZE])
         for p in range(conv[MIDDLE], conv[END]):
@@ -251,7 +252,7 @@ class Workspace:
             self.bases[slot] = start_of(array)
 
     def place(self, kind, pairs):
-        """Where the two arrays of each block lie: WEIGHTS (with None for no bias) or GRADIENTS; the same list holds the same arrays."""
+        """Where WEIGHTS (None for no bias) or GRADIENTS of each block lie; the same list holds the same arrays."""
         if self.placed[kind] is pairs:
             return
         self.placed[kind] = pairs
@@ -294,8 +295,8 @@ class Chain:
             run = run_work if t.turned > FEW else run_work.alone
             run(work.space, work.bases, t.first, t.first_tasks, t.steps)
         backward(
-            x, dy, work.space, work.bases, t.calls, t.stages, t.turns, t.enter, t.top, t.tiles, t.convs, t.passes, t.image, t.steps,
-            t.lists, t.cuts, work.scratch, work.partial, self.tables.lanes,
+            x, dy, work.space, work.bases, t.calls, t.stages, t.turns, t.enter, t.top, t.tiles, t.convs, t.passes, t.image,
+            t.steps, t.lists, t.cuts, work.scratch, work.partial, self.tables.lanes,
         )  # fmt: skip
         run_work(work.space, work.bases, t.last, t.last_tasks, t.steps)
 

@@ -161,7 +161,7 @@ def input_gradient(writer, network, i, gradients):
 
 def weight_gradient(writer, network, i, gradients):
     """dw[k, m] = sum over all images of x[k] dy[m], and db with ones for x: tiles of rows k, columns m, each summed whole."""
-    lanes, block, convolutions = network.lanes, network.blocks[i], len(network.blocks) - len(gradients) + 1
+    lanes, convolutions = network.lanes, len(network.blocks) - len(gradients) + 1
     units, _, rows = gradients[i - convolutions + 1]
     panels, source, slot = panels_of(1, units, 1, 4), network.places[i], weights_slot(i)
     shared = {"a_k": 1, "b_j": lanes, "b_k": 1, "i": 1, "j": network.groups, "k": lanes}

@@ -1,8 +1,8 @@
 """The tables by which `chain` walks a network: what lies where, and which tile works on what.
 
-A group of images (as many as a vector has lanes) owns a row of the workspace; each block of the network (a convolution with the
-ReLU and the pooling behind it, or a dense layer) reads one buffer of that row, [row, column, channel, image], and writes the next,
-which has room for the padding of its reader.  The gradient of a convolution needs one image at a time, [row, column, channel]:
+A group of images (as many as a vector has lanes) owns a row of the workspace; each block of the network (a convolution with
+the ReLU and the pooling behind it, or a dense layer) reads one buffer of that row, [row, column, channel, image], and writes the
+next, which has room for the padding of its reader.  The gradient of a convolution needs one image at a time, row, column, channel:
 those buffers are in the scratch of a thread.  All offsets count floats.
 """
 
@@ -26,7 +26,8 @@ from fastconv.kernels.tile import most_rows
 from fastconv.kernels.vector_ir import lanes_of
 
 __all__ = [
-    "CALL", "CONSTANTS", "FILTERS", "ONES", "PARTIAL", "ROWS", "SPACE", "STAGE", "TURNED", "WORK", "Layout", "Network", "Tables", "Writer", "array", "even_parts", "forward_tables",
+    "CALL", "CONSTANTS", "FILTERS", "ONES", "PARTIAL", "ROWS", "SPACE", "STAGE", "TURNED", "WORK",
+    "Layout", "Network", "Tables", "Writer", "array", "even_parts", "forward_tables",
     "padded_channels", "starts", "vectors_for", "weights_slot",
 ]  # fmt: skip
 
@@ -325,7 +326,8 @@ def winograd_calls(writer, network, i, filters):
         writer.call(tile=address_of(Window(lanes, geo.kh)), b=b, b_step=b_step, c=network.values, steps=steps)
         for m, rows in zip(starts(parts), parts, strict=True):
             writer.call(
-                tile=address_of(Window(lanes, geo.kh, rows, block.pooled)), a_slot=FILTERS, a=at + m * elements * geo.c, b=network.values,
+                tile=address_of(Window(lanes, geo.kh, rows, block.pooled)), a_slot=FILTERS, a=at + m * elements * geo.c,
+                b=network.values,
                 c=c + m * lanes, d_slot=weights_slot(i) + 1, d=m, steps=steps, base=q * along["base"],
                 mark=network.marks[i] + q * along["c"] + m * lanes, **down,
             )  # fmt: skip

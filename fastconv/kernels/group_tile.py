@@ -5,8 +5,8 @@ pixels: its sums, bias, maximum and ReLU never leave the registers.
 
     c[m, n] = sum over i, k of  a[m*a_m + i*a_i + k*a_k] * b[i*b_i + k*b_k + column n]  (+ bias d[m])
 
-Of each result the gradient needs to know where in the input its window begins, -1 where ReLU has closed: its mark, a whole number,
-stored `mark` floats behind the result.
+Of each result the gradient needs to know where in the input its window begins, -1 where ReLU has closed: its mark, a whole
+number, stored `mark` floats behind the result.
 """
 
 import functools
@@ -25,7 +25,8 @@ __all__ = [
 ]  # fmt: skip
 
 GROUP_STEPS = (
-    "a_m", "a_i", "a_k", "b_i", "b_k", "b_r", "b_s", "c_m", "c_r", "c_s", "i", "k", "after", "marked", "mark_r", "base_r", "base_s",
+    "a_m", "a_i", "a_k", "b_i", "b_k", "b_r", "b_s", "c_m", "c_r", "c_s", "i", "k", "after", "marked", "mark_r",
+    "base_r", "base_s",
 )  # fmt: skip
 MASK = -1  # `after`: keep the result where d is positive
 

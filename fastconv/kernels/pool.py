@@ -19,7 +19,8 @@ __all__ = ["average", "average_grad", "maximum", "maximum_grad"]
 # offsets of the first source and the first result; results and the steps between them; taps and the steps between those; what
 # divides an average: numbers of windows, counted as the results or the taps are
 RUN = (
-    "a", "c", "count", "a_step", "c_step", "i", "j", "a_i", "a_j", "tap", "tap_i", "tap_j", "near", "near_step", "near_i", "near_j",
+    "a", "c", "count", "a_step", "c_step", "i", "j", "a_i", "a_j", "tap", "tap_i", "tap_j",
+    "near", "near_step", "near_i", "near_j",
 )  # fmt: skip
 
 

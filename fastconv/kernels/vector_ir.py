@@ -87,6 +87,10 @@ class Vectors:
         limit = self.splat(self.builder.trunc(count, I32), numbers)
         return self.builder.icmp_unsigned("<", ir.Constant(numbers, list(range(self.lanes))), limit)
 
+    def bytes_in(self, value, count):
+        """The lowest `count` bytes of an int64, each as an int64."""
+        return [self.builder.and_(self.builder.lshr(value, self.index(8 * i)), self.index(255)) for i in range(count)]
+
     def if_inside(self, mask, *limits):
         """`mask` where all (number, first, end) hold first <= number < end, else no lane."""
         flag = ir.Constant(BIT, 1)

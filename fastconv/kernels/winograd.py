@@ -1,15 +1,19 @@
-"""Winograd's minimal filtering for 3x3 filters and stride 1: tiles of 4x4 outputs with a quarter of the multiplications.
+"""Winograd's minimal filtering at stride 1: 4x4 outputs of 3x3 filters with a quarter of the multiplications, 2x2 of 5x5 with 36 %.
 
 Three steps: 6x6 blocks of the input are transformed (V), each of their 36 elements is a matrix product over the channels with
-the transformed filters (U), and the products (M) are transformed back to 4x4 outputs.  Two schedules: `by_blocks` takes a few
-tiles of the image through all three steps while they stay in the cache; `by_panels` transforms the whole input first and then
-takes a panel of filters at a time, whose transformed weights are made just before they are used and need not be stored.
+the transformed filters (U), and the products (M) are transformed back to outputs.  Two schedules: `by_blocks` takes a few tiles of
+the image through all three steps while they stay in the cache; `by_panels` transforms the whole input first and then takes a
+panel of filters at a time, whose transformed weights are made just before they are used and need not be stored.
+
+Groups of channels, and the interleaved images into which a dilation falls, are convolutions of their own: `parts` lists them as
+views, (offset, steps from image to image, row to row and pixel to pixel, rows, columns) of x and of y.
 
 A result is a combination of all 36 inputs of its tile.  Its error is at most 4 (C KH KW + 1) eps times the largest sum of
 absolute products among the 16 results of its tile, and a NaN or an infinity anywhere in the tile reaches all of them.
 """
 
 import functools
+from dataclasses import dataclass
 
 import numpy as np
 from numba import prange
@@ -19,97 +23,62 @@ from fastconv.kernels.activation import activate_rows
 from fastconv.kernels.codes import LEAKY_RELU
 from fastconv.kernels.padding import fold, pad, padded_like
 from fastconv.kernels.schedule import balanced, panels_of
-from fastconv.kernels.tile import STEPS, Tile, activate, call_tile, most_rows, tile_address
+from fastconv.kernels.tile import STEPS, Tile, call_tile, most_rows, tile_address
 from fastconv.kernels.transpose import flip_filters
-from fastconv.kernels.vector_ir import emits, flush_denormals, restore_denormals
-from fastconv.kernels.winograd_matrices import matrices
-from fastconv.kernels.winograd_transform import both_ways
+from fastconv.kernels.vector_ir import flush_denormals, restore_denormals
+from fastconv.kernels.winograd_tiles import FilterMove, InputMove, N, OutputMove, move_address, outputs
 from fastconv.machine import cpu, get_threads, kernel
 
 __all__ = ["forward", "input_grad", "transform_exchanged", "transform_filters"]
 
-M, N = 4, 6  # outputs and inputs of a tile along one axis
 E = N * N  # elements of a transformed tile
-AT, G, BT = ([[float(c) for c in row] for row in matrix] for matrix in matrices(M))
 WHOLE_FILTERS = 4 << 20  # bytes of transformed weights up to which they are made once for all blocks
 BLOCK_BYTES = 700_000  # of V and M of the tiles of one block: what L2 holds beside the weights that stream through
 CHUNK_BYTES = 500_000  # of transformed weights made and used at once by `by_panels`
-
-
-@emits("edge")
-def transform_input(v, edge, x, x_at, x_row, x_pixel, i0, i1, j0, j1, tail, out, out_at, out_element):
-    """V <- BT x B for one tile and one vector of channels; at an edge only rows i0...i1, columns j0...j1, `tail` lanes exist."""
-    start, lanes = v.at(x, x_at), v.first_lanes(tail)
-
-    def load(i, j):
-        mask = v.if_inside(lanes, (i, i0, i1), (j, j0, j1)) if edge else None
-        return v.load(v.at(start, (i, x_row), (j, x_pixel)), mask)
-
-    columns = [[load(i, j) for i in range(N)] for j in range(N)]
-    for (i, j), value in both_ways(v, BT, columns).items():
-        v.store(value, v.at(out, out_at, (i * N + j, out_element)))
-
-
-@emits("edge")
-def transform_output(v, edge, m, m_at, m_element, bias, bias_at, code, y, y_at, y_row, y_pixel, rows, cols, tail):
-    """y <- activation(AT m A + bias) for one tile and one vector of channels; at an edge only `rows` x `cols` of it exist."""
-    lanes = v.first_lanes(tail)
-    mask = lanes if edge else None
-    offset = v.load(v.at(bias, bias_at), mask)
-    columns = [[v.load(v.at(m, m_at, (i * N + j, m_element))) for i in range(N)] for j in range(N)]
-    for (i, j), value in both_ways(v, AT, columns).items():
-        register = v.variable(v.builder.fadd(value, offset))
-        activate(v, code, [register])
-        inside = v.if_inside(lanes, (i, v.index(0), rows), (j, v.index(0), cols)) if edge else None
-        v.store(v.builder.load(register), v.at(y, y_at, (i, y_row), (j, y_pixel)), inside)
-
-
-@emits()
-def transform_filter(v, w, w_at, w_tap, tail, out, out_at, out_element):
-    """U <- G w GT for one input channel and one vector of filters (in float64 the final error is the same: it comes from V)."""
-    lanes = v.first_lanes(tail)
-    columns = [[v.load(v.at(w, w_at, (i * 3 + j, w_tap)), lanes) for i in range(3)] for j in range(3)]
-    for (i, j), value in both_ways(v, G, columns).items():
-        v.store(value, v.at(out, out_at, (i * N + j, out_element)))
+INPUT, INPUT_EDGE, OUTPUT, OUTPUT_EDGE, FILTER = range(5)  # addresses of the transforms
+K, C_M = STEPS.index("k"), STEPS.index("c_m")
+# steps of the transforms: of the input, then for each kind of panel those of the output and of the filters
+OF_INPUT, OF_KIND, OF_FILTER = 3, 6, 4
 
 
 @register_jitable
-def tile_place(t, rows, cols):
-    """(image, first output row, first output column) of tile t of images with rows x cols tiles."""
+def tile_place(t, rows, cols, m):
+    """(image, first output row, first output column) of tile t of images with rows x cols tiles of m x m outputs."""
     n, rest = divmod(t, rows * cols)
-    return n, rest // cols * M, rest % cols * M
+    return n, rest // cols * m, rest % cols * m
 
 
 @register_jitable
-def input_tile(x, t, rows, cols, top, left, lanes, v, v_at, v_element):
-    """All channels of tile t into V."""
-    _, H, W, C = x.shape
-    n, h, s = tile_place(t, rows, cols)
-    h, s = h - top, s - left
-    flat, start = x.reshape(-1), ((n * H + h) * W + s) * C
+def between(low, value, high):
+    return min(max(value, low), high)
+
+
+@register_jitable
+def input_tile(x, view, t, tiles, m, pads, c0, c1, last, lanes, moves, steps, v, v_at):
+    """Channels c0 ... c1 of tile t into V; `last` is where the image's channels end."""
+    offset, image, row, pixel, H, W = view
+    n, h, s = tile_place(t, tiles[0], tiles[1], m)
+    h, s = h - pads[0], s - pads[1]
+    start = offset + n * image + h * row + s * pixel
     inside = h >= 0 and s >= 0 and h + N <= H and s + N <= W
-    for c in range(0, C, lanes):
-        if inside and c + lanes <= C:
-            transform_input(0, flat, start + c, W * C, C, 0, N, 0, N, lanes, v, v_at + c, v_element)
-        else:
-            transform_input(
-                1, flat, start + c, W * C, C, max(0, -h), min(N, H - h), max(0, -s), min(N, W - s), C - c, v, v_at + c, v_element
-            )
+    limits = between(0, -h, N) | between(0, H - h, N) << 8 | between(0, -s, N) << 16 | between(0, W - s, N) << 24
+    for c in range(c0, c1, lanes):
+        move = moves[INPUT] if inside and c + lanes <= last else moves[INPUT_EDGE]
+        call_tile(x, start + c, move, x, 0, v, v_at + c - c0, x, 0, steps, 0, limits, last - c)
 
 
 @register_jitable
-def output_tile(m, m_at, m_element, t, rows, cols, lanes, first, columns, bias, code, y):
+def output_tile(m_room, m_at, t, tiles, m, lanes, columns, bias, bias_at, moves, steps, steps_at, y, view, first):
     """Channels first ... first + columns of tile t from M."""
-    _, P, Q, O = y.shape
-    n, p, q = tile_place(t, rows, cols)
-    flat, start = y.reshape(-1), ((n * P + p) * Q + q) * O + first
+    offset, image, row, pixel, P, Q = view
+    n, p, q = tile_place(t, tiles[0], tiles[1], m)
+    start = offset + n * image + p * row + q * pixel + first
+    rows, cols = min(m, P - p), min(m, Q - q)
     for c in range(0, columns, lanes):
-        if p + M <= P and q + M <= Q and c + lanes <= columns:
-            transform_output(0, m, m_at + c, m_element, bias, first + c, code, flat, start + c, Q * O, O, M, M, lanes)
-        else:
-            transform_output(
-                1, m, m_at + c, m_element, bias, first + c, code, flat, start + c, Q * O, O, P - p, Q - q, columns - c
-            )
+        move = moves[OUTPUT] if rows == m and cols == m and c + lanes <= columns else moves[OUTPUT_EDGE]
+        call_tile(
+            m_room, m_at + c, move, bias, 0, y, start + c, bias, bias_at + c, steps, steps_at, rows | cols << 8, columns - c
+        )
 
 
 @register_jitable
@@ -126,91 +95,97 @@ def products(a, a_at, a_element, b, b_at, b_element, b_row, c, c_at, c_element, 
             c_here += rows * c_row
 
 
-C_M = STEPS.index("c_m")
-
-
 @kernel()
-def by_blocks(x, u, bias, code, y, cuts, tiles, pads, lanes, panels, steps, addresses, most, scratch, zeros):
+def by_blocks(
+    x, of_x, u, u_at, bias, bias_at, y, of_y, cuts, tiles, m, pads, C, lanes, panels, steps, addresses, most, moves, move_steps,
+    scratch, zeros,
+):  # fmt: skip
     """`cuts` are the first tiles of the blocks; a row of `scratch` holds V and M of one block."""
-    C, slots, blocks = x.shape[3], len(scratch), len(cuts) - 1
+    slots, blocks, v_element = len(scratch), len(cuts) - 1, move_steps[2]
     wide = (C + lanes - 1) // lanes * lanes
     for slot in prange(slots):  # a task owns the output tiles of its blocks and its row of scratch
-        before = flush_denormals()
+        saved = flush_denormals()
         s = np.intp(slot)
         v = scratch[s]
         for block in range(s * blocks // slots, (s + 1) * blocks // slots):
             first, count = cuts[block], cuts[block + 1] - cuts[block]
-            v_element = count * wide + lanes
             for t in range(count):
-                input_tile(x, first + t, tiles[0], tiles[1], pads[0], pads[1], lanes, v, t * wide, v_element)
+                input_tile(x, of_x, first + t, tiles, m, pads, 0, C, C, lanes, moves, move_steps, v, t * wide)
             for p in range(len(panels)):
-                _, u_at, out, kind, _, row, columns = panels[p]
-                m_at, m_element = E * v_element, count * row + lanes
+                _, panel, out, kind, _, row, columns = panels[p]
+                m_at, own = E * v_element, OF_INPUT + OF_KIND * kind
                 products(
-                    v, 0, v_element, u, u_at * E, C * row, row, v, m_at, m_element, count, steps, 2 * kind * len(STEPS),
-                    addresses[kind], most[kind], zeros,
+                    v, 0, v_element, u, u_at + panel * E, C * row, row, v, m_at, move_steps[own], count, steps,
+                    2 * kind * len(STEPS), addresses[kind], most[kind], zeros,
                 )  # fmt: skip
                 for t in range(count):
-                    output_tile(v, m_at + t * row, m_element, first + t, tiles[0], tiles[1], lanes, out, columns, bias, code, y)
-        restore_denormals(before)
+                    output_tile(
+                        v, m_at + t * row, first + t, tiles, m, lanes, columns, bias, bias_at + out, moves, move_steps, own, y,
+                        of_y, out,
+                    )  # fmt: skip
+        restore_denormals(saved)
 
 
 @kernel()
-def input_tiles(x, tiles, pads, lanes, v, v_element):
+def input_tiles(x, of_x, count, tiles, m, pads, C, lanes, moves, move_steps, v):
     """V of all tiles of all images."""
-    wide = (x.shape[3] + lanes - 1) // lanes * lanes
-    for task in prange(x.shape[0] * tiles[0] * tiles[1]):  # a task owns one tile of V
-        before = flush_denormals()
+    wide = (C + lanes - 1) // lanes * lanes
+    for task in prange(count):  # a task owns one tile of V
+        saved = flush_denormals()
         t = np.intp(task)
-        input_tile(x, t, tiles[0], tiles[1], pads[0], pads[1], lanes, v, t * wide, v_element)
-        restore_denormals(before)
+        input_tile(x, of_x, t, tiles, m, pads, 0, C, C, lanes, moves, move_steps, v, t * wide)
+        restore_denormals(saved)
 
 
 @kernel()
-def by_panels(v, v_element, w, bias, code, y, tiles, chunk, lanes, panels, steps, addresses, most, scratch, zeros):
+def by_panels(
+    v, w, w_at, bias, bias_at, y, of_y, count, tiles, m, chunk, C, O, lanes, panels, steps, addresses, most, moves, move_steps,
+    scratch, zeros,
+):  # fmt: skip
     """Each panel of filters in turn, `chunk` input channels at a time; a row of `scratch` holds their U, and M of all tiles."""
-    C, O = w.shape[2], y.shape[3]
-    count, slots, taps = y.shape[0] * tiles[0] * tiles[1], len(scratch), w.reshape(-1)
+    slots, v_element = len(scratch), move_steps[2]
     for slot in prange(slots):  # a task owns the output channels of its panels and its row of scratch
-        before = flush_denormals()
+        saved = flush_denormals()
         s = np.intp(slot)
-        u = scratch[s]
+        u, local = scratch[s], steps[s]
         for p in range(s * len(panels) // slots, (s + 1) * len(panels) // slots):
             _, _, out, kind, _, row, columns = panels[p]
-            u_element = chunk * row + lanes
-            m_at, m_element = E * u_element, count * row + lanes
+            own = OF_INPUT + OF_KIND * kind
+            u_element = move_steps[own + OF_FILTER + 1]
+            m_at, m_element = E * u_element, move_steps[own]
             for c0 in range(0, C, chunk):
                 depth = min(chunk, C - c0)
                 for c in range(depth):
                     for o in range(0, row, lanes):
-                        transform_filter(taps, (c0 + c) * O + out + o, C * O, max(0, columns - o), u, c * row + o, u_element)
+                        at = w_at + (c0 + c) * O + out + o
+                        call_tile(
+                            w, at, moves[FILTER], w, 0, u, c * row + o, w, 0, move_steps, own + OF_FILTER, 0,
+                            max(0, columns - o),
+                        )  # fmt: skip
                 block_at = (2 * kind + (1 if c0 else 0)) * len(STEPS)
-                local = steps[s]
                 local[block_at + K] = depth
                 products(
                     v, c0, v_element, u, 0, u_element, row, u, m_at, m_element, count, local, block_at, addresses[kind],
                     most[kind], zeros,
                 )  # fmt: skip
             for t in range(count):
-                output_tile(u, m_at + t * row, m_element, t, tiles[0], tiles[1], lanes, out, columns, bias, code, y)
-        restore_denormals(before)
-
-
-K = STEPS.index("k")
+                output_tile(
+                    u, m_at + t * row, t, tiles, m, lanes, columns, bias, bias_at + out, moves, move_steps, own, y, of_y, out
+                )
+        restore_denormals(saved)
 
 
 @kernel()
-def all_filters(w, lanes, panels, u):
-    """U of all filters, panel by panel."""
-    _, _, C, O = w.shape
-    taps = w.reshape(-1)
+def all_filters(w, w_at, C, O, lanes, panels, move, move_steps, u, u_at):
+    """U of all filters of a group, panel by panel."""
     for task in prange(len(panels) * C):  # a task owns one row of a panel in all 36 elements
-        before = flush_denormals()
+        saved = flush_denormals()
         p, c = divmod(np.intp(task), C)
-        start, out, row, columns = panels[p, 1], panels[p, 2], panels[p, 5], panels[p, 6]
+        start, out, kind, row, columns = panels[p, 1], panels[p, 2], panels[p, 3], panels[p, 5], panels[p, 6]
         for o in range(0, row, lanes):
-            transform_filter(taps, c * O + out + o, C * O, max(0, columns - o), u, start * E + c * row + o, C * row)
-        restore_denormals(before)
+            at, target = w_at + c * O + out + o, u_at + start * E + c * row + o
+            call_tile(w, at, move, w, 0, u, target, w, 0, move_steps, 2 * kind, 0, max(0, columns - o))
+        restore_denormals(saved)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -224,19 +199,32 @@ def whole(c, o, itemsize):
 
 
 def transform_filters(geo, w):
-    """Weights for `forward`: U, or the weights themselves where U is too large to keep."""
-    c, o = w.shape[2:]
-    if not whole(c, o, w.itemsize):
-        return w
-    panels = filter_panels(c, o, w.itemsize)
-    u = np.empty(E * panels.packed_size, w.dtype)
-    all_filters(w, panels.lanes, panels.rows, u)
-    return u
+    """Weights for `forward`: U group after group, or the weights themselves where U is too large to keep."""
+    return transformed(w, geo.groups)
 
 
 def transform_exchanged(geo, w):
     """Weights for `input_grad`."""
-    return transform_filters(geo, flip_filters(w))
+    if geo.groups == 1:
+        return transformed(flip_filters(w), 1)
+    share = geo.o // geo.groups
+    turned = [flip_filters(np.ascontiguousarray(w[..., g * share : (g + 1) * share])) for g in range(geo.groups)]
+    return transformed(np.concatenate(turned, axis=-1), geo.groups)
+
+
+def transformed(w, groups):
+    size, _, c, o = w.shape
+    if not whole(c, o // groups, w.itemsize):
+        return w
+    panels = filter_panels(c, o // groups, w.itemsize)
+    each = E * panels.packed_size
+    u, steps = np.empty(groups * each, w.dtype), []
+    for vectors, _ in panels.kinds:
+        steps += [c * o, c * vectors * panels.lanes]
+    move, steps = move_address(FilterMove(w.itemsize, panels.lanes, size)), np.array(steps, np.int64)
+    for g in range(groups):
+        all_filters(w.reshape(-1), g * (o // groups), c, o, panels.lanes, panels.rows, move, steps, u, g * each)
+    return u
 
 
 @functools.lru_cache(maxsize=256)
@@ -260,46 +248,118 @@ def block_cuts(count, c, row, itemsize, threads):
     return np.array([count * i // blocks for i in range(blocks + 1)])
 
 
-def convolve(x, w, bias, activation, y, pads):
-    """3x3, stride 1: y (N, P, Q, O) from x with `pads` = (top, left) zeros before it and as many after it as y needs."""
-    (n, p, q, o), c, size, threads = y.shape, x.shape[3], x.itemsize, get_threads()
-    tiles, panels = (-(-p // M), -(-q // M)), filter_panels(c, o, size)
+@functools.lru_cache(maxsize=256)
+def moves_of(itemsize, lanes, size):
+    """Addresses of the transforms."""
+    moves = [
+        InputMove(itemsize, lanes, edge=False), InputMove(itemsize, lanes, edge=True), OutputMove(itemsize, lanes, size, edge=False),
+        OutputMove(itemsize, lanes, size, edge=True), FilterMove(itemsize, lanes, size),
+    ]  # fmt: skip
+    return np.array([move_address(move) for move in moves])
+
+
+@dataclass(frozen=True)
+class Part:
+    """One convolution: views of x and y, channels of each group, padding before, which group."""
+
+    of_x: tuple
+    of_y: tuple
+    pads: tuple
+    group: int
+
+
+def axis_parts(size, results, dilation, before):
+    """[(first input, inputs, first result, results, padding before), ...] of the images into which a dilation falls."""
+    found = []
+    for first in range(min(dilation, results)):
+        shift, start = divmod(first - before, dilation)
+        inputs = max(0, -(-(size - start) // dilation))
+        found.append((start, inputs, first, -(-(results - first) // dilation), -shift))
+    return found
+
+
+@functools.lru_cache(maxsize=256)
+def parts(x_shape, y_shape, dilations, before, groups):
+    """The `Part`s of a convolution of stride 1."""
+    (_, h, w, c), (_, p, q, o) = x_shape, y_shape
+    (dh, dw), found = dilations, []
+    for group in range(groups):
+        for r in axis_parts(h, p, dh, before[0]):
+            for s in axis_parts(w, q, dw, before[1]):
+                x_at = (r[0] * w + s[0]) * c + group * (c // groups)
+                y_at = (r[2] * q + s[2]) * o + group * (o // groups)
+                of_x = (x_at, h * w * c, dh * w * c, dw * c, r[1], s[1])
+                of_y = (y_at, p * q * o, dh * q * o, dw * o, r[3], s[3])
+                found.append(Part(of_x, of_y, (r[4], s[4]), group))
+    return found
+
+
+def convolve(x, w, size, bias, activation, y, dilations, before, groups):
+    """Stride 1: y (N, P, Q, O) from x with `before` = (top, left) zeros before it and as many after it as y needs."""
+    in_tile = activation if activation <= LEAKY_RELU else 0
+    for part in parts(x.shape, y.shape, dilations, before, groups):
+        convolve_part(x, w, size, bias, in_tile, y, part, groups)
+    if in_tile != activation:
+        activate_rows(y.reshape(-1, y.shape[3]), activation)
+
+
+def convolve_part(x, w, r, bias, code, y, part, groups):
+    n, c, o, size, threads, m = x.shape[0], x.shape[3] // groups, y.shape[3] // groups, x.itemsize, get_threads(), outputs(r)
+    tiles, panels = tuple(-(-results // m) for results in part.of_y[4:]), filter_panels(c, o, size)
     count, lanes, row = n * tiles[0] * tiles[1], panels.lanes, int(panels.rows[:, 5].max())
     wide = -(-c // lanes) * lanes
-    in_tile, zeros = (activation if activation <= LEAKY_RELU else 0), np.zeros(row, x.dtype)
-    if whole(c, o, size):
+    moves, zeros, flat = moves_of(size, lanes, r), np.zeros(row, x.dtype), (x.reshape(-1), y.reshape(-1))
+    if w.ndim == 1:  # U
         cuts = block_cuts(count, wide, row, size, threads)
         sizes = tuple(sorted({int(s) for s in np.diff(cuts)}))
         steps, addresses, most = tile_tables(panels, size, wide, c, sizes)
+        move_steps = steps_of_moves(part, panels, max(sizes), wide, 0, code, 0)
         scratch = np.empty((min(threads, len(cuts) - 1), E * (max(sizes) * (wide + row) + 2 * lanes)), x.dtype)
-        by_blocks(x, w, bias, in_tile, y, cuts, tiles, pads, lanes, panels.rows, steps, addresses, most, scratch, zeros)
-    else:
-        v_element, chunk = count * wide + lanes, min(c, max(lanes, CHUNK_BYTES // (E * row * size) // lanes * lanes))
-        steps, addresses, most = tile_tables(panels, size, wide, c, (count,))
-        v, slots = np.empty(E * v_element, x.dtype), min(threads, len(panels.rows))
-        scratch = np.empty((slots, E * ((chunk + count) * row + 2 * lanes)), x.dtype)
-        local = np.tile(steps, (slots, 1))
-        input_tiles(x, tiles, pads, lanes, v, v_element)
-        by_panels(
-            v, v_element, w, bias, in_tile, y, tiles, chunk, lanes, panels.rows, local, addresses, most, scratch, zeros
+        by_blocks(
+            flat[0], part.of_x, w, part.group * E * panels.packed_size, bias, part.group * o, flat[1], part.of_y, cuts, tiles, m,
+            part.pads, c, lanes, panels.rows, steps, addresses, most, moves, move_steps, scratch, zeros,
         )  # fmt: skip
-    if in_tile != activation:
-        activate_rows(y.reshape(-1, o), activation)
+        return
+    chunk = min(c, max(lanes, CHUNK_BYTES // (E * row * size) // lanes * lanes))
+    steps, addresses, most = tile_tables(panels, size, wide, c, (count,))
+    move_steps = steps_of_moves(part, panels, count, wide, chunk, code, c * y.shape[3])
+    v, slots = np.empty(E * (count * wide + lanes), x.dtype), min(threads, len(panels.rows))
+    scratch = np.empty((slots, E * ((chunk + count) * row + 2 * lanes)), x.dtype)
+    input_tiles(flat[0], part.of_x, count, tiles, m, part.pads, c, lanes, moves, move_steps, v)
+    by_panels(
+        v, w.reshape(-1), part.group * o, bias, part.group * o, flat[1], part.of_y, count, tiles, m, chunk, c, y.shape[3], lanes,
+        panels.rows, np.tile(steps, (slots, 1)), addresses, most, moves, move_steps, scratch, zeros,
+    )  # fmt: skip
+
+
+def steps_of_moves(part, panels, count, wide, chunk, code, tap):
+    """What the transforms read, for at most `count` tiles and `chunk` input channels at once; `tap`: from tap to tap of w."""
+    steps = [part.of_x[2], part.of_x[3], count * wide + panels.lanes]
+    for vectors, _ in panels.kinds:
+        row = vectors * panels.lanes
+        steps += [count * row + panels.lanes, part.of_y[2], part.of_y[3], code, tap, chunk * row + panels.lanes]
+    return np.array(steps, np.int64)
 
 
 def before(geo):
     return geo.pads[0][0], geo.pads[1][0]
 
 
+def is_copied(geo):
+    """Whether a padded copy is made, because the padding is not zeros."""
+    return geo.is_padded and geo.pad_mode != "constant"
+
+
 def forward(geo, x, w, b, activation, y):
-    if geo.is_padded and geo.pad_mode != "constant":
-        convolve(pad(x, geo), w, b, activation, y, (0, 0))
-    else:
-        convolve(x, w, b, activation, y, before(geo))
+    pads, dilations = before(geo), (geo.dh, geo.dw)
+    if is_copied(geo):
+        x, pads = pad(x, geo), (0, 0)
+    convolve(x, w, geo.kh, b, activation, y, dilations, pads, geo.groups)
 
 
 def input_grad(geo, dy, w, dx):
-    target = padded_like(dx, geo) if geo.is_padded and geo.pad_mode != "constant" else dx
-    top, left = (0, 0) if target is not dx else before(geo)
-    convolve(dy, w, np.zeros(geo.c, dy.dtype), 0, target, (2 - top, 2 - left))
+    target, (top, left) = (padded_like(dx, geo), (0, 0)) if is_copied(geo) else (dx, before(geo))
+    reach, bias = geo.kh - 1, np.zeros(geo.c, dy.dtype)
+    pads = reach * geo.dh - top, reach * geo.dw - left
+    convolve(dy, w, geo.kh, bias, 0, target, (geo.dh, geo.dw), pads, geo.groups)
     fold(target, geo, dx)

@@ -13,16 +13,19 @@ from numba.extending import register_jitable
 
 from fastconv.kernels.blocks import add_blocks, block_count
 from fastconv.kernels.padding import pad
-from fastconv.kernels.schedule import cuts, panels_of
-from fastconv.kernels.tile import STEPS, Tile, tile_address
+from fastconv.kernels.schedule import balanced, cuts, panels_of
+from fastconv.kernels.tile import STEPS, Tile, most_rows, tile_address
 from fastconv.kernels.vector_ir import emits, flush_denormals, restore_denormals
-from fastconv.kernels.winograd import AT, E, G, K, M, N, balanced, before, most_rows, products, tile_place, transform_input
+from fastconv.kernels.winograd import E, K, before, input_tile, is_copied, moves_of, products, tile_place
+from fastconv.kernels.winograd_matrices import matrices
+from fastconv.kernels.winograd_tiles import N, floats
 from fastconv.kernels.winograd_transform import both_ways
 from fastconv.machine import cpu, get_threads, kernel
 
 __all__ = ["weight_grad"]
 
-A, GT = ([list(column) for column in zip(*matrix, strict=True)] for matrix in (AT, G))
+M = 4  # outputs of a tile along one axis
+A, GT = ([list(column) for column in zip(*floats(matrix), strict=True)] for matrix in matrices(M)[:2])
 SUM_BYTES = 600_000  # of the sums dU of a task
 TILE_BYTES = 600_000  # of the transformed tiles beside them
 LEAST_TILES = 32  # at once: the sums are loaded and stored for every few tiles
@@ -52,28 +55,10 @@ def transform_back(v, sums, at, element, dw, dw_at, dw_tap, tail):
 
 
 @register_jitable
-def tile_of_x(x, t, tiles, pads, c0, c1, lanes, v, v_at, v_element):
-    """V of channels c0 ... c1 of tile t."""
-    _, H, W, C = x.shape
-    n, h, s = tile_place(t, tiles[0], tiles[1])
-    h, s = h - pads[0], s - pads[1]
-    flat, start = x.reshape(-1), ((n * H + h) * W + s) * C
-    inside = h >= 0 and s >= 0 and h + N <= H and s + N <= W
-    for c in range(c0, c1, lanes):
-        at = v_at + c - c0
-        if inside and c + lanes <= C:
-            transform_input(0, flat, start + c, W * C, C, 0, N, 0, N, lanes, v, at, v_element)
-        else:
-            transform_input(
-                1, flat, start + c, W * C, C, max(0, -h), min(N, H - h), max(0, -s), min(N, W - s), C - c, v, at, v_element
-            )
-
-
-@register_jitable
 def tile_of_dy(dy, t, tiles, first, columns, lanes, out, out_at, out_element):
     """The transformed gradients of channels first ... first + columns of tile t."""
     _, P, Q, O = dy.shape
-    n, p, q = tile_place(t, tiles[0], tiles[1])
+    n, p, q = tile_place(t, tiles[0], tiles[1], M)
     flat, start = dy.reshape(-1), ((n * P + p) * Q + q) * O + first
     for o in range(0, columns, lanes):
         if p + M <= P and q + M <= Q and o + lanes <= columns:
@@ -83,9 +68,11 @@ def tile_of_dy(dy, t, tiles, first, columns, lanes, out, out_at, out_element):
 
 
 @kernel()
-def sum_tiles(x, dy, parts, tasks, tiles, pads, chunk, wide, lanes, panels, steps, addresses, most, scratch, zeros):
+def sum_tiles(
+    x, of_x, dy, parts, tasks, tiles, pads, chunk, wide, lanes, panels, steps, addresses, most, moves, move_steps, scratch, zeros
+):  # fmt: skip
     """`tasks` = (block, first and last tile, first and last input channel, panel); a row of `scratch` holds V, A dy AT and dU."""
-    O, size = dy.shape[3], parts.shape[1]
+    C, O, size, source = x.shape[3], dy.shape[3], parts.shape[1], x.reshape(-1)
     flat = parts.reshape(-1)
     for slot in prange(len(scratch)):  # a task owns a part of dw of one block; a slot its row of scratch
         before = flush_denormals()
@@ -99,7 +86,7 @@ def sum_tiles(x, dy, parts, tasks, tiles, pads, chunk, wide, lanes, panels, step
             for t0 in range(first, end, chunk):
                 count = min(chunk, end - t0)
                 for t in range(count):
-                    tile_of_x(x, t0 + t, tiles, pads, c0, c1, lanes, room, t * wide, v_element)
+                    input_tile(source, of_x, t0 + t, tiles, M, pads, c0, c1, C, lanes, moves, move_steps, room, t * wide)
                     tile_of_dy(dy, t0 + t, tiles, out, columns, lanes, room, g_at + t * row, g_element)
                 block_at = (2 * kind + (1 if t0 > first else 0)) * len(STEPS)
                 local[block_at + K] = count
@@ -144,10 +131,9 @@ def tables(c, o, itemsize, tiles, blocks):
 
 
 def weight_grad(geo, x, dy, dw):
-    if geo.is_padded and geo.pad_mode != "constant":
+    pads = before(geo)
+    if is_copied(geo):
         x, pads = pad(x, geo), (0, 0)
-    else:
-        pads = before(geo)
     size, tiles = x.itemsize, (-(-geo.p // M), -(-geo.q // M))
     count = geo.n * tiles[0] * tiles[1]
     blocks = min(count, block_count(geo, size))
@@ -156,5 +142,10 @@ def weight_grad(geo, x, dy, dw):
     scratch = np.empty((slots, E * ((chunk + 1) * (wide + row) + wide * row + 3 * lanes)), x.dtype)
     parts = np.empty((blocks, dw.size), dw.dtype)
     local, zeros = np.tile(steps, (slots, 1)), np.zeros(row, x.dtype)
-    sum_tiles(x, dy, parts, tasks, tiles, pads, chunk, wide, lanes, panels, local, addresses, most, scratch, zeros)
+    _, h, w, c = x.shape
+    of_x, move_steps = (0, h * w * c, w * c, c, h, w), np.array([w * c, c, chunk * wide + lanes])
+    sum_tiles(
+        x, of_x, dy, parts, tasks, tiles, pads, chunk, wide, lanes, panels, local, addresses, most, moves_of(size, lanes, 3),
+        move_steps, scratch, zeros,
+    )  # fmt: skip
     add_blocks(parts.reshape(blocks, *dw.shape), dw)

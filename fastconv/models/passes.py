@@ -13,7 +13,7 @@ __all__ = ["ChainedLayers", "steps_of"]
 
 
 def steps_of(net, batch, training):
-    """The steps of a pass over `net`, each with `forward(x, training)` and `backward(dy, needs_dx)`: layers and `ChainedLayers`."""
+    """The steps of a pass over `net`, with `forward(x, training)` and `backward(dy, needs_dx)`: layers and `ChainedLayers`."""
     mode = "training" if training else "inference"
     ops = lower(net, max(batch, 1), mode)
     plan = plan_chain(ops, net.dtype, mode)

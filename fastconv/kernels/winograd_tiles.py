@@ -1,0 +1,105 @@
+"""The transforms of Winograd's F(m x m, r x r) as functions of their own: input, filter and output, for m + r - 1 = 6.
+
+Two of each, one for tiles that lie whole in the image and one for its edge, where only some rows, columns and lanes exist.
+"""
+
+import functools
+from dataclasses import dataclass
+
+from fastconv.kernels.tile import activate, compiled_address
+from fastconv.kernels.winograd_matrices import matrices
+from fastconv.kernels.winograd_transform import both_ways
+
+__all__ = ["N", "FilterMove", "InputMove", "OutputMove", "move_address", "outputs"]
+
+N = 6  # inputs of a tile along one axis
+
+
+def outputs(size):
+    """m: outputs of a tile along one axis for filters of `size` taps."""
+    return N + 1 - size
+
+
+def floats(matrix):
+    return [[float(x) for x in row] for row in matrix]
+
+
+@dataclass(frozen=True)
+class InputMove:
+    """V <- BT x B for one tile and one vector of channels; steps: row and pixel of x, element of V.
+
+    At an edge `limits` holds the first and last row and column that exist, 8 bits each, and `tail` the lanes.
+    """
+
+    itemsize: int
+    lanes: int
+    edge: bool
+
+    @property
+    def name(self):
+        return f"winograd_{8 * self.itemsize}bit_{self.lanes}lanes_input{'_edge' * self.edge}"
+
+    def write(self, v, x, _, out, __, block, limits, tail):
+        row, pixel, element = (v.integer(block, i) for i in range(3))
+        lanes, (i0, i1, j0, j1) = v.first_lanes(tail), v.bytes_in(limits, 4)
+
+        def load(i, j):
+            mask = v.if_inside(lanes, (i, i0, i1), (j, j0, j1)) if self.edge else None
+            return v.load(v.at(x, (i, row), (j, pixel)), mask)
+
+        columns = [[load(i, j) for i in range(N)] for j in range(N)]
+        for (i, j), value in both_ways(v, floats(matrices(4, 3)[2]), columns).items():  # the same for every r
+            v.store(value, v.at(out, (i * N + j, element)))
+
+
+@dataclass(frozen=True)
+class FilterMove:
+    """U <- G w GT for one input channel and one vector of filters; steps: tap of w, element of U; `tail` lanes exist."""
+
+    itemsize: int
+    lanes: int
+    size: int
+
+    @property
+    def name(self):
+        return f"winograd_{8 * self.itemsize}bit_{self.lanes}lanes_filter{self.size}"
+
+    def write(self, v, w, _, out, __, block, ___, tail):
+        (tap, element), lanes, size = (v.integer(block, i) for i in range(2)), v.first_lanes(tail), self.size
+        columns = [[v.load(v.at(w, (i * size + j, tap)), lanes) for i in range(size)] for j in range(size)]
+        for (i, j), value in both_ways(v, floats(matrices(outputs(size), size)[1]), columns).items():
+            v.store(value, v.at(out, (i * N + j, element)))
+
+
+@dataclass(frozen=True)
+class OutputMove:
+    """y <- activation(AT m A + bias) for one tile and one vector of channels; steps: element of M, row and pixel of y, activation.
+
+    At an edge `limits` holds the rows and columns that exist, 8 bits each, and `tail` the lanes.
+    """
+
+    itemsize: int
+    lanes: int
+    size: int
+    edge: bool
+
+    @property
+    def name(self):
+        return f"winograd_{8 * self.itemsize}bit_{self.lanes}lanes_output{self.size}{'_edge' * self.edge}"
+
+    def write(self, v, products, _, y, bias, block, limits, tail):
+        element, row, pixel, code = (v.integer(block, i) for i in range(4))
+        lanes, (rows, cols) = v.first_lanes(tail), v.bytes_in(limits, 2)
+        offset = v.load(bias, lanes if self.edge else None)
+        columns = [[v.load(v.at(products, (i * N + j, element))) for i in range(N)] for j in range(N)]
+        for (i, j), value in both_ways(v, floats(matrices(outputs(self.size), self.size)[0]), columns).items():
+            register = v.variable(v.builder.fadd(value, offset))
+            activate(v, code, [register])
+            inside = v.if_inside(lanes, (i, v.index(0), rows), (j, v.index(0), cols)) if self.edge else None
+            v.store(v.builder.load(register), v.at(y, (i, row), (j, pixel)), inside)
+
+
+@functools.cache
+def move_address(move):
+    """Address of a compiled transform."""
+    return compiled_address(move.name, move.write, move.itemsize, move.lanes)
