@@ -3,6 +3,8 @@
 Rough on purpose: the numbers only have to put the algorithms of one call in the right order.
 """
 
+import math
+
 import numpy as np
 
 from fastconv.kernels.blocks import block_count, window_rows
@@ -83,7 +85,9 @@ def winograd(backward):
         m, c, o = 7 - geo.kh, c // geo.groups, o // geo.groups
         tiles = geo.n * interleaved(height, geo.dh, m) * interleaved(width, geo.dw, m)
         ins, outs = vectors(c, dtype, cpu), vectors(o, dtype, cpu)
-        each = 1.15 * 36 * tiles * c * outs + 500 * tiles * (ins + outs) + 350 * c * outs
+        images, moved = geo.dh * geo.dw, 500 if m == 4 else 700
+        once = 36 * c * o * dtype.itemsize <= 4 << 20  # else the filters are transformed for every image of a dilation
+        each = 1.15 * 36 * tiles * c * outs + moved * tiles * (ins + outs) + 0.7 * moved * c * outs * (1 if once else images)
         return 4 * LAUNCH * geo.dh * geo.dw * geo.groups + geo.groups * each
 
     return cost
@@ -91,7 +95,7 @@ def winograd(backward):
 
 def interleaved(size, dilation, m):
     """Tiles of m results along an axis that a dilation cuts into interleaved images."""
-    return sum(-(-(-(-(size - first) // dilation)) // m) for first in range(min(dilation, size)))
+    return sum(math.ceil(math.ceil((size - first) / dilation) / m) for first in range(min(dilation, size)))
 
 
 def winograd_bytes(geo, itemsize):

@@ -70,14 +70,17 @@ def lanes_for(channels, itemsize):
     return next(n for n in (widest // 4, widest // 2, widest) if n > 1 and -(-channels // n) == -(-channels // widest))
 
 
-def panels_of(channels_a, channels_c, groups, itemsize, packed_rows=0, lanes=None):
-    """Panels over `channels_c` channels, a group reading its share of `channels_a`; `packed_rows` rows where b is packed."""
+def panels_of(channels_a, channels_c, groups, itemsize, packed_rows=0, lanes=None, widest=None):
+    """Panels over `channels_c` channels, a group reading its share of `channels_a`.
+
+    `packed_rows`: rows of a panel where b is packed; `widest`: vectors of a panel at most.
+    """
     share = channels_c // groups
     lanes = lanes or lanes_for(share, itemsize)
     rows, kinds, at = [], [], 0
     for group in range(groups):
         first = 0
-        for vectors in balanced(-(-share // lanes), WIDEST[cpu().registers]):
+        for vectors in balanced(-(-share // lanes), widest or WIDEST[cpu().registers]):
             columns = min(share - first, vectors * lanes)
             tail = columns - (vectors - 1) * lanes
             kind = (vectors, tail < lanes)

@@ -1,8 +1,9 @@
-"""Winograd's minimal filtering at stride 1: 4x4 outputs of 3x3 filters with a quarter of the multiplications, 2x2 of 5x5 with 36 %.
+"""Winograd's minimal filtering at stride 1: 4x4 outputs of 3x3 filters with a quarter of the multiplications, 2x2 of 5x5 ones
+with 36 %.
 
 Three steps: 6x6 blocks of the input are transformed (V), each of their 36 elements is a matrix product over the channels with
-the transformed filters (U), and the products (M) are transformed back to outputs.  Two schedules: `by_blocks` takes a few tiles of
-the image through all three steps while they stay in the cache; `by_panels` transforms the whole input first and then takes a
+the transformed filters (U), and the products (M) are transformed back to outputs.  Two schedules: `by_blocks` takes a few tiles
+of the image through all three steps while they stay in the cache; `by_panels` transforms the whole input first and then takes a
 panel of filters at a time, whose transformed weights are made just before they are used and need not be stored.
 
 Groups of channels, and the interleaved images into which a dilation falls, are convolutions of their own: `parts` lists them as
@@ -22,7 +23,7 @@ from numba.extending import register_jitable
 from fastconv.kernels.activation import activate_rows
 from fastconv.kernels.codes import LEAKY_RELU
 from fastconv.kernels.padding import fold, pad, padded_like
-from fastconv.kernels.schedule import balanced, panels_of
+from fastconv.kernels.schedule import WIDEST, balanced, panels_of
 from fastconv.kernels.tile import STEPS, Tile, call_tile, most_rows, tile_address
 from fastconv.kernels.transpose import flip_filters
 from fastconv.kernels.vector_ir import flush_denormals, restore_denormals
@@ -193,6 +194,17 @@ def filter_panels(c, o, itemsize):
     return panels_of(c, o, 1, itemsize, packed_rows=c, lanes=cpu().vector_bytes // itemsize)
 
 
+@functools.lru_cache(maxsize=1024)
+def shared_panels(c, o, itemsize, threads):
+    """Panels that `threads` can share evenly, narrower ones if need be: weights that are not kept may be cut as we like."""
+    lanes = cpu().vector_bytes // itemsize
+    for widest in (4, 3, 2):
+        panels = panels_of(c, o, 1, itemsize, packed_rows=c, lanes=lanes, widest=min(widest, WIDEST[cpu().registers]))
+        if len(panels.rows) % threads == 0 or len(panels.rows) >= 4 * threads:
+            return panels
+    return filter_panels(c, o, itemsize)
+
+
 def whole(c, o, itemsize):
     """Whether the transformed weights are made once and kept; the others are made where they are used."""
     return E * c * o * itemsize <= WHOLE_FILTERS
@@ -251,10 +263,9 @@ def block_cuts(count, c, row, itemsize, threads):
 @functools.lru_cache(maxsize=256)
 def moves_of(itemsize, lanes, size):
     """Addresses of the transforms."""
-    moves = [
-        InputMove(itemsize, lanes, edge=False), InputMove(itemsize, lanes, edge=True), OutputMove(itemsize, lanes, size, edge=False),
-        OutputMove(itemsize, lanes, size, edge=True), FilterMove(itemsize, lanes, size),
-    ]  # fmt: skip
+    inputs = [InputMove(itemsize, lanes, edge) for edge in (False, True)]
+    results = [OutputMove(itemsize, lanes, size, edge) for edge in (False, True)]
+    moves = [*inputs, *results, FilterMove(itemsize, lanes, size)]  # as INPUT ... FILTER number them
     return np.array([move_address(move) for move in moves])
 
 
@@ -305,7 +316,8 @@ def convolve(x, w, size, bias, activation, y, dilations, before, groups):
 
 def convolve_part(x, w, r, bias, code, y, part, groups):
     n, c, o, size, threads, m = x.shape[0], x.shape[3] // groups, y.shape[3] // groups, x.itemsize, get_threads(), outputs(r)
-    tiles, panels = tuple(-(-results // m) for results in part.of_y[4:]), filter_panels(c, o, size)
+    tiles = tuple(-(-results // m) for results in part.of_y[4:])
+    panels = filter_panels(c, o, size) if w.ndim == 1 else shared_panels(c, o, size, threads)
     count, lanes, row = n * tiles[0] * tiles[1], panels.lanes, int(panels.rows[:, 5].max())
     wide = -(-c // lanes) * lanes
     moves, zeros, flat = moves_of(size, lanes, r), np.zeros(row, x.dtype), (x.reshape(-1), y.reshape(-1))

@@ -10,7 +10,7 @@ from fastconv.kernels.tile import activate, compiled_address
 from fastconv.kernels.winograd_matrices import matrices
 from fastconv.kernels.winograd_transform import both_ways
 
-__all__ = ["N", "FilterMove", "InputMove", "OutputMove", "move_address", "outputs"]
+__all__ = ["FilterMove", "InputMove", "N", "OutputMove", "move_address", "outputs"]
 
 N = 6  # inputs of a tile along one axis
 
@@ -73,7 +73,7 @@ class FilterMove:
 
 @dataclass(frozen=True)
 class OutputMove:
-    """y <- activation(AT m A + bias) for one tile and one vector of channels; steps: element of M, row and pixel of y, activation.
+    """y <- activation(AT m A + bias) for one tile and one vector of channels; steps: element of M, row, pixel of y, activation.
 
     At an edge `limits` holds the rows and columns that exist, 8 bits each, and `tail` the lanes.
     """
