@@ -60,6 +60,8 @@ WINOGRAD_OFF = os.environ.get("FASTCONV_WINOGRAD") == "0"  # read once: plans ar
 def winograd_fits(geo, dtype):
     if (geo.kh, geo.kw, geo.sh, geo.sw) not in ((3, 3, 1, 1), (5, 5, 1, 1)):
         return "Winograd needs a filter of 3x3 or 5x5 and stride 1"
+    if geo.groups > 1 and min(geo.c, geo.o) < 4 * geo.groups:
+        return "Winograd needs groups of at least 4 channels: in smaller ones its transforms round more than they save"
     return "switched off by FASTCONV_WINOGRAD=0" if WINOGRAD_OFF else None
 
 
