@@ -523,3 +523,16 @@ for dtype in dtypes:
             lines = [ast.literal_eval(line) for line in out.splitlines()]
             assert lines == [[dtype, [0, 2, 4, 6, 8], [0, 3, 6, 9, 12]] for dtype in dtypes]
     assert len(entries(tmp_path / "cache")) == 8
+
+
+def test_file_names_stay_short_for_kernels_of_any_name():
+    from numba.core.registry import cpu_target
+
+    from fastconv.machine.cache import KernelCache
+
+    def kernel():
+        return 1
+
+    kernel.__name__ = "d" * 400
+    path = KernelCache(kernel, parallel=False, fastmath=[]).path("()", cpu_target.target_context)
+    assert len(path.name) < 200

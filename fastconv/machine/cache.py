@@ -72,7 +72,8 @@ class KernelCache:
         from numba import config
 
         key = (*self.key, str(sig), target_context.codegen().magic_tuple(), config.BOUNDSCHECK)
-        return folder / f"{self.name}.{hashlib.sha256(repr(key).encode()).hexdigest()[:32]}"
+        shown = self.name[:120]  # for people; file systems take 255 characters, the key has the whole name
+        return folder / f"{shown}.{hashlib.sha256(repr(key).encode()).hexdigest()[:32]}"
 
     def load_overload(self, sig, target_context):
         """The compiled function, or None: then Numba compiles, and calls `save_overload`."""
