@@ -141,3 +141,17 @@ def test_the_largest_accepted_gradient_leaves_finite_weights(optimizer):
         assert np.isfinite(p).all()
     wild.step(p, 0 * g, state)
     assert np.isfinite(p).all()
+
+
+@pytest.mark.parametrize("optimizer", [fc.optim.SGD(0.1, momentum=0.9), fc.optim.Adam(0.1)], ids=["momentum", "adam"])
+def test_parameters_of_any_memory_order_move_alike(optimizer):
+    g = np.arange(6, dtype=np.float32).reshape(2, 3)
+    moved = []
+    for p in (np.zeros((2, 3), np.float32), np.zeros((2, 3), np.float32, order="F"), np.zeros((4, 6), np.float32)[::2, ::2]):
+        state = optimizer.init(p)
+        for _ in range(3):
+            optimizer.step(p, g, state)
+        moved.append(p)
+    assert moved[0].any()
+    for other in moved[1:]:
+        np.testing.assert_array_equal(other, moved[0])

@@ -50,7 +50,7 @@ class SGD:
 
     def init(self, p):
         """State for one parameter array."""
-        return {"velocity": np.zeros_like(p)} if self.momentum else {"scratch": np.empty_like(p)}
+        return {"velocity": np.zeros(p.shape, p.dtype)} if self.momentum else {"scratch": np.empty_like(p)}
 
     def step(self, p, g, state):
         """Update p in place from its gradient g."""
@@ -58,7 +58,7 @@ class SGD:
             p -= np.multiply(g, self.lr, out=state.get("scratch"))
             return
         if "velocity" not in state:  # momentum switched on in the middle of a run
-            state["velocity"] = np.zeros_like(p)
+            state["velocity"] = np.zeros(p.shape, p.dtype)
         sgd_update(p, g, state["velocity"], self.lr, self.momentum, self.nesterov)
 
 
@@ -90,7 +90,7 @@ class Adam:
 
     def init(self, p):
         """State for one parameter array."""
-        return {"mean": np.zeros_like(p), "square": np.zeros_like(p), "t": 0}
+        return {"mean": np.zeros(p.shape, p.dtype), "square": np.zeros(p.shape, p.dtype), "t": 0}
 
     def step(self, p, g, state):
         """Update p in place from its gradient g."""
