@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from fastconv.kernels.blocks import block_count, window_rows
+from fastconv.kernels.blocks import WHOLE_FILTERS, block_count, window_rows
 
 __all__ = [
     "batch",
@@ -86,7 +86,7 @@ def winograd(backward):
         tiles = geo.n * interleaved(height, geo.dh, m) * interleaved(width, geo.dw, m)
         ins, outs = vectors(c, dtype, cpu), vectors(o, dtype, cpu)
         images, moved = geo.dh * geo.dw, 500 if m == 4 else 700
-        once = 36 * c * o * dtype.itemsize <= 4 << 20  # else the filters are transformed for every image of a dilation
+        once = 36 * c * o * dtype.itemsize <= WHOLE_FILTERS  # else the filters are transformed for every image of a dilation
         each = 1.15 * 36 * tiles * c * outs + moved * tiles * (ins + outs) + 0.7 * moved * c * outs * (1 if once else images)
         return 4 * LAUNCH * geo.dh * geo.dw * geo.groups + geo.groups * each
 

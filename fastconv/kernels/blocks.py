@@ -1,10 +1,11 @@
 """How work is cut into blocks: by the shape alone, so that neither threads nor luck change a bit of a sum."""
 
-__all__ = ["add_blocks", "block_count", "window_rows"]
+__all__ = ["WHOLE_FILTERS", "add_blocks", "block_count", "window_rows"]
 
 MOST_BLOCKS = 16
 LEAST_PIXELS = 512  # of a block
 MOST_BYTES = 2 << 20  # of all partial sums together: adding them up takes time, too
+WHOLE_FILTERS = 4 << 20  # bytes of Winograd's filters up to which they are made once for all blocks of an image
 WINDOW_BYTES = 4 << 20  # of one block of im2col windows, at least one output row
 
 

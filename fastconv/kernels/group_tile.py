@@ -14,9 +14,10 @@ from dataclasses import dataclass
 
 from fastconv.kernels.codes import RELU
 from fastconv.kernels.tile import compiled_address
+from fastconv.kernels.transpose import turn_block
 from fastconv.kernels.vector_ir import Vectors
 from fastconv.kernels.winograd_matrices import matrices
-from fastconv.kernels.winograd_transform import both_ways, combine
+from fastconv.kernels.winograd_transform import both_ways, combine, floats
 from fastconv.machine import cpu
 
 __all__ = [
@@ -45,7 +46,7 @@ class GroupTile:
         return f"group_{self.lanes}lanes_{self.rows}x{self.cols}{'_pooled' * self.pooled}"
 
     def write(self, v, a, b, c, d, block, base, mark):
-        step = read(v, GROUP_STEPS, block)
+        step = v.integers(block, GROUP_STEPS)
         places = [(n // 2, n % 2) if self.pooled else (0, n) for n in range(self.cols)]
         starts = [v.at(b, (r, step["b_r"]), (s, step["b_s"])) for r, s in places]
         sums = [[v.variable(v.constant(0.0)) for _ in places] for _ in range(self.rows)]
@@ -62,10 +63,6 @@ class GroupTile:
                         v.builder.store(v.multiply_add(weight, value, v.builder.load(register)), register)
         results = [[v.builder.load(register) for register in row] for row in sums]
         finish(v, results, places, self.pooled, c, d, step, base, mark)
-
-
-def read(v, names, block):
-    return {name: v.integer(block, i) for i, name in enumerate(names)}
 
 
 def finish(v, results, places, pooled, c, d, step, base, mark_at):
@@ -114,8 +111,8 @@ class Window:
         return f"group_{self.lanes}lanes_winograd{self.size}_{self.rows}{'_pooled' * self.pooled}"
 
     def write(self, v, a, b, c, d, block, base, mark):
-        step = read(v, GROUP_STEPS, block)
-        at, _, bt = ([[float(x) for x in row] for row in matrix] for matrix in matrices(2, self.size))
+        step = v.integers(block, GROUP_STEPS)
+        at, _, bt = map(floats, matrices(2, self.size))
         if self.rows:
             self.write_products(v, at, a, b, c, d, step, base, mark)
         else:
@@ -174,7 +171,7 @@ class Live:
     name = "list_live"
 
     def write(self, v, marks, g, gradients, offsets, block, count_at, _):
-        step, count, seen = read(v, LIVE_STEPS, block), v.variable(v.index(0)), v.variable(v.index(0))
+        step, count, seen = v.integers(block, LIVE_STEPS), v.variable(v.index(0)), v.variable(v.index(0))
         with v.loop(step["rows"]) as row:
             start = v.at(g, (row, step["g_row"]))
             with v.loop(step["columns"]) as column:
@@ -203,7 +200,7 @@ class Taps:
         return f"list_taps_{self.rows}x{shown(self.pieces)}"
 
     def write(self, v, x, gradients, dw, offsets, block, count, bias_at):
-        step = read(v, LIST_STEPS, block)
+        step = v.integers(block, LIST_STEPS)
         vectors = [(Vectors(v.builder, v.dtype, lanes), at) for at, lanes in self.pieces]
         sums = [[(w, at, w.variable(w.constant(0.0))) for w, at in vectors] for _ in range(self.rows)]
         bias = v.variable(v.element(0.0))
@@ -240,7 +237,7 @@ class Spread:
         return f"list_spread_{self.rows}x{shown(self.pieces)}"
 
     def write(self, v, weights, gradients, dx, offsets, block, count, _):
-        step, vectors = read(v, LIST_STEPS, block), [(Vectors(v.builder, v.dtype, lanes), at) for at, lanes in self.pieces]
+        step, vectors = v.integers(block, LIST_STEPS), [(Vectors(v.builder, v.dtype, lanes), at) for at, lanes in self.pieces]
         taps = [(h, at, w) for h in range(self.rows) for w, at in vectors]
         kept = [w.load(w.at(weights, (h, step["w_row"]), at)) for h, at, w in taps]
         with v.loop(count) as entry:
@@ -277,7 +274,7 @@ class Turn:
         return f"turn_{self.lanes}lanes_{'in' if self.inwards else 'out'}"
 
     def write(self, v, a, b, c, d, block, count, _):
-        step = read(v, TURN_STEPS, block)
+        step = v.integers(block, TURN_STEPS)
         with v.loop(v.builder.udiv(v.add(step["numbers"], self.lanes - 1), v.index(self.lanes))) as strip:
             done = v.add((strip, self.lanes))
             left, wide = v.builder.sub(step["numbers"], done), v.builder.sub(step["wide"], done)
@@ -287,14 +284,6 @@ class Turn:
                 )
             else:
                 turn_block(v, v.at(a, (done, step["a_row"])), step["a_row"], left, count, v.at(c, done), step["c_row"], wide)
-
-
-def turn_block(v, a, a_row, rows, columns, c, c_row, width):
-    """At most lanes x lanes numbers; a[i] is zero from `rows` on, nothing is written behind `width` or `columns`."""
-    wide, high = v.first_lanes(columns), v.first_lanes(width)
-    vectors = [v.load(v.at(a, (i, a_row)), v.if_inside(wide, (i, v.index(0), rows))) for i in range(v.lanes)]
-    for j, vector in enumerate(v.turned(vectors)):
-        v.store(vector, v.at(c, (j, c_row)), v.if_inside(high, (j, v.index(0), columns)))
 
 
 @dataclass(frozen=True)
@@ -309,8 +298,8 @@ class FilterTransform:
         return f"filter_{self.lanes}lanes_transform{self.size}"
 
     def write(self, v, a, b, c, d, block, count, _):
-        step, few = read(v, TURN_STEPS, block), v.first_lanes(count)
-        g = [[float(x) for x in row] for row in matrices(2, self.size)[1]]
+        step, few = v.integers(block, TURN_STEPS), v.first_lanes(count)
+        g = floats(matrices(2, self.size)[1])
         columns = [[v.load(v.at(a, (i * self.size + j, step["a_row"])), few) for i in range(self.size)] for j in range(self.size)]
         for (i, j), value in both_ways(v, g, columns).items():
             v.store(value, v.at(c, (i, step["c_row"]), (j, count)), few)
@@ -327,7 +316,7 @@ class Add:
         return f"add_{self.lanes}lanes"
 
     def write(self, v, a, b, c, d, block, count, _):
-        step = read(v, TURN_STEPS, block)
+        step = v.integers(block, TURN_STEPS)
         with v.loop(v.builder.udiv(step["numbers"], v.index(self.lanes))) as k:
             place = v.at(a, (k, self.lanes))
             total = v.variable(v.load(place))

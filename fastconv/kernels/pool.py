@@ -43,15 +43,10 @@ def over_taps(v, run, body):
 OFFSETS = (("tap", "tap"), ("a", ""), ("near", ""))
 
 
-def read(v, runs, at):
-    block = v.builder.gep(runs, [at])
-    return {name: v.integer(block, i) for i, name in enumerate(RUN)}
-
-
 @emits()
 def maximum_run(v, x, x_at, y, y_at, winner, wanted, channels, runs, at):
     """y[window] = the largest x of its taps, winner (if wanted) the first of these taps; NaN wins."""
-    run = read(v, runs, at)
+    run = v.integers(v.builder.gep(runs, [at]), RUN)
 
     with v.loop(run["count"]) as q:
         start, place = v.add(x_at, run["a"], (q, run["a_step"])), v.add(y_at, run["c"], (q, run["c_step"]))
@@ -77,7 +72,7 @@ def maximum_run(v, x, x_at, y, y_at, winner, wanted, channels, runs, at):
 @emits()
 def maximum_grad_run(v, dy, dy_at, dx, dx_at, winner, channels, runs, at):
     """dx[pixel] = the sum of dy over the windows that it won."""
-    run = read(v, runs, at)
+    run = v.integers(v.builder.gep(runs, [at]), RUN)
 
     with v.loop(run["count"]) as q:
         start, place = v.add(dy_at, run["a"], (q, run["a_step"])), v.add(dx_at, run["c"], (q, run["c_step"]))
@@ -100,7 +95,7 @@ def maximum_grad_run(v, dy, dy_at, dx, dx_at, winner, channels, runs, at):
 @emits()
 def average_run(v, x, x_at, y, y_at, counts, channels, runs, at):
     """y[window] = the sum of its taps / counts[window]"""
-    run = read(v, runs, at)
+    run = v.integers(v.builder.gep(runs, [at]), RUN)
 
     with v.loop(run["count"]) as q:
         start, place = v.add(x_at, run["a"], (q, run["a_step"])), v.add(y_at, run["c"], (q, run["c_step"]))
@@ -122,7 +117,7 @@ def average_run(v, x, x_at, y, y_at, counts, channels, runs, at):
 @emits()
 def average_grad_run(v, dy, dy_at, dx, dx_at, shares, channels, runs, at):
     """dx[pixel] = the sum of dy * shares[window] over the windows that see it"""
-    run = read(v, runs, at)
+    run = v.integers(v.builder.gep(runs, [at]), RUN)
 
     with v.loop(run["count"]) as q:
         start, place = v.add(dy_at, run["a"], (q, run["a_step"])), v.add(dx_at, run["c"], (q, run["c_step"]))
@@ -145,7 +140,7 @@ def average_grad_run(v, dy, dy_at, dx, dx_at, shares, channels, runs, at):
 @emits()
 def maximum_spread_run(v, dy, dy_at, dx, dx_at, winner, channels, runs, at):
     """dx[tap] = dy of its window, 0 where another tap won: for windows that cover every pixel once, a run of `maximum_run`."""
-    run = read(v, runs, at)
+    run = v.integers(v.builder.gep(runs, [at]), RUN)
 
     with v.loop(run["count"]) as q:
         place, start = v.add(dx_at, run["a"], (q, run["a_step"])), v.add(dy_at, run["c"], (q, run["c_step"]))
@@ -165,7 +160,7 @@ def maximum_spread_run(v, dy, dy_at, dx, dx_at, winner, channels, runs, at):
 @emits()
 def average_spread_run(v, dy, dy_at, dx, dx_at, shares, channels, runs, at):
     """dx[tap] = dy * share of its window: for windows that cover every pixel once, a run of `average_run`."""
-    run = read(v, runs, at)
+    run = v.integers(v.builder.gep(runs, [at]), RUN)
 
     with v.loop(run["count"]) as q:
         place, start = v.add(dx_at, run["a"], (q, run["a_step"])), v.add(dy_at, run["c"], (q, run["c_step"]))

@@ -53,7 +53,7 @@ class Tile:
 def write_tile(tile, v, a, b, c, bias, block, tail, b_row):
     """The instructions of one tile."""
     rows, cols = tile.rows, tile.cols
-    step = {name: v.integer(block, i) for i, name in enumerate(STEPS)}
+    step = v.integers(block, STEPS)
     mask = [v.first_lanes(tail) if tile.masked and n == cols - 1 else None for n in range(cols)]
     sums = {(m, n): v.variable(v.constant(0.0)) for m in range(rows) for n in range(cols)}
     place = {(m, n): v.at(c, (m, step["c_m"]), n * v.lanes) for m, n in sums}

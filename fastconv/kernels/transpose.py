@@ -6,16 +6,21 @@ from numba import prange
 from fastconv.kernels.vector_ir import emits, lanes_of
 from fastconv.machine import kernel
 
-__all__ = ["flip_filters", "transpose_block"]
+__all__ = ["flip_filters", "transpose_block", "turn_block"]
+
+
+def turn_block(v, a, a_row, rows, columns, c, c_row, width):
+    """c[j, i] = a[i, j], for j < columns and i < width, at most lanes x lanes numbers; a[i] is zero from `rows` on."""
+    wide, high = v.first_lanes(columns), v.first_lanes(width)
+    vectors = [v.load(v.at(a, (i, a_row)), v.if_inside(wide, (i, v.index(0), rows))) for i in range(v.lanes)]
+    for j, vector in enumerate(v.turned(vectors)):
+        v.store(vector, v.at(c, (j, c_row)), v.if_inside(high, (j, v.index(0), columns)))
 
 
 @emits()
 def transpose_block(v, a, a_at, a_row, rows, columns, c, c_at, c_row, width):
-    """c[j, i] = a[i, j], for j < columns and i < width, at most lanes x lanes numbers; a[i] is zero from `rows` on."""
-    wide, high = v.first_lanes(columns), v.first_lanes(width)
-    vectors = [v.load(v.at(a, a_at, (i, a_row)), v.if_inside(wide, (i, v.index(0), rows))) for i in range(v.lanes)]
-    for j, vector in enumerate(v.turned(vectors)):
-        v.store(vector, v.at(c, c_at, (j, c_row)), v.if_inside(high, (j, v.index(0), columns)))
+    """`turn_block` from given offsets on."""
+    turn_block(v, v.at(a, a_at), a_row, rows, columns, v.at(c, c_at), c_row, width)
 
 
 @kernel()

@@ -206,6 +206,10 @@ class Vectors:
         """The int64 at `position` behind a pointer to int64."""
         return self.builder.load(self.builder.gep(pointer, [self.index(position)]))
 
+    def integers(self, pointer, names):
+        """{name: int64} of the numbers behind a pointer, in the order of the names."""
+        return {name: self.integer(pointer, i) for i, name in enumerate(names)}
+
     def either(self, flag):
         """`with either(flag) as (then, otherwise)`: two blocks, the first where the int64 is not 0."""
         return self.builder.if_else(self.builder.icmp_signed("!=", flag, self.index(0)))

@@ -21,6 +21,7 @@ from numba import prange
 from numba.extending import register_jitable
 
 from fastconv.kernels.activation import activate_rows
+from fastconv.kernels.blocks import WHOLE_FILTERS
 from fastconv.kernels.codes import LEAKY_RELU
 from fastconv.kernels.padding import fold, pad, padded_like
 from fastconv.kernels.schedule import WIDEST, balanced, panels_of
@@ -33,7 +34,6 @@ from fastconv.machine import cpu, get_threads, kernel
 __all__ = ["forward", "input_grad", "transform_exchanged", "transform_filters"]
 
 E = N * N  # elements of a transformed tile
-WHOLE_FILTERS = 4 << 20  # bytes of transformed weights up to which they are made once for all blocks
 BLOCK_BYTES = 700_000  # of V and M of the tiles of one block: what L2 holds beside the weights that stream through
 CHUNK_BYTES = 500_000  # of transformed weights made and used at once by `by_panels`
 INPUT, INPUT_EDGE, OUTPUT, OUTPUT_EDGE, FILTER = range(5)  # addresses of the transforms
@@ -240,15 +240,15 @@ def transformed(w, groups):
 
 
 @functools.lru_cache(maxsize=256)
-def tile_tables(panels, itemsize, a_row, k, counts):
-    """(steps, addresses, rows of the tallest tile) for products with `k` terms on rows `a_row` apart, for each kind of panel."""
+def tile_tables(panels, itemsize, a_m, a_k, k, counts):
+    """(steps, addresses, rows of the tallest tile) for products with `k` terms, for each kind of panel."""
     steps, kinds = [], panels.kinds
     most = [most_rows()[vectors] for vectors, _ in kinds]
     addresses = np.zeros((len(kinds), max(most) + 1), np.int64)
     for kind, (vectors, _) in enumerate(kinds):
         for height in {part for count in counts for part in balanced(count, most[kind])}:
             addresses[kind, height] = tile_address(Tile(itemsize, panels.lanes, height, vectors, masked=False))
-        known = {"a_m": a_row, "a_k": 1, "b_k": 1, "c_m": vectors * panels.lanes, "i": 1, "j": 1, "k": k}
+        known = {"a_m": a_m, "a_k": a_k, "b_k": 1, "c_m": vectors * panels.lanes, "i": 1, "j": 1, "k": k}
         steps += [known.get(name, 0) for name in STEPS] + [{**known, "accumulate": 1}.get(name, 0) for name in STEPS]
     return np.array(steps, np.int64), addresses, np.array(most)
 
@@ -324,7 +324,7 @@ def convolve_part(x, w, r, bias, code, y, part, groups):
     if w.ndim == 1:  # U
         cuts = block_cuts(count, wide, row, size, threads)
         sizes = tuple(sorted({int(s) for s in np.diff(cuts)}))
-        steps, addresses, most = tile_tables(panels, size, wide, c, sizes)
+        steps, addresses, most = tile_tables(panels, size, wide, 1, c, sizes)
         move_steps = steps_of_moves(part, panels, max(sizes), wide, 0, code, 0)
         scratch = np.empty((min(threads, len(cuts) - 1), E * (max(sizes) * (wide + row) + 2 * lanes)), x.dtype)
         by_blocks(
@@ -333,7 +333,7 @@ def convolve_part(x, w, r, bias, code, y, part, groups):
         )  # fmt: skip
         return
     chunk = min(c, max(lanes, CHUNK_BYTES // (E * row * size) // lanes * lanes))
-    steps, addresses, most = tile_tables(panels, size, wide, c, (count,))
+    steps, addresses, most = tile_tables(panels, size, wide, 1, c, (count,))
     move_steps = steps_of_moves(part, panels, count, wide, chunk, code, c * y.shape[3])
     v, slots = np.empty(E * (count * wide + lanes), x.dtype), min(threads, len(panels.rows))
     scratch = np.empty((slots, E * ((chunk + count) * row + 2 * lanes)), x.dtype)

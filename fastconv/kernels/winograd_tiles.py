@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from fastconv.kernels.tile import activate, compiled_address
 from fastconv.kernels.winograd_matrices import matrices
-from fastconv.kernels.winograd_transform import both_ways
+from fastconv.kernels.winograd_transform import both_ways, floats
 
 __all__ = ["FilterMove", "InputMove", "N", "OutputMove", "move_address", "outputs"]
 
@@ -18,10 +18,6 @@ N = 6  # inputs of a tile along one axis
 def outputs(size):
     """m: outputs of a tile along one axis for filters of `size` taps."""
     return N + 1 - size
-
-
-def floats(matrix):
-    return [[float(x) for x in row] for row in matrix]
 
 
 @dataclass(frozen=True)

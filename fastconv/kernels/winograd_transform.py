@@ -1,6 +1,11 @@
 """A constant matrix times vectors, written out as additions and multiply-adds: the transforms of Winograd's algorithm."""
 
-__all__ = ["both_ways", "combine"]
+__all__ = ["both_ways", "combine", "floats"]
+
+
+def floats(matrix):
+    """A matrix of Fractions as `combine` and `both_ways` take it."""
+    return [[float(x) for x in row] for row in matrix]
 
 
 def combine(v, row, values):

@@ -13,14 +13,25 @@ from numba.extending import register_jitable
 
 from fastconv.kernels.blocks import add_blocks, block_count
 from fastconv.kernels.padding import pad
-from fastconv.kernels.schedule import balanced, cuts, panels_of
-from fastconv.kernels.tile import STEPS, Tile, most_rows, tile_address
+from fastconv.kernels.schedule import cuts
+from fastconv.kernels.tile import STEPS
 from fastconv.kernels.vector_ir import emits, flush_denormals, restore_denormals
-from fastconv.kernels.winograd import E, K, before, input_tile, is_copied, moves_of, products, tile_place
+from fastconv.kernels.winograd import (
+    E,
+    K,
+    before,
+    filter_panels,
+    input_tile,
+    is_copied,
+    moves_of,
+    products,
+    tile_place,
+    tile_tables,
+)
 from fastconv.kernels.winograd_matrices import matrices
-from fastconv.kernels.winograd_tiles import N, floats
-from fastconv.kernels.winograd_transform import both_ways
-from fastconv.machine import cpu, get_threads, kernel
+from fastconv.kernels.winograd_tiles import N
+from fastconv.kernels.winograd_transform import both_ways, floats
+from fastconv.machine import get_threads, kernel
 
 __all__ = ["weight_grad"]
 
@@ -104,30 +115,22 @@ def sum_tiles(
 @functools.lru_cache(maxsize=256)
 def tables(c, o, itemsize, tiles, blocks):
     """(tasks, widest part of the input channels, tiles at once, panels, steps, addresses, rows of the tallest tile)."""
-    panels = panels_of(c, o, 1, itemsize, lanes=cpu().vector_bytes // itemsize)
-    rows = panels.rows.copy()
-    for panel, (_, _, _, kind, _, _, _) in zip(rows, panels.rows, strict=True):
-        panel[5] = panels.kinds[kind][0] * panels.lanes  # numbers in a row of scratch
-    row = int(rows[:, 5].max())
+    panels = filter_panels(c, o, itemsize)
+    row = int(panels.rows[:, 5].max())
     most_channels = max(panels.lanes, SUM_BYTES // (E * row * itemsize) // panels.lanes * panels.lanes)
     channels = cuts(-(-c // panels.lanes), -(-c // most_channels))
     channels = [(first * panels.lanes, min(c, end * panels.lanes)) for first, end in channels]
     wide = -(-max(end - first for first, end in channels) // panels.lanes) * panels.lanes
     chunk = min(tiles, max(LEAST_TILES, TILE_BYTES // (E * (wide + row) * itemsize)))
-    steps, most = [], [most_rows()[vectors] for vectors, _ in panels.kinds]
-    addresses = np.zeros((len(panels.kinds), max(most) + 1), np.int64)
-    for kind, (vectors, _) in enumerate(panels.kinds):
-        for height in {part for first, end in channels for part in balanced(end - first, most[kind])}:
-            addresses[kind, height] = tile_address(Tile(itemsize, panels.lanes, height, vectors, masked=False))
-        known = {"a_m": 1, "a_k": wide, "b_k": 1, "c_m": vectors * panels.lanes, "i": 1, "j": 1}
-        steps += [known.get(name, 0) for name in STEPS] + [{**known, "accumulate": 1}.get(name, 0) for name in STEPS]
+    sizes = tuple(sorted({end - first for first, end in channels}))
+    steps, addresses, most = tile_tables(panels, itemsize, 1, wide, 0, sizes)  # k: the tiles at once, known later
     tasks = [
         (block, *share, *part, panel)
         for block, share in enumerate(cuts(tiles, blocks))
-        for panel in range(len(rows))
+        for panel in range(len(panels.rows))
         for part in channels
     ]
-    return np.array(tasks, np.int64), wide, chunk, panels.lanes, rows, np.array(steps, np.int64), addresses, np.array(most)
+    return np.array(tasks, np.int64), wide, chunk, panels.lanes, panels.rows, steps, addresses, most
 
 
 def weight_grad(geo, x, dy, dw):
