@@ -31,7 +31,7 @@ class Route:
     run: str  # function in kernels/, imported at the first run
     pack: str | None = None  # function (geo, w) in kernels/ that arranges the weights
     workspace: Callable = lambda geo, itemsize: 0  # bytes beside input, output and packed weights
-    growth: int = 1  # error bound in units of terms * eps * sum of absolute values (the largest sum of the tile where growth > 1)
+    growth: int = 1  # error bound in units of terms * eps * sum of absolute values (above 1: of a whole tile, its largest sum)
     only_if_asked: Callable = lambda geo, dtype: None  # the reason why "auto" never takes it, or None
 
 
