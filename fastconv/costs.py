@@ -27,7 +27,8 @@ __all__ = [
     "winograd_weights",
 ]
 
-LAUNCH = 6_000  # cycles to start one parallel loop
+LAUNCH = 20_000  # cycles that all cores lose at one parallel loop
+PACKED = 25  # cycles to read one vector of weights and to write it in another order
 
 
 def filters(geo):
@@ -63,11 +64,12 @@ def im2col(along):
     return cost
 
 
-def tiled(along):
-    """A multiply-add a cycle on whole vectors; the weights are packed first."""
+def tiled(along, packed=PACKED):
+    """A multiply-add a cycle on whole vectors; the weights are packed first, vector by vector."""
 
     def cost(geo, dtype, cpu):
-        return 3 * LAUNCH + geo.macs / along(geo) * vectors(along(geo), dtype, cpu)
+        weights = geo.terms * geo.o // along(geo) * vectors(along(geo), dtype, cpu)
+        return 2 * LAUNCH + geo.macs / along(geo) * vectors(along(geo), dtype, cpu) + packed * weights
 
     return cost
 
@@ -85,10 +87,10 @@ def winograd(backward):
         m, c, o = 7 - geo.kh, c // geo.groups, o // geo.groups
         tiles = geo.n * interleaved(height, geo.dh, m) * interleaved(width, geo.dw, m)
         ins, outs = vectors(c, dtype, cpu), vectors(o, dtype, cpu)
-        images, moved = geo.dh * geo.dw, 500 if m == 4 else 700
+        images, moved, made = geo.dh * geo.dw, *((500, 350) if m == 4 else (250, 1500))
         once = 36 * c * o * dtype.itemsize <= WHOLE_FILTERS  # else the filters are transformed for every image of a dilation
-        each = 1.15 * 36 * tiles * c * outs + moved * tiles * (ins + outs) + 0.7 * moved * c * outs * (1 if once else images)
-        return 4 * LAUNCH * geo.dh * geo.dw * geo.groups + geo.groups * each
+        each = 1.15 * 36 * tiles * c * outs + moved * tiles * (ins + outs) + made * c * outs * (1 if once else images)
+        return 2 * LAUNCH * geo.dh * geo.dw * geo.groups + geo.groups * each
 
     return cost
 
@@ -115,7 +117,7 @@ def batch(backward, winograd):
             n, windows = geo.kh + 1, -(-p // 2) * -(-q // 2)
             products = windows * (1.1 * n * n * c * o + 5 * n * n * c + 2.5 * n * n * o)
         turned = (geo.h * geo.w * geo.c + geo.p * geo.q * geo.o) * 120 / lanes
-        return 4 * LAUNCH + -(-geo.n // lanes) * (1.06 * products + turned)
+        return 2 * LAUNCH + -(-geo.n // lanes) * (1.06 * products + turned)
 
     return cost
 
@@ -131,7 +133,7 @@ def winograd_weights(geo, dtype, cpu):
     ins, outs = vectors(geo.c, dtype, cpu), vectors(geo.o, dtype, cpu)
     transforms = 250 * tiles * ins * -(-outs // 4) + 170 * tiles * outs * -(-ins // 3)
     return (
-        4 * LAUNCH + 1.3 * 36 * tiles * max(geo.c, 6) * outs + transforms + 350 * block_count(geo, dtype.itemsize) * geo.c * outs
+        2 * LAUNCH + 1.3 * 36 * tiles * max(geo.c, 6) * outs + transforms + 350 * block_count(geo, dtype.itemsize) * geo.c * outs
     )
 
 

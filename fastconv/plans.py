@@ -33,6 +33,7 @@ class Route:
     workspace: Callable = lambda geo, itemsize: 0  # bytes beside input, output and packed weights
     growth: int = 1  # error bound in units of terms * eps * sum of absolute values (above 1: of a whole tile, its largest sum)
     only_if_asked: Callable = lambda geo, dtype: None  # the reason why "auto" never takes it, or None
+    pack_once: str | None = None  # instead of `pack` where the weights are used once
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,7 @@ ALGORITHMS = (
             costs.winograd_bytes,
             4,
             less_accurate,
+            "winograd.filters_for_one_call",
         ),
         input_grad=Route(
             winograd_fits,
@@ -130,6 +132,7 @@ ALGORITHMS = (
             costs.winograd_bytes,
             4,
             less_accurate,
+            "winograd.exchanged_for_one_call",
         ),
         weight_grad=Route(
             winograd_weights_fit,
@@ -173,7 +176,7 @@ ALGORITHMS = (
         "tiled",
         forward=Route(always, costs.tiled(costs.filters), "tiled.forward", "tiled.pack_panels", costs.copied_bytes),
         input_grad=Route(always, costs.tiled(costs.inputs), "tiled.input_grad", "tiled.pack_flipped", costs.copied_bytes),
-        weight_grad=Route(always, costs.tiled(costs.filters), "tiled.weight_grad", None, costs.sum_bytes),
+        weight_grad=Route(always, costs.tiled(costs.filters, packed=0), "tiled.weight_grad", None, costs.sum_bytes),
     ),
     Algorithm(
         "im2col",
@@ -229,11 +232,12 @@ class ConvPlan:
         geo = self.geometry
         return self.route.pack, geo.w_shape, geo.groups, geo.flip, self.dtype
 
-    def pack(self, w):
-        """Contiguous HWIO weights of the plan's dtype, arranged for the kernel."""
+    def pack(self, w, kept=False):
+        """Contiguous HWIO weights of the plan's dtype, arranged for the kernel: for one call, or to be `kept` for many."""
         if self.geometry.flip:
             w = np.ascontiguousarray(w[::-1, ::-1])
-        return resolve(self.route.pack)(self.geometry, w) if self.route.pack else w
+        pack = self.route.pack if kept or not self.route.pack_once else self.route.pack_once
+        return resolve(pack)(self.geometry, w) if pack else w
 
     def __str__(self):
         geo = self.geometry

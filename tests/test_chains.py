@@ -11,6 +11,7 @@ import fastconv as fc
 import oracle
 from fastconv import models, plans
 from fastconv.models.passes import ChainedLayers
+from guards import Guards
 
 LANES = fc.machine.cpu().vector_bytes // 4
 BATCH = 2 * LANES + 3  # two whole groups and a part of one
@@ -209,34 +210,20 @@ def test_nan_reaches_the_result_of_its_image_alone():
 
 def test_nothing_is_read_or_written_outside(monkeypatch):
     """All memory of a chain, and the arrays that it is given, lie between NaN; they must stay, and reach no result."""
-    from fastconv.kernels import chain
-
-    guards, room = [], 64
-
-    def guarded(rows, columns):
-        flat = np.full(rows * columns + 2 * room + 16, np.nan, np.float32)
-        start = room + -(flat.ctypes.data // 4) % 16
-        inside = flat[start : start + rows * columns]
-        inside[...] = 0
-        guards.extend((flat[:start], flat[start + rows * columns :]))
-        return inside.reshape(rows, columns)
-
-    monkeypatch.setattr(chain, "aligned", guarded)
+    guards = Guards()
+    guards.watch(monkeypatch)
     for name in NETS:
-        net, (batch, *shape) = built(name), images(name).shape
-        x = guarded(batch, int(np.prod(shape))).reshape(batch, *shape)
-        x[...] = images(name)
+        net, x = built(name), guards.holding(images(name))
         for layer in net.layers:
             for key, array in layer.arrays.items():
-                layer.arrays[key] = guarded(1, array.size).reshape(array.shape)
-                layer.arrays[key][...] = array
-                layer.gradients[key] = guarded(1, array.size).reshape(array.shape)
+                layer.arrays[key] = guards.holding(array)
+                layer.gradients[key] = guards.holding(np.zeros_like(array))
         y, _, grads = one_step(net, x)
         assert chained(net)
         assert np.isfinite(y).all()
         assert np.isfinite(net.forward(x)).all()
         assert all(np.isfinite(g).all() for g in grads.values()), name
-    assert all(np.isnan(guard).all() for guard in guards)
+    guards.assert_intact()
 
 
 def test_without_winograd_by_the_switch(monkeypatch):

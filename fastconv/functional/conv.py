@@ -39,7 +39,7 @@ class PreparedWeights:
         """The form that `plan` needs, made at its first use."""
         form = self.forms.get(plan.packing)
         if form is None:
-            form = self.forms[plan.packing] = plan.pack(ready(self.w, plan.dtype))
+            form = self.forms[plan.packing] = plan.pack(ready(self.w, plan.dtype), kept=True)
         return form
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numba import prange
 from numba.extending import register_jitable
 
+from fastconv.kernels import aligned
 from fastconv.kernels.chain_back_tables import BACK, BackTables, backward_tables
 from fastconv.kernels.chain_tables import (
     BLOCKS,
@@ -222,13 +223,6 @@ def one_image(x, dy, n, k, bases, convs, passes, image, live, steps, lists, mine
 ) = range(len(BACK))  # fmt: skip
 
 
-def aligned(rows, columns):
-    """(rows, columns) float32 zeros, the first on a 64-byte boundary."""
-    flat = np.zeros(rows * columns + 16, np.float32)
-    start = -(flat.ctypes.data // FLOAT) % 16
-    return flat[start : start + rows * columns].reshape(rows, columns)
-
-
 def start_of(array):
     return array.__array_interface__["data"][0]
 
@@ -238,14 +232,15 @@ class Workspace:
 
     def __init__(self, chain, rows):
         tables, back = chain.tables, chain.back
-        self.space = aligned(rows, tables.space)
-        self.filters = aligned(1, tables.filters)
+        self.space = aligned.zeros((rows, tables.space), np.float32)
+        self.filters = aligned.zeros((1, tables.filters), np.float32)
         self.bases = np.zeros(BLOCKS + 4 * chain.blocks, np.int64)
         known = {SPACE: self.space, CONSTANTS: ZEROS_AND_ONES, FILTERS: self.filters}
         if back:
-            self.scratch = aligned(get_threads(), back.scratch)
-            self.partial, self.rows = aligned(len(back.cuts) - 1, back.partial), aligned(1, back.rows)
-            self.turned = aligned(1, back.turned)
+            self.scratch = aligned.zeros((get_threads(), back.scratch), np.float32)
+            self.partial = aligned.zeros((len(back.cuts) - 1, back.partial), np.float32)
+            self.rows = aligned.zeros((1, back.rows), np.float32)
+            self.turned = aligned.zeros((1, back.turned), np.float32)
             known |= {PARTIAL: self.partial, ROWS: self.rows, TURNED: self.turned}
         self.placed = {WEIGHTS: None, GRADIENTS: None}
         for slot, array in known.items():

@@ -16,7 +16,7 @@ from fastconv.kernels.codes import RELU
 from fastconv.kernels.tile import compiled_address
 from fastconv.kernels.transpose import turn_block
 from fastconv.kernels.vector_ir import Vectors
-from fastconv.kernels.winograd_matrices import matrices
+from fastconv.kernels.winograd_matrices import input_steps, matrices
 from fastconv.kernels.winograd_transform import both_ways, combine, floats
 from fastconv.machine import cpu
 
@@ -112,15 +112,14 @@ class Window:
 
     def write(self, v, a, b, c, d, block, base, mark):
         step = v.integers(block, GROUP_STEPS)
-        at, _, bt = map(floats, matrices(2, self.size))
         if self.rows:
-            self.write_products(v, at, a, b, c, d, step, base, mark)
+            self.write_products(v, floats(matrices(2, self.size)[0]), a, b, c, d, step, base, mark)
         else:
-            self.write_transform(v, bt, b, c, step)
+            self.write_transform(v, [floats(steps) for steps in input_steps(2, self.size)], b, c, step)
 
     def write_transform(self, v, bt, x, out, step):
         """V <- BT x B, for each channel; b_r and b_s are the steps of x, k counts channels."""
-        n, element = len(bt), v.builder.mul(step["k"], v.index(self.lanes))
+        n, element = len(bt[-1]), v.builder.mul(step["k"], v.index(self.lanes))
         with v.loop(step["k"]) as channel:
             v.keep_rolled()
             start, target = v.at(x, (channel, self.lanes)), v.at(out, (channel, self.lanes))
@@ -301,7 +300,7 @@ class FilterTransform:
         step, few = v.integers(block, TURN_STEPS), v.first_lanes(count)
         g = floats(matrices(2, self.size)[1])
         columns = [[v.load(v.at(a, (i * self.size + j, step["a_row"])), few) for i in range(self.size)] for j in range(self.size)]
-        for (i, j), value in both_ways(v, g, columns).items():
+        for (i, j), value in both_ways(v, [g], columns).items():
             v.store(value, v.at(c, (i, step["c_row"]), (j, count)), few)
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 from numba import prange
 
+from fastconv.kernels import aligned
 from fastconv.machine import kernel
 
 __all__ = ["fold", "pad"]
@@ -47,14 +48,14 @@ def pad(x, geo):
     """`x` with the padding of `geo` around it; `x` itself where there is none."""
     if not geo.is_padded:
         return x
-    padded = np.empty(geo.padded_shape, x.dtype)
+    padded = aligned.empty(geo.padded_shape, x.dtype)
     copy_padded(x, *sources(geo), padded)
     return padded
 
 
 def padded_like(dx, geo):
     """Where the gradient of the padded input is to be written: `dx` itself without padding, else a workspace."""
-    return np.empty(geo.padded_shape, dx.dtype) if geo.is_padded else dx
+    return aligned.empty(geo.padded_shape, dx.dtype) if geo.is_padded else dx
 
 
 def fold(padded, geo, dx):

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 from numba import prange
 
+from fastconv.kernels import aligned
 from fastconv.kernels.activation import activate_rows
 from fastconv.kernels.blocks import add_blocks, block_count
 from fastconv.kernels.codes import LEAKY_RELU
@@ -95,7 +96,7 @@ def weights_only(geo):
 def pack_panels(geo, w):
     """Weights for `forward`."""
     panels = forward_panels(weights_only(geo), w.itemsize)
-    packed = np.empty(panels.packed_size, w.dtype)
+    packed = aligned.empty(panels.packed_size, w.dtype)
     pack(w.reshape(-1, geo.o), panels.rows, panels.lanes, packed)
     return packed
 
@@ -103,7 +104,7 @@ def pack_panels(geo, w):
 def pack_flipped(geo, w):
     """Weights for `input_grad`."""
     panels = input_grad_panels(weights_only(geo), w.itemsize)
-    packed = np.empty(panels.packed_size, w.dtype)
+    packed = aligned.empty(panels.packed_size, w.dtype)
     pack_exchanged(w.reshape(geo.kh * geo.kw, -1, geo.o), geo.groups, panels.rows, lanes_of(w.itemsize), packed)
     return packed
 
@@ -229,7 +230,7 @@ def weight_grad(geo, x, dy, dw, depthwise=False):
     if needs_copy(geo):
         x = pad(x, geo)
     walk_geo = walked(geo)
-    parts = np.empty((block_count(walk_geo, x.itemsize), *dw.shape), dw.dtype)
+    parts = aligned.empty((block_count(walk_geo, x.itemsize), *dw.shape), dw.dtype)
     schedule = weight_grad_schedule(walk_geo, x.itemsize, get_threads(), depthwise)
     launch(schedule, x, dy, np.zeros(geo.o, x.dtype), parts)
     add_blocks(parts, dw)

@@ -20,22 +20,34 @@ import numpy as np
 from numba import prange
 from numba.extending import register_jitable
 
+from fastconv.kernels import aligned
 from fastconv.kernels.activation import activate_rows
 from fastconv.kernels.blocks import WHOLE_FILTERS
 from fastconv.kernels.codes import LEAKY_RELU
 from fastconv.kernels.padding import fold, pad, padded_like
 from fastconv.kernels.schedule import WIDEST, balanced, panels_of
 from fastconv.kernels.tile import STEPS, Tile, call_tile, most_rows, tile_address
-from fastconv.kernels.transpose import flip_filters
-from fastconv.kernels.vector_ir import flush_denormals, restore_denormals
+from fastconv.kernels.transpose import flip_filters, transpose_block
+from fastconv.kernels.vector_ir import emits, flush_denormals, restore_denormals
 from fastconv.kernels.winograd_tiles import FilterMove, InputMove, N, OutputMove, move_address, outputs
 from fastconv.machine import cpu, get_threads, kernel
 
-__all__ = ["forward", "input_grad", "transform_exchanged", "transform_filters"]
+__all__ = [
+    "exchanged_for_one_call",
+    "filters_for_one_call",
+    "forward",
+    "input_grad",
+    "transform_exchanged",
+    "transform_filters",
+]
 
 E = N * N  # elements of a transformed tile
-BLOCK_BYTES = 700_000  # of V and M of the tiles of one block: what L2 holds beside the weights that stream through
+BLOCK_BYTES = 500_000  # of V and M of the tiles of one block: what L2 holds beside the weights that stream through
 CHUNK_BYTES = 500_000  # of transformed weights made and used at once by `by_panels`
+ROWS_AHEAD = 12  # of weights, asked for before they are read
+FEW_MOVES = 300  # transforms of a vector of channels that are done before a second thread has woken up
+FEW_TILES = 1_000_000  # bytes of V that need not be cut into blocks
+GAP = 5  # vectors between the elements of transformed tiles: else all 36 may fall on the same lines of the cache
 INPUT, INPUT_EDGE, OUTPUT, OUTPUT_EDGE, FILTER = range(5)  # addresses of the transforms
 K, C_M = STEPS.index("k"), STEPS.index("c_m")
 # steps of the transforms: of the input, then for each kind of panel those of the output and of the filters
@@ -47,6 +59,15 @@ def tile_place(t, rows, cols, m):
     """(image, first output row, first output column) of tile t of images with rows x cols tiles of m x m outputs."""
     n, rest = divmod(t, rows * cols)
     return n, rest // cols * m, rest % cols * m
+
+
+@emits()
+def copy_run(v, source, source_at, target, target_at, count, ahead):
+    """`count` numbers; those `ahead` of them, which need not exist, are asked for."""
+    start = v.at(source, source_at)
+    with v.loop(v.builder.sdiv(v.add(count, v.lanes - 1), v.index(v.lanes))) as i:
+        v.prefetch(v.at(start, ahead, (i, v.lanes)))
+    v.copy(start, v.at(target, target_at), count)
 
 
 @register_jitable
@@ -114,9 +135,9 @@ def by_blocks(
                 input_tile(x, of_x, first + t, tiles, m, pads, 0, C, C, lanes, moves, move_steps, v, t * wide)
             for p in range(len(panels)):
                 _, panel, out, kind, _, row, columns = panels[p]
-                m_at, own = E * v_element, OF_INPUT + OF_KIND * kind
+                m_at, own, gap = E * v_element, OF_INPUT + OF_KIND * kind, GAP * lanes
                 products(
-                    v, 0, v_element, u, u_at + panel * E, C * row, row, v, m_at, move_steps[own], count, steps,
+                    v, 0, v_element, u, u_at + E * (panel + p * gap), C * row + gap, row, v, m_at, move_steps[own], count, steps,
                     2 * kind * len(STEPS), addresses[kind], most[kind], zeros,
                 )  # fmt: skip
                 for t in range(count):
@@ -138,9 +159,27 @@ def input_tiles(x, of_x, count, tiles, m, pads, C, lanes, moves, move_steps, v):
         restore_denormals(saved)
 
 
+@register_jitable
+def read_filters(w, view, taps, c0, depth, first, columns, lanes, room, room_at, room_tap, row):
+    """`columns` filters from `first` on, `depth` channels of them from c0 on, to a place where they lie together: read where
+    they are, all taps at once, they are in each other's way in the cache.
+    """
+    start, tap, channel, turned = view
+    for t in range(taps):
+        at, target = start + t * tap + c0 * channel + first, room_at + t * room_tap
+        if turned == 0:
+            for c in range(depth):
+                copy_run(w, at + c * channel, room, target + c * row, columns, ROWS_AHEAD * channel)
+            continue
+        at = start + (taps - 1 - t) * tap + c0 + first * turned  # the filters of a gradient: from the last tap to the first
+        for c in range(0, depth, lanes):
+            for o in range(0, columns, lanes):
+                transpose_block(w, at + c + o * turned, turned, columns - o, depth - c, room, target + c * row + o, row, lanes)
+
+
 @kernel()
 def by_panels(
-    v, w, w_at, bias, bias_at, y, of_y, count, tiles, m, chunk, C, O, lanes, panels, steps, addresses, most, moves, move_steps,
+    v, w, of_w, taps, bias, bias_at, y, of_y, count, tiles, m, chunk, C, lanes, panels, steps, addresses, most, moves, move_steps,
     scratch, zeros,
 ):  # fmt: skip
     """Each panel of filters in turn, `chunk` input channels at a time; a row of `scratch` holds their U, and M of all tiles."""
@@ -153,14 +192,15 @@ def by_panels(
             _, _, out, kind, _, row, columns = panels[p]
             own = OF_INPUT + OF_KIND * kind
             u_element = move_steps[own + OF_FILTER + 1]
-            m_at, m_element = E * u_element, move_steps[own]
+            m_at, m_element, w_tap = E * u_element, move_steps[own], move_steps[own + OF_FILTER]
+            w_room = m_at + E * m_element
             for c0 in range(0, C, chunk):
                 depth = min(chunk, C - c0)
+                read_filters(w, of_w, taps, c0, depth, out, columns, lanes, u, w_room, w_tap, row)
                 for c in range(depth):
                     for o in range(0, row, lanes):
-                        at = w_at + (c0 + c) * O + out + o
                         call_tile(
-                            w, at, moves[FILTER], w, 0, u, c * row + o, w, 0, move_steps, own + OF_FILTER, 0,
+                            u, w_room + c * row + o, moves[FILTER], w, 0, u, c * row + o, w, 0, move_steps, own + OF_FILTER, 0,
                             max(0, columns - o),
                         )  # fmt: skip
                 block_at = (2 * kind + (1 if c0 else 0)) * len(STEPS)
@@ -184,7 +224,7 @@ def all_filters(w, w_at, C, O, lanes, panels, move, move_steps, u, u_at):
         p, c = divmod(np.intp(task), C)
         start, out, kind, row, columns = panels[p, 1], panels[p, 2], panels[p, 3], panels[p, 5], panels[p, 6]
         for o in range(0, row, lanes):
-            at, target = w_at + c * O + out + o, u_at + start * E + c * row + o
+            at, target = w_at + c * O + out + o, u_at + E * (start + p * GAP * lanes) + c * row + o
             call_tile(w, at, move, w, 0, u, target, w, 0, move_steps, 2 * kind, 0, max(0, columns - o))
         restore_denormals(saved)
 
@@ -206,33 +246,53 @@ def shared_panels(c, o, itemsize, threads):
 
 
 def whole(c, o, itemsize):
-    """Whether the transformed weights are made once and kept; the others are made where they are used."""
+    """Whether U is small enough to be made before anything else; larger ones are made where they are used."""
     return E * c * o * itemsize <= WHOLE_FILTERS
 
 
+def few_tiles(geo, c, itemsize):
+    """Whether U is needed by so few tiles that, for this call only, no thread should wait for all of it."""
+    tiles = geo.n * -(-max(geo.p, geo.h) // outputs(geo.kh)) * -(-max(geo.q, geo.w) // outputs(geo.kh))
+    return E * c * tiles * itemsize <= FEW_TILES
+
+
 def transform_filters(geo, w):
-    """Weights for `forward`: U group after group, or the weights themselves where U is too large to keep."""
-    return transformed(w, geo.groups)
+    """Weights for `forward`: U group after group, or the weights themselves."""
+    c, o = geo.c // geo.groups, geo.o // geo.groups
+    return transformed(w, geo.groups) if whole(c, o, w.itemsize) else w
 
 
 def transform_exchanged(geo, w):
     """Weights for `input_grad`."""
-    if geo.groups == 1:
-        return transformed(flip_filters(w), 1)
-    share = geo.o // geo.groups
-    turned = [flip_filters(np.ascontiguousarray(w[..., g * share : (g + 1) * share])) for g in range(geo.groups)]
-    return transformed(np.concatenate(turned, axis=-1), geo.groups)
+    c, o = geo.c // geo.groups, geo.o // geo.groups
+    if not whole(o, c, w.itemsize):
+        return w
+    turned = [flip_filters(np.ascontiguousarray(w[..., g * o : (g + 1) * o])) for g in range(geo.groups)]
+    return transformed(np.concatenate(turned, axis=-1) if geo.groups > 1 else turned[0], geo.groups)
+
+
+def filters_for_one_call(geo, w):
+    """The same where the weights are not kept."""
+    return w if few_tiles(geo, geo.c // geo.groups, w.itemsize) else transform_filters(geo, w)
+
+
+def exchanged_for_one_call(geo, w):
+    return w if few_tiles(geo, geo.o // geo.groups, w.itemsize) else transform_exchanged(geo, w)
+
+
+def packed_size(panels):
+    """Numbers of U."""
+    return E * (panels.packed_size + len(panels.rows) * GAP * panels.lanes)
 
 
 def transformed(w, groups):
+    """U of the filters of all groups."""
     size, _, c, o = w.shape
-    if not whole(c, o // groups, w.itemsize):
-        return w
     panels = filter_panels(c, o // groups, w.itemsize)
-    each = E * panels.packed_size
-    u, steps = np.empty(groups * each, w.dtype), []
+    each = packed_size(panels)
+    u, steps = aligned.empty(groups * each, w.dtype), []
     for vectors, _ in panels.kinds:
-        steps += [c * o, c * vectors * panels.lanes]
+        steps += [c * o, (c * vectors + GAP) * panels.lanes]
     move, steps = move_address(FilterMove(w.itemsize, panels.lanes, size)), np.array(steps, np.int64)
     for g in range(groups):
         all_filters(w.reshape(-1), g * (o // groups), c, o, panels.lanes, panels.rows, move, steps, u, g * each)
@@ -305,16 +365,16 @@ def parts(x_shape, y_shape, dilations, before, groups):
     return found
 
 
-def convolve(x, w, size, bias, activation, y, dilations, before, groups):
+def convolve(x, w, size, bias, activation, y, dilations, before, groups, exchanged=False):
     """Stride 1: y (N, P, Q, O) from x with `before` = (top, left) zeros before it and as many after it as y needs."""
     in_tile = activation if activation <= LEAKY_RELU else 0
     for part in parts(x.shape, y.shape, dilations, before, groups):
-        convolve_part(x, w, size, bias, in_tile, y, part, groups)
+        convolve_part(x, w, size, bias, in_tile, y, part, groups, exchanged)
     if in_tile != activation:
         activate_rows(y.reshape(-1, y.shape[3]), activation)
 
 
-def convolve_part(x, w, r, bias, code, y, part, groups):
+def convolve_part(x, w, r, bias, code, y, part, groups, exchanged):
     n, c, o, size, threads, m = x.shape[0], x.shape[3] // groups, y.shape[3] // groups, x.itemsize, get_threads(), outputs(r)
     tiles = tuple(-(-results // m) for results in part.of_y[4:])
     panels = filter_panels(c, o, size) if w.ndim == 1 else shared_panels(c, o, size, threads)
@@ -325,31 +385,41 @@ def convolve_part(x, w, r, bias, code, y, part, groups):
         cuts = block_cuts(count, wide, row, size, threads)
         sizes = tuple(sorted({int(s) for s in np.diff(cuts)}))
         steps, addresses, most = tile_tables(panels, size, wide, 1, c, sizes)
-        move_steps = steps_of_moves(part, panels, max(sizes), wide, 0, code, 0)
-        scratch = np.empty((min(threads, len(cuts) - 1), E * (max(sizes) * (wide + row) + 2 * lanes)), x.dtype)
+        move_steps = steps_of_moves(part, panels, max(sizes), wide, 0, code)
+        scratch = aligned.empty((min(threads, len(cuts) - 1), E * (max(sizes) * (wide + row) + 2 * GAP * lanes)), x.dtype)
         by_blocks(
-            flat[0], part.of_x, w, part.group * E * panels.packed_size, bias, part.group * o, flat[1], part.of_y, cuts, tiles, m,
+            flat[0], part.of_x, w, part.group * packed_size(panels), bias, part.group * o, flat[1], part.of_y, cuts, tiles, m,
             part.pads, c, lanes, panels.rows, steps, addresses, most, moves, move_steps, scratch, zeros,
         )  # fmt: skip
         return
     chunk = min(c, max(lanes, CHUNK_BYTES // (E * row * size) // lanes * lanes))
     steps, addresses, most = tile_tables(panels, size, wide, 1, c, (count,))
-    move_steps = steps_of_moves(part, panels, count, wide, chunk, code, c * y.shape[3])
-    v, slots = np.empty(E * (count * wide + lanes), x.dtype), min(threads, len(panels.rows))
-    scratch = np.empty((slots, E * ((chunk + count) * row + 2 * lanes)), x.dtype)
-    input_tiles(flat[0], part.of_x, count, tiles, m, part.pads, c, lanes, moves, move_steps, v)
+    move_steps = steps_of_moves(part, panels, count, wide, chunk, code)
+    v, slots = aligned.empty(E * (count * wide + GAP * lanes), x.dtype), min(threads, len(panels.rows))
+    scratch = aligned.empty((slots, E * (count * row + GAP * lanes) + (E + r * r) * (chunk * row + GAP * lanes)), x.dtype)
+    transform = input_tiles.alone if count * wide // lanes <= FEW_MOVES else input_tiles
+    transform(flat[0], part.of_x, count, tiles, m, part.pads, c, lanes, moves, move_steps, v)
+    of_w, steps = view_of_filters(w.shape, part.group, groups, exchanged), np.tile(steps, (slots, 1))
     by_panels(
-        v, w.reshape(-1), part.group * o, bias, part.group * o, flat[1], part.of_y, count, tiles, m, chunk, c, y.shape[3], lanes,
-        panels.rows, np.tile(steps, (slots, 1)), addresses, most, moves, move_steps, scratch, zeros,
+        v, w.reshape(-1), of_w, r * r, bias, part.group * o, flat[1], part.of_y, count, tiles, m, chunk, c, lanes, panels.rows,
+        steps, addresses, most, moves, move_steps, scratch, zeros,
     )  # fmt: skip
 
 
-def steps_of_moves(part, panels, count, wide, chunk, code, tap):
-    """What the transforms read, for at most `count` tiles and `chunk` input channels at once; `tap`: from tap to tap of w."""
-    steps = [part.of_x[2], part.of_x[3], count * wide + panels.lanes]
+def view_of_filters(shape, group, groups, exchanged):
+    """(offset, steps from tap to tap and from channel to channel, 0) in w; of the filters of a gradient the last number is the
+    step from one to the next, and their channels lie side by side."""
+    _, _, c, o = shape
+    return (group * (o // groups), c * o, 1, o) if exchanged else (group * (o // groups), c * o, o, 0)
+
+
+def steps_of_moves(part, panels, count, wide, chunk, code):
+    """What the transforms read, for at most `count` tiles and `chunk` input channels at once."""
+    gap = GAP * panels.lanes
+    steps = [part.of_x[2], part.of_x[3], count * wide + gap]
     for vectors, _ in panels.kinds:
         row = vectors * panels.lanes
-        steps += [count * row + panels.lanes, part.of_y[2], part.of_y[3], code, tap, chunk * row + panels.lanes]
+        steps += [count * row + gap, part.of_y[2], part.of_y[3], code, chunk * row + gap, chunk * row + gap]
     return np.array(steps, np.int64)
 
 
@@ -373,5 +443,5 @@ def input_grad(geo, dy, w, dx):
     target, (top, left) = (padded_like(dx, geo), (0, 0)) if is_copied(geo) else (dx, before(geo))
     reach, bias = geo.kh - 1, np.zeros(geo.c, dy.dtype)
     pads = reach * geo.dh - top, reach * geo.dw - left
-    convolve(dy, w, geo.kh, bias, 0, target, (geo.dh, geo.dw), pads, geo.groups)
+    convolve(dy, w, geo.kh, bias, 0, target, (geo.dh, geo.dw), pads, geo.groups, exchanged=True)
     fold(target, geo, dx)

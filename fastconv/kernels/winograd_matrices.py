@@ -9,7 +9,7 @@ three times smaller than 0, 1, -1, 2, -2 at the same number of multiplications [
 import functools
 from fractions import Fraction
 
-__all__ = ["matrices"]
+__all__ = ["input_steps", "matrices"]
 
 POINTS = {6: (0, 1, -1, Fraction(1, 2), -2), 4: (0, 1, -1)}  # by the number of inputs; the last point is infinity
 
@@ -37,3 +37,24 @@ def matrices(m, r=3):
     g.append([Fraction(int(k == r - 1)) for k in range(r)])
     bt.append(product(points))
     return tuple(map(tuple, at)), tuple(map(tuple, g)), tuple(map(tuple, bt))
+
+
+def input_steps(m, r=3):
+    """Matrices whose product is BT, the first to be applied first: together they have fewer terms.
+
+    With q = (x - 1/2)(x + 2) all rows but two are q times a polynomial with roots 0, 1 and -1, and the other two share
+    x (x + 1)(x - 1), too.
+    """
+    if m + r - 1 != 6:
+        return (matrices(m, r)[2],)
+    low, middle, high = product(POINTS[6][3:])
+    shared = [
+        [low, middle, high, 0, 0, 0],
+        [0, low, middle, high, 0, 0],
+        [0, 0, low, middle, high, 0],
+        [0, 0, 0, low, middle, high],
+    ]
+    shared += [[0, -1, 0, 1, 0, 0], [0, 0, -1, 0, 1, 0]]
+    half, two = POINTS[6][3:]
+    rows = [[-1, 0, 1, 0, 0, 0], [0, 1, 1, 0, 0, 0], [0, -1, 1, 0, 0, 0], [0, 0, 0, 0, -two, 1], [0, 0, 0, 0, -half, 1]]
+    return shared, [*rows, [0, -1, 0, 1, 0, 0]]

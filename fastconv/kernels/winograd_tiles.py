@@ -7,7 +7,7 @@ import functools
 from dataclasses import dataclass
 
 from fastconv.kernels.tile import activate, compiled_address
-from fastconv.kernels.winograd_matrices import matrices
+from fastconv.kernels.winograd_matrices import input_steps, matrices
 from fastconv.kernels.winograd_transform import both_ways, floats
 
 __all__ = ["FilterMove", "InputMove", "N", "OutputMove", "move_address", "outputs"]
@@ -44,7 +44,7 @@ class InputMove:
             return v.load(v.at(x, (i, row), (j, pixel)), mask)
 
         columns = [[load(i, j) for i in range(N)] for j in range(N)]
-        for (i, j), value in both_ways(v, floats(matrices(4, 3)[2]), columns).items():  # the same for every r
+        for (i, j), value in both_ways(v, [floats(step) for step in input_steps(4)], columns).items():  # the same for every r
             v.store(value, v.at(out, (i * N + j, element)))
 
 
@@ -63,7 +63,7 @@ class FilterMove:
     def write(self, v, w, _, out, __, block, ___, tail):
         (tap, element), lanes, size = (v.integer(block, i) for i in range(2)), v.first_lanes(tail), self.size
         columns = [[v.load(v.at(w, (i * size + j, tap)), lanes) for i in range(size)] for j in range(size)]
-        for (i, j), value in both_ways(v, floats(matrices(outputs(size), size)[1]), columns).items():
+        for (i, j), value in both_ways(v, [floats(matrices(outputs(size), size)[1])], columns).items():
             v.store(value, v.at(out, (i * N + j, element)))
 
 
@@ -88,7 +88,7 @@ class OutputMove:
         lanes, (rows, cols) = v.first_lanes(tail), v.bytes_in(limits, 2)
         offset = v.load(bias, lanes if self.edge else None)
         columns = [[v.load(v.at(products, (i * N + j, element))) for i in range(N)] for j in range(N)]
-        for (i, j), value in both_ways(v, floats(matrices(outputs(self.size), self.size)[0]), columns).items():
+        for (i, j), value in both_ways(v, [floats(matrices(outputs(self.size), self.size)[0])], columns).items():
             register = v.variable(v.builder.fadd(value, offset))
             activate(v, code, [register])
             inside = v.if_inside(lanes, (i, v.index(0), rows), (j, v.index(0), cols)) if self.edge else None

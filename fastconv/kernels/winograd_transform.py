@@ -1,6 +1,6 @@
 """A constant matrix times vectors, written out as additions and multiply-adds: the transforms of Winograd's algorithm."""
 
-__all__ = ["both_ways", "combine", "floats"]
+__all__ = ["apply", "both_ways", "combine", "floats"]
 
 
 def floats(matrix):
@@ -23,7 +23,16 @@ def combine(v, row, values):
     return total
 
 
-def both_ways(v, matrix, columns):
-    """matrix X matrixT for X given as columns of vectors: {(row, column): vector}."""
-    first = [[combine(v, row, column) for row in matrix] for column in columns]
-    return {(i, j): combine(v, row, [column[i] for column in first]) for i in range(len(matrix)) for j, row in enumerate(matrix)}
+def apply(v, matrices, values):
+    """The matrices times a vector of vectors, the first one first."""
+    for matrix in matrices:
+        values = [combine(v, row, values) for row in matrix]
+    return values
+
+
+def both_ways(v, matrices, columns):
+    """M X MT for X given as columns of vectors, M being the product of `matrices` (the first is applied first):
+    {(row, column): vector}."""
+    first = [apply(v, matrices, column) for column in columns]
+    rows = [apply(v, matrices, [column[i] for column in first]) for i in range(len(matrices[-1]))]
+    return {(i, j): value for i, row in enumerate(rows) for j, value in enumerate(row)}

@@ -11,12 +11,14 @@ import numpy as np
 from numba import prange
 from numba.extending import register_jitable
 
+from fastconv.kernels import aligned
 from fastconv.kernels.blocks import add_blocks, block_count
 from fastconv.kernels.padding import pad
 from fastconv.kernels.schedule import cuts
 from fastconv.kernels.tile import STEPS
 from fastconv.kernels.vector_ir import emits, flush_denormals, restore_denormals
 from fastconv.kernels.winograd import (
+    GAP,
     E,
     K,
     before,
@@ -52,7 +54,7 @@ def transform_gradient(v, edge, dy, dy_at, dy_row, dy_pixel, rows, cols, tail, o
         return v.load(v.at(start, (i, dy_row), (j, dy_pixel)), mask)
 
     columns = [[load(i, j) for i in range(M)] for j in range(M)]
-    for (i, j), value in both_ways(v, A, columns).items():
+    for (i, j), value in both_ways(v, [A], columns).items():
         v.store(value, v.at(out, out_at, (i * N + j, out_element)))
 
 
@@ -61,7 +63,7 @@ def transform_back(v, sums, at, element, dw, dw_at, dw_tap, tail):
     """dw <- GT dU G for one input channel and one vector of filters."""
     lanes = v.first_lanes(tail)
     columns = [[v.load(v.at(sums, at, (i * N + j, element))) for i in range(N)] for j in range(N)]
-    for (i, j), value in both_ways(v, GT, columns).items():
+    for (i, j), value in both_ways(v, [GT], columns).items():
         v.store(value, v.at(dw, dw_at, (i * 3 + j, dw_tap)), lanes)
 
 
@@ -92,7 +94,8 @@ def sum_tiles(
         for task in range(s * len(tasks) // len(scratch), (s + 1) * len(tasks) // len(scratch)):
             block, first, end, c0, c1, p = tasks[task]
             _, _, out, kind, _, row, columns = panels[p]
-            v_element, g_element, u_element = chunk * wide + lanes, chunk * row + lanes, wide * row + lanes
+            gap = GAP * lanes
+            v_element, g_element, u_element = chunk * wide + gap, chunk * row + gap, wide * row + gap
             g_at, u_at = E * v_element, E * (v_element + g_element)
             for t0 in range(first, end, chunk):
                 count = min(chunk, end - t0)
@@ -142,11 +145,11 @@ def weight_grad(geo, x, dy, dw):
     blocks = min(count, block_count(geo, size))
     tasks, wide, chunk, lanes, panels, steps, addresses, most = tables(geo.c, geo.o, size, count, blocks)
     slots, row = min(get_threads(), len(tasks)), int(panels[:, 5].max())
-    scratch = np.empty((slots, E * ((chunk + 1) * (wide + row) + wide * row + 3 * lanes)), x.dtype)
-    parts = np.empty((blocks, dw.size), dw.dtype)
+    scratch = aligned.empty((slots, E * (chunk * (wide + row) + wide * row + 3 * GAP * lanes)), x.dtype)
+    parts = aligned.empty((blocks, dw.size), dw.dtype)
     local, zeros = np.tile(steps, (slots, 1)), np.zeros(row, x.dtype)
     _, h, w, c = x.shape
-    of_x, move_steps = (0, h * w * c, w * c, c, h, w), np.array([w * c, c, chunk * wide + lanes])
+    of_x, move_steps = (0, h * w * c, w * c, c, h, w), np.array([w * c, c, chunk * wide + GAP * lanes])
     sum_tiles(
         x, of_x, dy, parts, tasks, tiles, pads, chunk, wide, lanes, panels, local, addresses, most, moves_of(size, lanes, 3),
         move_steps, scratch, zeros,
