@@ -12,6 +12,8 @@ from fastconv.kernels.blocks import WHOLE_FILTERS, block_count, window_rows
 __all__ = [
     "batch",
     "batch_bytes",
+    "batch_weight_bytes",
+    "batch_weights",
     "block_bytes",
     "copied_bytes",
     "depthwise",
@@ -87,7 +89,7 @@ def winograd(backward):
         m, c, o = 7 - geo.kh, c // geo.groups, o // geo.groups
         tiles = geo.n * interleaved(height, geo.dh, m) * interleaved(width, geo.dw, m)
         ins, outs = vectors(c, dtype, cpu), vectors(o, dtype, cpu)
-        images, moved, made = geo.dh * geo.dw, *((500, 350) if m == 4 else (250, 1500))
+        images, moved, made = geo.dh * geo.dw, *((500, 420) if m == 4 else (250, 1500))
         once = 36 * c * o * dtype.itemsize <= WHOLE_FILTERS  # else the filters are transformed for every image of a dilation
         each = 1.15 * 36 * tiles * c * outs + moved * tiles * (ins + outs) + made * c * outs * (1 if once else images)
         return 2 * LAUNCH * geo.dh * geo.dw * geo.groups + geo.groups * each
@@ -122,9 +124,23 @@ def batch(backward, winograd):
     return cost
 
 
+def batch_weights(geo, dtype, cpu):
+    """A multiply-add a cycle for a group of images, and both arrays turned."""
+    lanes = cpu.vector_bytes // dtype.itemsize
+    products = geo.kh * geo.kw * geo.c * geo.o * (geo.p * geo.q + lanes)
+    turned = (geo.h * geo.w * geo.c + geo.p * geo.q * geo.o) * 120 / lanes
+    return LAUNCH + -(-geo.n // lanes) * (1.2 * products + turned)
+
+
 def batch_bytes(geo, itemsize):
     """The values of a group for each of two cores, a group being at most 16 images."""
     return 2 * 16 * itemsize * (int(np.prod(geo.padded_shape[1:])) + (geo.p + 1) * (geo.q + 1) * geo.o)
+
+
+def batch_weight_bytes(geo, itemsize):
+    """The same with the sums of every weight, and the partial sums of the blocks."""
+    weights = geo.kh * geo.kw * geo.c * geo.o
+    return batch_bytes(geo, itemsize) + (2 * 16 + min(16, -(-geo.n // 4))) * weights * itemsize
 
 
 def winograd_weights(geo, dtype, cpu):

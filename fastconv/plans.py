@@ -6,6 +6,7 @@ call always sums in the same order.  `ALGORITHMS` is the complete list; dispatch
 
 import functools
 import importlib
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from fastconv.geometry import ConvGeometry
 
 __all__ = ["ALGORITHMS", "Algorithm", "ChainPlan", "ConvPlan", "Route", "conv_plan", "plan_chain"]
 
+GROUP_VALUES = 1 << 16  # of an image, its gradient and the weights, for each image of a group
 DIRECTIONS = ("forward", "input_grad", "weight_grad")
 
 
@@ -107,8 +109,15 @@ def small_winograd(fits):
     return both
 
 
+def batch_weights_fit(geo, dtype):
+    values = math.prod(geo.padded_shape[1:]) + geo.p * geo.q * geo.o + geo.kh * geo.kw * geo.c * geo.o
+    if values > GROUP_VALUES:
+        return f"{values:,} values of an image do not stay in the cache for a group of images; at most {GROUP_VALUES:,} do"
+    return batch_fits(geo, dtype)
+
+
 def no_batch(geo, dtype):
-    return "a weight gradient sums over the images, they cannot be lanes"
+    return "weight gradients of images as lanes are not done by Winograd's algorithm"
 
 
 ALGORITHMS = (
@@ -164,7 +173,9 @@ ALGORITHMS = (
         "batch",
         forward=Route(batch_fits, costs.batch(False, False), "batch.forward", None, costs.batch_bytes, 1, few_images),
         input_grad=Route(batch_grad_fits, costs.batch(True, False), "batch.input_grad", None, costs.batch_bytes, 1, few_images),
-        weight_grad=Route(no_batch, costs.batch(False, False), ""),
+        weight_grad=Route(
+            batch_weights_fit, costs.batch_weights, "batch_weights.weight_grad", None, costs.batch_weight_bytes, 1, few_images
+        ),
     ),
     Algorithm(
         "depthwise",
