@@ -13,9 +13,10 @@ from numba import prange
 from numba.extending import register_jitable
 
 from fastconv.kernels import aligned
-from fastconv.kernels.blocks import MOST_BLOCKS, add_blocks
+from fastconv.kernels.blocks import MOST_BLOCKS
 from fastconv.kernels.chain import address, clear, run_tile
 from fastconv.kernels.group_tile import TURN_STEPS, Turn, address_of
+from fastconv.kernels.partial_sums import add_blocks
 from fastconv.kernels.schedule import balanced, cuts
 from fastconv.kernels.vector_ir import flush_denormals, restore_denormals
 from fastconv.machine import cpu, get_threads, kernel

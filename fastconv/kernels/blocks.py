@@ -1,6 +1,6 @@
 """How work is cut into blocks: by the shape alone, so that neither threads nor luck change a bit of a sum."""
 
-__all__ = ["WHOLE_FILTERS", "add_blocks", "block_count", "window_rows"]
+__all__ = ["WHOLE_FILTERS", "block_count", "window_rows"]
 
 MOST_BLOCKS = 16
 LEAST_PIXELS = 512  # of a block
@@ -18,13 +18,3 @@ def block_count(geo, itemsize):
 def window_rows(geo, itemsize):
     """Output rows whose im2col windows fit WINDOW_BYTES; at least one."""
     return max(1, min(geo.n * geo.p, WINDOW_BYTES // (geo.q * geo.terms * geo.groups * itemsize)))
-
-
-def add_blocks(parts, total):
-    """total = the sum over the first axis of `parts`, as a tree of pairs; `parts` is used up."""
-    count = len(parts)
-    while count > 1:
-        half = count // 2
-        parts[:half] += parts[count - half : count]
-        count -= half
-    total[...] = parts[0]

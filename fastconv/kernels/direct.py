@@ -8,8 +8,9 @@ import numpy as np
 from numba import prange
 
 from fastconv.kernels.activation import activate
-from fastconv.kernels.blocks import add_blocks, block_count
+from fastconv.kernels.blocks import block_count
 from fastconv.kernels.padding import fold, pad, padded_like
+from fastconv.kernels.partial_sums import add_blocks, partial_sums
 from fastconv.machine import kernel
 
 __all__ = ["conv2d", "forward", "input_grad", "weight_grad"]
@@ -114,6 +115,6 @@ def input_grad(geo, dy, wt, dx):
 
 
 def weight_grad(geo, x, dy, dw):
-    parts = np.empty((block_count(geo, dw.itemsize), *dw.shape), dw.dtype)
+    parts = partial_sums(block_count(geo, dw.itemsize), dw)
     launch(conv2d_weight_grad, geo)(pad(x, geo), dy, *steps(geo), parts)
     add_blocks(parts, dw)

@@ -3,7 +3,7 @@
 import numpy as np
 from numba import prange
 
-from fastconv.kernels.blocks import add_blocks
+from fastconv.kernels.partial_sums import add_blocks
 from fastconv.machine import kernel
 
 __all__ = ["mask_negative", "sum_pixels"]

@@ -8,10 +8,11 @@ from numba import prange
 
 from fastconv.kernels import aligned
 from fastconv.kernels.activation import activate_rows
-from fastconv.kernels.blocks import add_blocks, block_count
+from fastconv.kernels.blocks import block_count
 from fastconv.kernels.codes import LEAKY_RELU
 from fastconv.kernels.padding import fold, pad, padded_like
-from fastconv.kernels.schedule import cuts, forward_runs, input_grad_runs, panels_of, tables, weight_grad_runs
+from fastconv.kernels.partial_sums import add_blocks, partial_sums
+from fastconv.kernels.schedule import cuts, forward_runs, input_grad_runs, panels_of, run, tables, weight_grad_runs
 from fastconv.kernels.tile import STEPS, call_tile
 from fastconv.kernels.transpose import transpose_block
 from fastconv.kernels.vector_ir import flush_denormals, lanes_of, restore_denormals
@@ -19,6 +20,7 @@ from fastconv.machine import get_threads, kernel
 
 __all__ = ["forward", "input_grad", "pack_flipped", "pack_panels", "weight_grad"]
 
+PIXELS = 256  # terms of a sum between two times that it is loaded and stored
 BAND_BYTES = 260_000  # of input rows that all panels go over in turn: a good part of L2
 FIRST_STEP = 4  # columns of `runs` before the steps
 A_M, C_M = FIRST_STEP + STEPS.index("a_m"), FIRST_STEP + STEPS.index("c_m")
@@ -188,6 +190,47 @@ def weight_grad_schedule(geo, itemsize, threads, depthwise):
     return tables(tasks, runs, panels, itemsize, depthwise)
 
 
+def is_matrix_product(geo, itemsize):
+    """Whether the weight gradient of a `walked` geometry is one product of matrices, large enough to copy x: steps from pixel to
+    pixel that are a multiple of a large power of two would put all pixels on the same lines of the cache."""
+    plain = geo.kh == geo.kw == geo.w == geo.sh == geo.groups == 1 and not geo.is_padded
+    return plain and geo.c * itemsize >= 512 and geo.o >= 96 and geo.p >= 32
+
+
+@functools.lru_cache(maxsize=1024)
+def pixel_panels(channels, pixels, itemsize):
+    return panels_of(channels, channels, 1, itemsize, packed_rows=pixels)
+
+
+def packed_pixels(x):
+    """x (pixels, C) in panels of a few vectors of channels."""
+    panels = pixel_panels(x.shape[1], len(x), x.itemsize)
+    packed = aligned.empty(panels.packed_size, x.dtype)
+    pack(x, panels.rows, panels.lanes, packed)
+    return packed
+
+
+@functools.lru_cache(maxsize=1024)
+def matrix_schedule(geo, itemsize, threads):
+    """dw = xT dy, with x in panels: rows are input channels, the sum runs over the pixels, PIXELS of them at a time."""
+    columns, panels = pixel_panels(geo.c, geo.p, itemsize), panels_of(geo.c, geo.o, 1, itemsize)
+    blocks, runs, tasks, known = block_count(geo, itemsize), [], [], {}
+    for block, (first, end) in enumerate(cuts(geo.p, blocks)):
+        for _, share in work_shares(blocks, 1, len(panels.rows), threads):
+            task = []
+            for p in range(first, end, PIXELS):
+                for _, at, c_at, _, _, row, wide in columns.rows.tolist():
+                    key = (wide, row, min(PIXELS, end - p), int(p > first))
+                    if key not in known:
+                        known[key] = len(runs)
+                        steps = {"a_m": 1, "a_k": row, "b_k": 1, "c_m": geo.o, "k": key[2], "accumulate": key[3]}
+                        runs.append(run(0, 0, 0, wide, **steps))
+                    c = (block * geo.c + c_at) * geo.o
+                    task.append((at + p * row, p * geo.o, c, known[key], known[key] + 1, *share))
+            tasks.append(task)
+    return tables(tasks, runs, panels, itemsize)
+
+
 @functools.lru_cache(maxsize=1024)
 def walked(geo):
     """The geometry that is walked: without padding where the padding is not zero (a padded copy is used), and a 1x1 convolution
@@ -229,8 +272,11 @@ def input_grad(geo, dy, w, dx, depthwise=False):
 def weight_grad(geo, x, dy, dw, depthwise=False):
     if needs_copy(geo):
         x = pad(x, geo)
-    walk_geo = walked(geo)
-    parts = aligned.empty((block_count(walk_geo, x.itemsize), *dw.shape), dw.dtype)
-    schedule = weight_grad_schedule(walk_geo, x.itemsize, get_threads(), depthwise)
+    walk_geo, size = walked(geo), x.itemsize
+    parts = partial_sums(block_count(walk_geo, size), dw)
+    if is_matrix_product(walk_geo, size):
+        x, schedule = packed_pixels(x.reshape(-1, geo.c)), matrix_schedule(walk_geo, size, get_threads())
+    else:
+        schedule = weight_grad_schedule(walk_geo, size, get_threads(), depthwise)
     launch(schedule, x, dy, np.zeros(geo.o, x.dtype), parts)
     add_blocks(parts, dw)

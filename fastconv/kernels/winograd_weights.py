@@ -12,8 +12,9 @@ from numba import prange
 from numba.extending import register_jitable
 
 from fastconv.kernels import aligned
-from fastconv.kernels.blocks import add_blocks, block_count
+from fastconv.kernels.blocks import block_count
 from fastconv.kernels.padding import pad
+from fastconv.kernels.partial_sums import add_blocks, partial_sums
 from fastconv.kernels.schedule import cuts
 from fastconv.kernels.tile import STEPS
 from fastconv.kernels.vector_ir import emits, flush_denormals, restore_denormals
@@ -146,7 +147,7 @@ def weight_grad(geo, x, dy, dw):
     tasks, wide, chunk, lanes, panels, steps, addresses, most = tables(geo.c, geo.o, size, count, blocks)
     slots, row = min(get_threads(), len(tasks)), int(panels[:, 5].max())
     scratch = aligned.empty((slots, E * (chunk * (wide + row) + wide * row + 3 * GAP * lanes)), x.dtype)
-    parts = aligned.empty((blocks, dw.size), dw.dtype)
+    parts = partial_sums(blocks, dw.reshape(-1))
     local, zeros = np.tile(steps, (slots, 1)), np.zeros(row, x.dtype)
     _, h, w, c = x.shape
     of_x, move_steps = (0, h * w * c, w * c, c, h, w), np.array([w * c, c, chunk * wide + GAP * lanes])
@@ -154,4 +155,4 @@ def weight_grad(geo, x, dy, dw):
         x, of_x, dy, parts, tasks, tiles, pads, chunk, wide, lanes, panels, local, addresses, most, moves_of(size, lanes, 3),
         move_steps, scratch, zeros,
     )  # fmt: skip
-    add_blocks(parts.reshape(blocks, *dw.shape), dw)
+    add_blocks(parts, dw.reshape(-1))
