@@ -21,12 +21,14 @@ _HOMES = {
         batch_norm batch_norm_train batch_norm_grad""",
     "machine": "set_threads get_threads info",
     "geometry": "connection_matrix",
+    "plans": "set_workspace_limit",
     "layers": """
         Layer Normalize Conv2D MaxPool2D AvgPool2D GlobalAvgPool2D Dense Flatten ReLU LeakyReLU Sigmoid Tanh Softmax
         Dropout BatchNorm""",
     "models": "Sequential load",
     "training": "Trainer History",
     "gradient_check": "gradcheck",
+    "tuning": "autotune Tuned load_tuned",
     "teaching": "explain",
     "errors": """
         FastconvError ShapeError DTypeError OptionError DataError ModelFileError TrainingError MemoryLimitError

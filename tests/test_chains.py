@@ -9,7 +9,7 @@ import pytest
 
 import fastconv as fc
 import oracle
-from fastconv import models, plans
+from fastconv import algorithms, models, plans
 from fastconv.models.passes import ChainedLayers
 from guards import Guards
 
@@ -229,7 +229,7 @@ def test_nothing_is_read_or_written_outside(monkeypatch):
 def test_without_winograd_by_the_switch(monkeypatch):
     net, x = built("5x5 padded"), images("5x5 padded")
     with_it = net.forward(x)
-    monkeypatch.setattr(plans, "WINOGRAD_OFF", True)
+    monkeypatch.setattr(algorithms, "WINOGRAD_OFF", True)
     without = built("5x5 padded").forward(x)
     assert with_it.tobytes() != without.tobytes()
     close(without, plain(net, x)[0])
