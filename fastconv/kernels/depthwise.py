@@ -1,21 +1,269 @@
-"""Depthwise convolution, one filter for each channel: the same walk as `tiled`, with tiles that multiply vector by vector.
+"""Depthwise convolution, one filter for each channel, and its gradients: along runs of pixels, vector by vector of channels.
 
 y[n,p,q,c] = b[c] + sum_ij x[n, p*sh - top + i*dh, q*sw - left + j*dw, c] * w[i,j,0,c]
+
+Few multiplications meet many numbers, so that reading decides.  Where all taps of a small filter are inside the image, a few
+neighbouring pixels are done together: each weight is read once for all of them, and each pixel under two of them once for both.
 """
 
 import functools
+from dataclasses import dataclass
 
 import numpy as np
+from numba import prange
 
-from fastconv.kernels import tiled
+from fastconv.kernels import aligned
+from fastconv.kernels.activation import activate_rows
+from fastconv.kernels.blocks import block_count
+from fastconv.kernels.codes import LEAKY_RELU
+from fastconv.kernels.padding import after_padding, fold, needs_copy, pad, padded_like
+from fastconv.kernels.partial_sums import add_blocks, partial_sums
+from fastconv.kernels.runs import RUN, SIDE_BY_SIDE, over_channels, over_taps, runs_of
+from fastconv.kernels.schedule import forward_parts, input_grad_parts
+from fastconv.kernels.tile import activate, call_tile, compiled_address
+from fastconv.kernels.vector_ir import flush_denormals, lanes_of, restore_denormals
+from fastconv.machine import cpu, kernel
 
-__all__ = ["flipped", "forward", "input_grad", "weight_grad"]
+__all__ = ["forward", "input_grad", "weight_grad"]
 
-forward = functools.partial(tiled.forward, depthwise=True)
-input_grad = functools.partial(tiled.input_grad, depthwise=True)
-weight_grad = functools.partial(tiled.weight_grad, depthwise=True)
+MOST_TAPS = 9  # of a filter whose weights, or sums, stay in registers
 
 
-def flipped(geo, w):
-    """Weights for `input_grad`: the taps backwards."""
-    return np.ascontiguousarray(w[::-1, ::-1])
+@dataclass(frozen=True)
+class Together:
+    """Neighbouring pixels that share what they read, for filters of kh x kw taps; pixels are `slide` taps apart."""
+
+    itemsize: int
+    kh: int
+    kw: int
+    slide: int
+
+    def shared(self, v, x, run, start, pixels, mask):
+        """{(row, column): vector of x} under `pixels` neighbouring windows that begin at `start`."""
+        columns = sorted({n * self.slide + j for n in range(pixels) for j in range(self.kw)})
+        places = [(i, column) for i in range(self.kh) for column in columns]
+        return {(i, j): v.load(v.at(x, start, (i, run["a_i"]), (j, run["a_j"])), mask) for i, j in places}
+
+    def taps(self):
+        return [(i, j) for i in range(self.kh) for j in range(self.kw)]
+
+    def groups(self, v, run, most, body):
+        """body(first pixel, pixels) for all pixels of a run, `most` at a time while there are."""
+        times = v.builder.udiv(run["count"], v.index(most))
+        with v.loop(times) as group:
+            body(v.add((group, most)), most)
+        done = v.add((times, most))
+        with v.loop(v.builder.sub(run["count"], done)) as rest:
+            body(v.add(done, rest), 1)
+
+
+@dataclass(frozen=True)
+class Sum(Together):
+    """A run of y or dx."""
+
+    @property
+    def name(self):
+        return f"depthwise_{8 * self.itemsize}bit_sum_{self.kh}x{self.kw}_slide{self.slide}"
+
+    def write(self, v, x, w, y, bias, block, activation, channels):
+        run = v.integers(block, RUN)
+
+        def together(first, pixels):
+            start, place = v.add(run["a"], (first, run["a_step"])), v.add(run["c"], (first, run["c_step"]))
+
+            def few(places):
+                [(offset, mask)] = places
+                taps = {(i, j): v.add(run["tap"], (i, run["tap_i"]), (j, run["tap_j"])) for i, j in self.taps()}
+                weights = {at: v.load(v.at(w, (tap, channels), offset), mask) for at, tap in taps.items()}
+                values = self.shared(v, v.at(x, offset), run, start, pixels, mask)
+                sums = [v.variable(v.load(v.at(bias, offset), mask)) for _ in range(pixels)]
+                for i, j in self.taps():
+                    for n, total in enumerate(sums):
+                        term = v.multiply_add(values[i, n * self.slide + j], weights[i, j], v.builder.load(total))
+                        v.builder.store(term, total)
+                activate(v, activation, sums)
+                for n, total in enumerate(sums):
+                    v.store(v.builder.load(total), v.at(y, place, offset, (n, run["c_step"])), mask)
+
+            over_channels(v, channels, 1, few)
+
+        self.groups(v, run, 4 if cpu().registers == 32 else 2, together)
+
+
+@dataclass(frozen=True)
+class AnySum:
+    """A run of y or dx with any number of taps."""
+
+    itemsize: int
+
+    @property
+    def name(self):
+        return f"depthwise_{8 * self.itemsize}bit_sum"
+
+    def write(self, v, x, w, y, bias, block, activation, channels):
+        run = v.integers(block, RUN)
+
+        with v.loop(run["count"]) as q:
+            start, place = v.add(run["a"], (q, run["a_step"])), v.add(run["c"], (q, run["c_step"]))
+
+            def few(places):
+                sums = [v.variable(v.load(v.at(bias, offset), mask)) for offset, mask in places]
+
+                def add(tap, step, _):
+                    for (offset, mask), total in zip(places, sums, strict=True):
+                        value, weight = v.load(v.at(x, start, offset, step), mask), v.load(v.at(w, (tap, channels), offset), mask)
+                        v.builder.store(v.multiply_add(value, weight, v.builder.load(total)), total)
+
+                over_taps(v, run, add)
+                activate(v, activation, sums)
+                for (offset, mask), total in zip(places, sums, strict=True):
+                    v.store(v.builder.load(total), v.at(y, place, offset), mask)
+
+            over_channels(v, channels, SIDE_BY_SIDE, few)
+
+
+@dataclass(frozen=True)
+class Gradient(Together):
+    """What a run of dy adds to the gradient of the weights."""
+
+    @property
+    def name(self):
+        return f"depthwise_{8 * self.itemsize}bit_gradient_{self.kh}x{self.kw}_slide{self.slide}"
+
+    def write(self, v, x, dy, dw, _, block, __, channels):
+        run = v.integers(block, RUN)
+
+        def together(first, pixels):
+            start, place = v.add(run["a"], (first, run["a_step"])), v.add(run["c"], (first, run["c_step"]))
+
+            def few(places):
+                [(offset, mask)] = places
+                gradients = [v.load(v.at(dy, place, offset, (n, run["c_step"])), mask) for n in range(pixels)]
+                values = self.shared(v, v.at(x, offset), run, start, pixels, mask)
+                for i, j in self.taps():
+                    target = v.at(dw, (v.add(run["tap"], (i, run["tap_i"]), (j, run["tap_j"])), channels), offset)
+                    total = v.load(target, mask)
+                    for n, gradient in enumerate(gradients):
+                        total = v.multiply_add(values[i, n * self.slide + j], gradient, total)
+                    v.store(total, target, mask)
+
+            over_channels(v, channels, 1, few)
+
+        self.groups(v, run, 8 if cpu().registers == 32 else 4, together)
+
+
+@dataclass(frozen=True)
+class AnyGradient:
+    """The same with any number of taps."""
+
+    itemsize: int
+
+    @property
+    def name(self):
+        return f"depthwise_{8 * self.itemsize}bit_gradient"
+
+    def write(self, v, x, dy, dw, _, block, __, channels):
+        run = v.integers(block, RUN)
+
+        def one(tap, step, _):
+            def few(places):
+                sums = [v.variable(v.load(v.at(dw, (tap, channels), offset), mask)) for offset, mask in places]
+                with v.loop(run["count"]) as q:
+                    start, place = v.add(run["a"], step, (q, run["a_step"])), v.add(run["c"], (q, run["c_step"]))
+                    for (offset, mask), total in zip(places, sums, strict=True):
+                        value, gradient = v.load(v.at(x, start, offset), mask), v.load(v.at(dy, place, offset), mask)
+                        v.builder.store(v.multiply_add(value, gradient, v.builder.load(total)), total)
+                for (offset, mask), total in zip(places, sums, strict=True):
+                    v.store(v.builder.load(total), v.at(dw, (tap, channels), offset), mask)
+
+            over_channels(v, channels, SIDE_BY_SIDE, few)
+
+        over_taps(v, run, one)
+
+
+def address_of(tile):
+    return compiled_address(tile.name, tile.write, tile.itemsize, lanes_of(tile.itemsize))
+
+
+@kernel()
+def sum_rows(x, w, bias, y, starts, runs, tiles, activation):
+    """Rows of y (or of dx, from dy) as the runs say."""
+    N, P, Q, C = y.shape
+    source, target, size = x.reshape(-1), y.reshape(-1), x.shape[1] * x.shape[2] * C
+    for task in prange(N * P):  # a task owns one row of y
+        before = flush_denormals()
+        n, p = divmod(np.intp(task), P)
+        for r in range(starts[p], starts[p + 1]):
+            call_tile(source, n * size, tiles[r], w, 0, target, n * P * Q * C, bias, 0, runs, r * len(RUN), activation, C)
+        restore_denormals(before)
+
+
+@kernel()
+def gradient_rows(x, dy, parts, starts, runs, tiles):
+    """parts[b] = what the rows of block b add to the gradient of the weights."""
+    N, P, Q, C = dy.shape
+    B, source, gradient, sums = len(parts), x.reshape(-1), dy.reshape(-1), parts.reshape(-1)
+    size, weights = x.shape[1] * x.shape[2] * C, sums.size // B
+    for task in prange(B):  # a task owns one partial sum
+        before = flush_denormals()
+        b = np.intp(task)
+        sums[b * weights : (b + 1) * weights] = 0
+        for row in range(b * N * P // B, (b + 1) * N * P // B):
+            n, p = divmod(row, P)
+            for r in range(starts[p], starts[p + 1]):
+                call_tile(
+                    source, n * size, tiles[r], gradient, n * P * Q * C, sums, b * weights, sums, 0, runs, r * len(RUN), 0, C
+                )
+        restore_denormals(before)
+
+
+def with_tiles(table, geo, itemsize, together, any_taps):
+    """(starts, runs, address of the tile of each run)."""
+    starts, runs = table
+    tiles = []
+    for run in runs.reshape(-1, len(RUN)).tolist():
+        known = dict(zip(RUN, run, strict=True))
+        slide, rest = divmod(known["a_step"], known["a_j"]) if known["a_j"] else (0, 0)
+        whole = (known["i"], known["j"]) == (geo.kh, geo.kw) and geo.kh * geo.kw <= MOST_TAPS
+        tile = together(itemsize, geo.kh, geo.kw, slide) if whole and not rest and 1 <= slide <= 2 else any_taps(itemsize)
+        tiles.append(address_of(tile))
+    return starts, runs, np.array(tiles, np.int64)
+
+
+@functools.lru_cache(maxsize=1024)
+def forward_table(geo, itemsize, gradient):
+    """Runs of y, or of dy for the gradient of the weights."""
+    rows = forward_parts(0, geo.p, geo.h, geo.kh, geo.sh, geo.dh, geo.pads[0][0])
+    cols = forward_parts(0, geo.q, geo.w, geo.kw, geo.sw, geo.dw, geo.pads[1][0])
+    runs = runs_of(rows, cols, geo.w, geo.q, geo.c, (geo.kh, geo.kw), backward=False)
+    return with_tiles(runs, geo, itemsize, *((Gradient, AnyGradient) if gradient else (Sum, AnySum)))
+
+
+@functools.lru_cache(maxsize=1024)
+def backward_table(geo, itemsize):
+    """Runs of dx."""
+    rows = input_grad_parts(0, geo.h, geo.p, geo.kh, geo.sh, geo.dh, geo.pads[0][0])
+    cols = input_grad_parts(0, geo.w, geo.q, geo.kw, geo.sw, geo.dw, geo.pads[1][0])
+    runs = runs_of(rows, cols, geo.q, geo.w, geo.c, (geo.kh, geo.kw), backward=True)
+    return with_tiles(runs, geo, itemsize, Sum, AnySum)
+
+
+def forward(geo, x, w, b, activation, y):
+    walked, x = after_padding(geo), pad(x, geo) if needs_copy(geo) else x
+    in_tile = activation if activation <= LEAKY_RELU else 0
+    sum_rows(x, w.reshape(-1), b, y, *forward_table(walked, x.itemsize, False), in_tile)
+    if in_tile != activation:
+        activate_rows(y.reshape(-1, geo.o), activation)
+
+
+def input_grad(geo, dy, w, dx):
+    walked, target = after_padding(geo), padded_like(dx, geo) if needs_copy(geo) else dx
+    sum_rows(dy, w.reshape(-1), aligned.zeros(geo.c, dy.dtype), target, *backward_table(walked, dy.itemsize), 0)
+    fold(target, geo, dx)
+
+
+def weight_grad(geo, x, dy, dw):
+    walked, x = after_padding(geo), pad(x, geo) if needs_copy(geo) else x
+    parts = partial_sums(block_count(geo, x.itemsize), dw)
+    gradient_rows(x, dy, parts, *forward_table(walked, x.itemsize, True))
+    add_blocks(parts, dw)

@@ -1,12 +1,14 @@
 """Padded copies, and the way back for gradients.  `rows` and `cols` name the source pixel of each padded one (-1: zero)."""
 
+from dataclasses import replace
+
 import numpy as np
 from numba import prange
 
 from fastconv.kernels import aligned
 from fastconv.machine import kernel
 
-__all__ = ["fold", "pad"]
+__all__ = ["after_padding", "fold", "needs_copy", "pad", "padded_like"]
 
 
 @kernel()
@@ -51,6 +53,19 @@ def pad(x, geo):
     padded = aligned.empty(geo.padded_shape, x.dtype)
     copy_padded(x, *sources(geo), padded)
     return padded
+
+
+def needs_copy(geo):
+    """Whether the padding is not zeros, so that it is written out before the image is read."""
+    return geo.is_padded and geo.pad_mode != "constant"
+
+
+def after_padding(geo):
+    """The geometry of what is read: `geo`, or the same on a copy that has its padding."""
+    if not needs_copy(geo):
+        return geo
+    _, h, w, _ = geo.padded_shape
+    return replace(geo, h=h, w=w, pads=((0, 0), (0, 0)), pad_mode="constant")
 
 
 def padded_like(dx, geo):

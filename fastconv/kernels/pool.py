@@ -1,9 +1,4 @@
-"""Max and average pooling over windows, and their gradients: vectors of channels, each result written once.
-
-As in `schedule`, a *run* is a row of results that all see the same taps: where padding or the edge takes taps away, another run
-begins, so that no padding is read and nothing is tested inside a run.  For a gradient the results are pixels of dx, and its taps
-the windows that see them.
-"""
+"""Max and average pooling over windows, and their gradients: vectors of channels, each result written once."""
 
 import functools
 
@@ -11,8 +6,6 @@ import numpy as np
 from numba import prange
 
 from fastconv.kernels.pool_runs import (
-    RUN,
-    SIDE_BY_SIDE,
     average_grad_run,
     average_run,
     average_spread_run,
@@ -20,6 +13,7 @@ from fastconv.kernels.pool_runs import (
     maximum_run,
     maximum_spread_run,
 )
+from fastconv.kernels.runs import RUN, SIDE_BY_SIDE, runs_of
 from fastconv.kernels.schedule import forward_parts, input_grad_parts
 from fastconv.kernels.vector_ir import flush_denormals, lanes_of, restore_denormals
 from fastconv.machine import kernel
@@ -111,27 +105,6 @@ def average_grad_rows(dy, dx, shares, starts, runs, wide):
             else:
                 average_grad_run(source, n * size, target, n * H * W * C, shares, C, runs, r * len(RUN), 1)
         restore_denormals(before)
-
-
-def runs_of(rows, cols, a_cols, c_cols, channels, size, backward):
-    """(first run of each row of results, runs) for Parts of rows and of columns; `size` = (KH, KW)."""
-    kh, kw = size
-    by_row = {}
-    for r in rows:
-        for s in cols:
-            # a gradient's Parts count the taps backwards
-            tap = (kh - 1 - r.tap) * kw + kw - 1 - s.tap if backward else r.tap * kw + s.tap
-            sign = -1 if backward else 1
-            for f in range(r.count):
-                a, c = (r.source + f * r.source_every) * a_cols + s.source, (r.first + f * r.every) * c_cols + s.first
-                near, near_step = (a, s.source_every) if backward else (c, s.every)
-                by_row.setdefault(r.first + f * r.every, []).append((
-                    a * channels, c * channels, s.count, s.source_every * channels, s.every * channels, r.taps, s.taps,
-                    r.source_step * a_cols * channels, s.source_step * channels, tap, sign * r.tap_step * kw, sign * s.tap_step,
-                    near, near_step, r.source_step * a_cols, s.source_step,
-                ))  # fmt: skip
-    ordered = [by_row[row] for row in sorted(by_row)]
-    return np.cumsum([0, *map(len, ordered)]), np.array([run for row in ordered for run in row], np.int64).reshape(-1)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -1,13 +1,12 @@
 """Pooling along a run of results, and its gradients, as vector code: one vector of channels, or a few side by side.
 
-What a run is, `pool` tells.
+What a run is, `runs` tells.
 """
 
+from fastconv.kernels.runs import RUN, over_channels, over_taps, sums_of
 from fastconv.kernels.vector_ir import emits
 
 __all__ = [
-    "RUN",
-    "SIDE_BY_SIDE",
     "average_grad_run",
     "average_run",
     "average_spread_run",
@@ -15,49 +14,6 @@ __all__ = [
     "maximum_run",
     "maximum_spread_run",
 ]
-
-# offsets of the first source and the first result; results and the steps between them; taps and the steps between those; what
-# divides an average: numbers of windows, counted as the results or the taps are
-RUN = (
-    "a", "c", "count", "a_step", "c_step", "i", "j", "a_i", "a_j", "tap", "tap_i", "tap_j",
-    "near", "near_step", "near_i", "near_j",
-)  # fmt: skip
-
-
-SIDE_BY_SIDE = 4  # vectors of channels that go through the taps together, where there are as many
-
-
-def over_channels(v, channels, most, body):
-    """body([(offset, mask), ...]) for all vectors of channels, `most` at a time while there are; a mask only for the last few."""
-    done = v.index(0)
-    for many in (most, 1)[most == 1 :]:
-        times, first = v.builder.udiv(v.builder.sub(channels, done), v.index(many * v.lanes)), done
-        with v.loop(times) as k:
-            body([(v.add(first, (k, many * v.lanes), n * v.lanes), None) for n in range(many)])
-        done = v.add(first, (times, many * v.lanes))
-    with v.if_smaller(done, channels):
-        body([(done, v.first_lanes(v.builder.sub(channels, done)))])
-
-
-def over_taps(v, run, body):
-    """body(number of the tap, its offset in the source, that of its window) in reading order."""
-    with v.loop(run["i"]) as i, v.loop(run["j"]) as j:
-        body(*(v.add(run.get(first, 0), (i, run[f"{name}_i"]), (j, run[f"{name}_j"])) for name, first in OFFSETS))
-
-
-def sums_of(v, run, places, term):
-    """The sums over the taps of term(tap, step, window, offset, mask), one for each of `places`."""
-    totals = [v.variable(v.constant(0.0)) for _ in places]
-
-    def add(*tap):
-        for total, place in zip(totals, places, strict=True):
-            v.builder.store(v.builder.fadd(v.builder.load(total), term(*tap, *place)), total)
-
-    over_taps(v, run, add)
-    return [v.builder.load(total) for total in totals]
-
-
-OFFSETS = (("tap", "tap"), ("a", ""), ("near", ""))
 
 
 @emits("most")

@@ -233,13 +233,13 @@ def readers(offset, size, stride, first, end):
     return max(first, -(offset // stride)), min(end, -(-(size - offset) // stride))
 
 
-def tables(tasks, runs, panels, itemsize, elementwise=False):
+def tables(tasks, runs, panels, itemsize):
     """The `Schedule` of tasks (lists of segments), with the tiles that it needs compiled."""
     runs = np.array(runs, np.int64).reshape(-1, 4 + len(STEPS))
     most = [most_rows()[vectors] for vectors, _ in panels.kinds]
     tiles = np.zeros((len(panels.kinds), max(most) + 1), np.int64)
     for kind, (vectors, masked) in enumerate(panels.kinds):
         for height in {part for count in np.unique(runs[:, 3]) for part in balanced(int(count), most[kind])}:
-            tiles[kind, height] = tile_address(Tile(itemsize, panels.lanes, height, vectors, masked, elementwise))
+            tiles[kind, height] = tile_address(Tile(itemsize, panels.lanes, height, vectors, masked))
     segments = np.array([segment for task in tasks for segment in task], np.int64).reshape(-1, 7)
     return Schedule(np.cumsum([0, *map(len, tasks)]), segments, runs, panels.rows, tiles, np.array(most))

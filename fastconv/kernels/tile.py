@@ -3,7 +3,7 @@
     c[m, n] = bias[n] (or c[m, n]) + sum over i, j, k of  a[m*a_m + i*a_i + j*a_j + k*a_k] * b[(i*b_i + j*b_j + k*b_k)*b_row + n]
 
 with m < rows and n < cols vectors of lanes.  Every step is free, so that one generator serves the forward pass (rows are
-pixels, k channels), both gradients and matrix products; elementwise, for depthwise convolution, a moves along with n.  The order
+pixels, k channels), both gradients and matrix products.  The order
 of the sum is i, j, k, whatever the size of the tile.
 """
 
@@ -42,12 +42,10 @@ class Tile:
     rows: int
     cols: int
     masked: bool  # only `tail` lanes of the last vector exist
-    elementwise: bool = False
 
     @property
     def name(self):
-        marks = "_masked" * self.masked + "_elementwise" * self.elementwise
-        return f"tile_{8 * self.itemsize}bit_{self.lanes}lanes_{self.rows}x{self.cols}{marks}"
+        return f"tile_{8 * self.itemsize}bit_{self.lanes}lanes_{self.rows}x{self.cols}{'_masked' * self.masked}"
 
 
 def write_tile(tile, v, a, b, c, bias, block, tail, b_row):
@@ -75,10 +73,9 @@ def write_tile(tile, v, a, b, c, bias, block, tail, b_row):
             weights = [v.load(v.at(b_k, n * v.lanes), mask[n]) for n in range(cols)]
             for m in range(rows):
                 a_k = v.at(a_ij[m], (k, step["a_k"]))
-                value = None if tile.elementwise else v.splat(v.builder.load(a_k))
+                value = v.splat(v.builder.load(a_k))
                 for n in range(cols):
-                    factor = v.load(v.at(a_k, n * v.lanes), mask[n]) if tile.elementwise else value
-                    v.builder.store(v.multiply_add(factor, weights[n], v.builder.load(sums[m, n])), sums[m, n])
+                    v.builder.store(v.multiply_add(value, weights[n], v.builder.load(sums[m, n])), sums[m, n])
     activate(v, step["activation"], sums.values())
     for m, n in sums:
         v.store(v.builder.load(sums[m, n]), place[m, n], mask[n])

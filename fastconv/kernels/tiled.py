@@ -10,7 +10,7 @@ from fastconv.kernels import aligned
 from fastconv.kernels.activation import activate_rows
 from fastconv.kernels.blocks import block_count
 from fastconv.kernels.codes import LEAKY_RELU
-from fastconv.kernels.padding import fold, pad, padded_like
+from fastconv.kernels.padding import after_padding, fold, needs_copy, pad, padded_like
 from fastconv.kernels.partial_sums import add_blocks, partial_sums
 from fastconv.kernels.schedule import cuts, forward_runs, input_grad_runs, panels_of, run, tables, weight_grad_runs
 from fastconv.kernels.tile import STEPS, call_tile
@@ -137,27 +137,20 @@ def image_tasks(images, rows, a_image, c_image, row_bytes, panels, threads, runs
     return tasks, runs
 
 
-def depthwise_panels(geo, itemsize):
-    """Each channel has a filter of its own: a, b and c move along together."""
-    panels = panels_of(geo.c, geo.o, 1, itemsize)
-    panels.rows[:, 0] = panels.rows[:, 2]
-    return panels
-
-
 @functools.lru_cache(maxsize=1024)
-def forward_schedule(geo, itemsize, threads, depthwise, activation):
-    panels = depthwise_panels(geo, itemsize) if depthwise else forward_panels(weights_only(geo), itemsize)
+def forward_schedule(geo, itemsize, threads, activation):
+    panels = forward_panels(weights_only(geo), itemsize)
     sizes = geo.n, geo.p, geo.h * geo.w * geo.c, geo.p * geo.q * geo.o, geo.sh * geo.w * geo.c * itemsize
     tasks, runs = image_tasks(*sizes, panels, threads, lambda *band: forward_runs(geo, *band, activation))
-    return tables(tasks, runs, panels, itemsize, depthwise)
+    return tables(tasks, runs, panels, itemsize)
 
 
 @functools.lru_cache(maxsize=1024)
-def input_grad_schedule(geo, itemsize, threads, depthwise):
-    panels = depthwise_panels(geo, itemsize) if depthwise else input_grad_panels(weights_only(geo), itemsize)
+def input_grad_schedule(geo, itemsize, threads):
+    panels = input_grad_panels(weights_only(geo), itemsize)
     sizes = geo.n, geo.h, geo.p * geo.q * geo.o, geo.h * geo.w * geo.c, geo.q * geo.o * itemsize // geo.sh
     tasks, runs = image_tasks(*sizes, panels, threads, lambda *band: input_grad_runs(geo, *band))
-    return tables(tasks, runs, panels, itemsize, depthwise)
+    return tables(tasks, runs, panels, itemsize)
 
 
 def work_shares(blocks, kernel_rows, panels, threads):
@@ -168,8 +161,8 @@ def work_shares(blocks, kernel_rows, panels, threads):
 
 
 @functools.lru_cache(maxsize=1024)
-def weight_grad_schedule(geo, itemsize, threads, depthwise):
-    panels = depthwise_panels(geo, itemsize) if depthwise else panels_of(geo.c, geo.o, geo.groups, itemsize)
+def weight_grad_schedule(geo, itemsize, threads):
+    panels = panels_of(geo.c, geo.o, geo.groups, itemsize)
     blocks, size = block_count(geo, itemsize), geo.terms * geo.o
     chunk = max(1, min(geo.p, BAND_BYTES // ((geo.sh * geo.w * geo.c + geo.q * geo.o) * itemsize)))  # output rows at a time
     shares = work_shares(blocks, geo.kh, len(panels.rows), threads)
@@ -187,7 +180,7 @@ def weight_grad_schedule(geo, itemsize, threads, depthwise):
                 task.append((n * geo.h * geo.w * geo.c, n * geo.p * geo.q * geo.o, block * size, *known[key], *share))
                 row += rows
             tasks.append(task)
-    return tables(tasks, runs, panels, itemsize, depthwise)
+    return tables(tasks, runs, panels, itemsize)
 
 
 def is_matrix_product(geo, itemsize):
@@ -235,17 +228,11 @@ def matrix_schedule(geo, itemsize, threads):
 def walked(geo):
     """The geometry that is walked: without padding where the padding is not zero (a padded copy is used), and a 1x1 convolution
     of stride 1 as one long column of pixels."""
-    if geo.is_padded and geo.pad_mode != "constant":
-        _, h, w, _ = geo.padded_shape
-        geo = replace(geo, h=h, w=w, pads=((0, 0), (0, 0)), pad_mode="constant")
+    geo = after_padding(geo)
     if geo.kh == geo.kw == geo.sh == geo.sw == 1 and not geo.is_padded:
         pixels = geo.n * geo.h * geo.w
         geo = replace(geo, n=1, h=pixels, w=1, p=pixels, q=1)
     return geo
-
-
-def needs_copy(geo):
-    return geo.is_padded and geo.pad_mode != "constant"
 
 
 def launch(schedule, a, b, bias, c):
@@ -253,23 +240,23 @@ def launch(schedule, a, b, bias, c):
     walk(a.reshape(-1), b.reshape(-1), bias, c.reshape(-1), s.starts, s.segments, s.runs, s.panels, s.tiles, s.most)
 
 
-def forward(geo, x, w, b, activation, y, depthwise=False):
+def forward(geo, x, w, b, activation, y):
     if needs_copy(geo):
         x = pad(x, geo)
     in_tile = activation if activation <= LEAKY_RELU else 0
-    launch(forward_schedule(walked(geo), x.itemsize, get_threads(), depthwise, in_tile), x, w, b, y)
+    launch(forward_schedule(walked(geo), x.itemsize, get_threads(), in_tile), x, w, b, y)
     if in_tile != activation:
         activate_rows(y.reshape(-1, geo.o), activation)
 
 
-def input_grad(geo, dy, w, dx, depthwise=False):
+def input_grad(geo, dy, w, dx):
     target = padded_like(dx, geo) if needs_copy(geo) else dx
-    schedule = input_grad_schedule(walked(geo), dy.itemsize, get_threads(), depthwise)
+    schedule = input_grad_schedule(walked(geo), dy.itemsize, get_threads())
     launch(schedule, dy, w, np.zeros(geo.c, dy.dtype), target)
     fold(target, geo, dx)
 
 
-def weight_grad(geo, x, dy, dw, depthwise=False):
+def weight_grad(geo, x, dy, dw):
     if needs_copy(geo):
         x = pad(x, geo)
     walk_geo, size = walked(geo), x.itemsize
@@ -277,6 +264,6 @@ def weight_grad(geo, x, dy, dw, depthwise=False):
     if is_matrix_product(walk_geo, size):
         x, schedule = packed_pixels(x.reshape(-1, geo.c)), matrix_schedule(walk_geo, size, get_threads())
     else:
-        schedule = weight_grad_schedule(walk_geo, size, get_threads(), depthwise)
+        schedule = weight_grad_schedule(walk_geo, size, get_threads())
     launch(schedule, x, dy, np.zeros(geo.o, x.dtype), parts)
     add_blocks(parts, dw)

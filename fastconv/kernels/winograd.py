@@ -24,7 +24,7 @@ from fastconv.kernels import aligned
 from fastconv.kernels.activation import activate_rows
 from fastconv.kernels.blocks import WHOLE_FILTERS
 from fastconv.kernels.codes import LEAKY_RELU
-from fastconv.kernels.padding import fold, pad, padded_like
+from fastconv.kernels.padding import fold, needs_copy, pad, padded_like
 from fastconv.kernels.schedule import WIDEST, balanced, panels_of
 from fastconv.kernels.tile import STEPS, Tile, call_tile, most_rows, tile_address
 from fastconv.kernels.transpose import flip_filters, transpose_block
@@ -427,20 +427,15 @@ def before(geo):
     return geo.pads[0][0], geo.pads[1][0]
 
 
-def is_copied(geo):
-    """Whether a padded copy is made, because the padding is not zeros."""
-    return geo.is_padded and geo.pad_mode != "constant"
-
-
 def forward(geo, x, w, b, activation, y):
     pads, dilations = before(geo), (geo.dh, geo.dw)
-    if is_copied(geo):
+    if needs_copy(geo):
         x, pads = pad(x, geo), (0, 0)
     convolve(x, w, geo.kh, b, activation, y, dilations, pads, geo.groups)
 
 
 def input_grad(geo, dy, w, dx):
-    target, (top, left) = (padded_like(dx, geo), (0, 0)) if is_copied(geo) else (dx, before(geo))
+    target, (top, left) = (padded_like(dx, geo), (0, 0)) if needs_copy(geo) else (dx, before(geo))
     reach, bias = geo.kh - 1, np.zeros(geo.c, dy.dtype)
     pads = reach * geo.dh - top, reach * geo.dw - left
     convolve(dy, w, geo.kh, bias, 0, target, (geo.dh, geo.dw), pads, geo.groups, exchanged=True)

@@ -13,7 +13,7 @@ from numba.extending import register_jitable
 
 from fastconv.kernels import aligned
 from fastconv.kernels.blocks import block_count
-from fastconv.kernels.padding import pad
+from fastconv.kernels.padding import needs_copy, pad
 from fastconv.kernels.partial_sums import add_blocks, partial_sums
 from fastconv.kernels.schedule import cuts
 from fastconv.kernels.tile import STEPS
@@ -25,7 +25,6 @@ from fastconv.kernels.winograd import (
     before,
     filter_panels,
     input_tile,
-    is_copied,
     moves_of,
     products,
     tile_place,
@@ -139,7 +138,7 @@ def tables(c, o, itemsize, tiles, blocks):
 
 def weight_grad(geo, x, dy, dw):
     pads = before(geo)
-    if is_copied(geo):
+    if needs_copy(geo):
         x, pads = pad(x, geo), (0, 0)
     size, tiles = x.itemsize, (-(-geo.p // M), -(-geo.q // M))
     count = geo.n * tiles[0] * tiles[1]

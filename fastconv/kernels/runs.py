@@ -1,0 +1,73 @@
+"""Runs: rows of results that all see the same taps; pooling and depthwise convolution, whose channels do not mix, are made of them.
+
+Where padding or the edge of the image takes taps away, another run begins, so that no padding is read and nothing is tested
+inside a run.  For a gradient the results are pixels of dx, and its taps the windows that see them.
+"""
+
+import numpy as np
+
+__all__ = ["RUN", "SIDE_BY_SIDE", "over_channels", "over_taps", "runs_of", "sums_of"]
+
+# offsets of the first source and the first result; results and the steps between them; taps and the steps between those; what
+# divides an average: numbers of windows, counted as the results or the taps are
+RUN = (
+    "a", "c", "count", "a_step", "c_step", "i", "j", "a_i", "a_j", "tap", "tap_i", "tap_j",
+    "near", "near_step", "near_i", "near_j",
+)  # fmt: skip
+
+
+SIDE_BY_SIDE = 4  # vectors of channels that go through the taps together, where there are as many
+
+
+def over_channels(v, channels, most, body):
+    """body([(offset, mask), ...]) for all vectors of channels, `most` at a time while there are; a mask only for the last few."""
+    done = v.index(0)
+    for many in (most, 1)[most == 1 :]:
+        times, first = v.builder.udiv(v.builder.sub(channels, done), v.index(many * v.lanes)), done
+        with v.loop(times) as k:
+            body([(v.add(first, (k, many * v.lanes), n * v.lanes), None) for n in range(many)])
+        done = v.add(first, (times, many * v.lanes))
+    with v.if_smaller(done, channels):
+        body([(done, v.first_lanes(v.builder.sub(channels, done)))])
+
+
+def over_taps(v, run, body):
+    """body(number of the tap, its offset in the source, that of its window) in reading order."""
+    with v.loop(run["i"]) as i, v.loop(run["j"]) as j:
+        body(*(v.add(run.get(first, 0), (i, run[f"{name}_i"]), (j, run[f"{name}_j"])) for name, first in OFFSETS))
+
+
+def sums_of(v, run, places, term):
+    """The sums over the taps of term(tap, step, window, offset, mask), one for each of `places`."""
+    totals = [v.variable(v.constant(0.0)) for _ in places]
+
+    def add(*tap):
+        for total, place in zip(totals, places, strict=True):
+            v.builder.store(v.builder.fadd(v.builder.load(total), term(*tap, *place)), total)
+
+    over_taps(v, run, add)
+    return [v.builder.load(total) for total in totals]
+
+
+OFFSETS = (("tap", "tap"), ("a", ""), ("near", ""))
+
+
+def runs_of(rows, cols, a_cols, c_cols, channels, size, backward):
+    """(first run of each row of results, runs) for Parts of rows and of columns; `size` = (KH, KW)."""
+    kh, kw = size
+    by_row = {}
+    for r in rows:
+        for s in cols:
+            # a gradient's Parts count the taps backwards
+            tap = (kh - 1 - r.tap) * kw + kw - 1 - s.tap if backward else r.tap * kw + s.tap
+            sign = -1 if backward else 1
+            for f in range(r.count):
+                a, c = (r.source + f * r.source_every) * a_cols + s.source, (r.first + f * r.every) * c_cols + s.first
+                near, near_step = (a, s.source_every) if backward else (c, s.every)
+                by_row.setdefault(r.first + f * r.every, []).append((
+                    a * channels, c * channels, s.count, s.source_every * channels, s.every * channels, r.taps, s.taps,
+                    r.source_step * a_cols * channels, s.source_step * channels, tap, sign * r.tap_step * kw, sign * s.tap_step,
+                    near, near_step, r.source_step * a_cols, s.source_step,
+                ))  # fmt: skip
+    ordered = [by_row[row] for row in sorted(by_row)]
+    return np.cumsum([0, *map(len, ordered)]), np.array([run for row in ordered for run in row], np.int64).reshape(-1)
