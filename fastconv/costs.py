@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from fastconv.kernels.blocks import WHOLE_FILTERS, block_count, window_rows
+from fastconv.kernels.blocks import BLOCK_BYTES, CHUNK_BYTES, FEW_TILES, WHOLE_FILTERS, block_count, window_rows
 
 __all__ = [
     "batch",
@@ -102,10 +102,18 @@ def interleaved(size, dilation, m):
     return sum(math.ceil(math.ceil((size - first) / dilation) / m) for first in range(min(dilation, size)))
 
 
-def winograd_bytes(geo, itemsize):
-    """The transformed input, at most whole, and the padded copy where padding is not zero."""
-    tiles = geo.n * -(-max(geo.p, geo.h) // 4) * -(-max(geo.q, geo.w) // 4)
-    return copied_bytes(geo, itemsize) + 36 * tiles * (max(geo.c, geo.o) + 64) * itemsize
+def winograd_bytes(backward):
+    """Blocks of a thread on each of two cores, or the whole transformed input; and the padded copy where padding is not zero."""
+
+    def size(geo, itemsize):
+        height, width, c, o = (geo.h, geo.w, geo.o, geo.c) if backward else (geo.p, geo.q, geo.c, geo.o)
+        c, o, m = c // geo.groups, o // geo.groups, 7 - geo.kh
+        values = 36 * geo.n * -(-height // m) * -(-width // m) * itemsize  # one of a channel
+        if values * c > FEW_TILES and 36 * c * o * itemsize <= WHOLE_FILTERS:
+            return copied_bytes(geo, itemsize) + 2 * BLOCK_BYTES
+        return copied_bytes(geo, itemsize) + values * (c + 2 * 64) + 2 * CHUNK_BYTES
+
+    return size
 
 
 def batch(backward, winograd):

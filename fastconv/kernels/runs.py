@@ -1,4 +1,4 @@
-"""Runs: rows of results that all see the same taps; pooling and depthwise convolution, whose channels do not mix, are made of them.
+"""Runs: rows of results that see the same taps.  Pooling and depthwise convolution, whose channels do not mix, consist of them.
 
 Where padding or the edge of the image takes taps away, another run begins, so that no padding is read and nothing is tested
 inside a run.  For a gradient the results are pixels of dx, and its taps the windows that see them.

@@ -22,7 +22,7 @@ from numba.extending import register_jitable
 
 from fastconv.kernels import aligned
 from fastconv.kernels.activation import activate_rows
-from fastconv.kernels.blocks import WHOLE_FILTERS
+from fastconv.kernels.blocks import BLOCK_BYTES, CHUNK_BYTES, FEW_TILES, WHOLE_FILTERS
 from fastconv.kernels.codes import LEAKY_RELU
 from fastconv.kernels.padding import fold, needs_copy, pad, padded_like
 from fastconv.kernels.schedule import WIDEST, balanced, panels_of
@@ -42,11 +42,8 @@ __all__ = [
 ]
 
 E = N * N  # elements of a transformed tile
-BLOCK_BYTES = 500_000  # of V and M of the tiles of one block: what L2 holds beside the weights that stream through
-CHUNK_BYTES = 500_000  # of transformed weights made and used at once by `by_panels`
 ROWS_AHEAD = 12  # of weights, asked for before they are read
 FEW_MOVES = 300  # transforms of a vector of channels that are done before a second thread has woken up
-FEW_TILES = 1_000_000  # bytes of V that need not be cut into blocks
 GAP = 5  # vectors between the elements of transformed tiles: else all 36 may fall on the same lines of the cache
 INPUT, INPUT_EDGE, OUTPUT, OUTPUT_EDGE, FILTER = range(5)  # addresses of the transforms
 K, C_M = STEPS.index("k"), STEPS.index("c_m")
