@@ -89,7 +89,7 @@ def winograd(backward):
         m, c, o = 7 - geo.kh, c // geo.groups, o // geo.groups
         tiles = geo.n * interleaved(height, geo.dh, m) * interleaved(width, geo.dw, m)
         ins, outs = vectors(c, dtype, cpu), vectors(o, dtype, cpu)
-        images, moved, made = geo.dh * geo.dw, *((500, 420) if m == 4 else (250, 1500))
+        images, moved, made = geo.dh * geo.dw, *((500, 560 if backward else 420) if m == 4 else (250, 1500))
         once = 36 * c * o * dtype.itemsize <= WHOLE_FILTERS  # else the filters are transformed for every image of a dilation
         each = 1.15 * 36 * tiles * c * outs + moved * tiles * (ins + outs) + made * c * outs * (1 if once else images)
         return 2 * LAUNCH * geo.dh * geo.dw * geo.groups + geo.groups * each

@@ -435,5 +435,8 @@ def input_grad(geo, dy, w, dx):
     target, (top, left) = (padded_like(dx, geo), (0, 0)) if needs_copy(geo) else (dx, before(geo))
     reach, bias = geo.kh - 1, np.zeros(geo.c, dy.dtype)
     pads = reach * geo.dh - top, reach * geo.dw - left
-    convolve(dy, w, geo.kh, bias, 0, target, (geo.dh, geo.dw), pads, geo.groups, exchanged=True)
+    exchanged = w.ndim == 1 or geo.groups > 1 or geo.dh * geo.dw == 1
+    if not exchanged:  # each of the images into which a dilation falls reads all filters
+        w = flip_filters(w)
+    convolve(dy, w, geo.kh, bias, 0, target, (geo.dh, geo.dw), pads, geo.groups, exchanged)
     fold(target, geo, dx)
