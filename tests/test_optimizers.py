@@ -1,7 +1,7 @@
 """Optimizers: golden values from the formulas, PyTorch step by step, and the bounds on settings."""
 
 import tracemalloc
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import FrozenInstanceError, asdict, replace
 
 import numpy as np
 import pytest
@@ -14,6 +14,18 @@ SETTINGS = (
     fc.optim.SGD(0.05, momentum=0.9, nesterov=True),
     fc.optim.Adam(),
     fc.optim.Adam(0.02, beta1=0.8, beta2=0.95, eps=1e-6),
+    fc.optim.SGD(0.1, weight_decay=0.1),
+    fc.optim.SGD(0.05, momentum=0.9, weight_decay=0.1),
+    fc.optim.Adam(0.02, weight_decay=0.1),
+    fc.optim.AdamW(0.02, weight_decay=0.1),
+    fc.optim.Adagrad(0.5),
+    fc.optim.Adagrad(0.5, eps=1e-3, weight_decay=0.1),
+    fc.optim.WindowGrad(),
+    fc.optim.WindowGrad(rho=0.8, weight_decay=0.1),
+    fc.optim.AdaDelta(),
+    fc.optim.AdaDelta(0.5, rho=0.9, eps=1e-4, weight_decay=0.1),
+    fc.optim.RMSProp(0.01),
+    fc.optim.RMSProp(0.01, rho=0.99, momentum=0.8, eps=1e-3, weight_decay=0.1),
 )
 
 
@@ -77,19 +89,40 @@ def test_adam_by_hand():
 def test_each_step_agrees_with_pytorch(optimizer, dtype):
     torch = pytest.importorskip("torch")
     p = torch.from_numpy(np.linspace(-1, 2, 6).astype(dtype)).requires_grad_()
-    if isinstance(optimizer, fc.optim.SGD):
-        theirs = torch.optim.SGD([p], optimizer.lr, momentum=optimizer.momentum, nesterov=optimizer.nesterov)
-    else:
-        theirs = torch.optim.Adam([p], optimizer.lr, (optimizer.beta1, optimizer.beta2), optimizer.eps)
+    if isinstance(optimizer, fc.optim.WindowGrad):
+        pytest.skip("PyTorch has none")
+    name = {"AdaDelta": "Adadelta", "RMSProp": "RMSprop"}.get(type(optimizer).__name__, type(optimizer).__name__)
+    settings = asdict(optimizer)
+    if "beta1" in settings:
+        settings["betas"] = settings.pop("beta1"), settings.pop("beta2")
+    if name == "RMSprop":
+        settings["alpha"] = settings.pop("rho")
+    theirs = getattr(torch.optim, name)([p], **settings)
     for ours in path(optimizer, 20, dtype):
         p.grad = torch.from_numpy(slope(p.detach().numpy()))
         theirs.step()
         np.testing.assert_allclose(ours, p.detach().numpy(), rtol=20 * np.finfo(dtype).eps, atol=2 * np.finfo(dtype).eps)
 
 
+def test_windowgrad_by_hand():
+    """Gradients 1, then 3, half a window each: s = 0.5, 4.75."""
+    p, windowgrad = np.zeros(1), fc.optim.WindowGrad(0.1, rho=0.5, eps=0.25)
+    state = windowgrad.init(p)
+    windowgrad.step(p, np.array([1.0]), state)
+    assert p[0] == pytest.approx(-0.1 / np.sqrt(0.75))
+    windowgrad.step(p, np.array([3.0]), state)
+    assert p[0] == pytest.approx(-0.1 / np.sqrt(0.75) - 0.3 / np.sqrt(5))
+
+
+def test_a_window_of_everything_is_rmsprop_with_eps_inside():
+    ours, other = path(fc.optim.WindowGrad(0.01, eps=1e-12), 30), path(fc.optim.RMSProp(0.01, rho=0.95, eps=1e-12), 30)
+    np.testing.assert_allclose(ours, other, rtol=1e-8)
+
+
 @pytest.mark.parametrize("optimizer", SETTINGS, ids=repr)
 def test_the_bowl_is_descended(optimizer):
-    first, last = path(replace(optimizer, lr=0.05), 300)[::299]
+    lr = {"Adagrad": 0.5, "AdaDelta": 0.008 / getattr(optimizer, "eps", 1) ** 0.5}.get(type(optimizer).__name__, 0.05)
+    first, last = path(replace(optimizer, lr=lr, weight_decay=0), 300)[::299]
     assert (np.arange(1, 7) * last**2).sum() < 0.01 * (np.arange(1, 7) * first**2).sum()
 
 
@@ -121,6 +154,9 @@ def test_settings_are_frozen_and_replaceable():
         (lambda: fc.optim.SGD("0.1"), "lr: got '0.1'; needed a number"),
         (lambda: fc.optim.SGD(0.1, momentum=1), "momentum: got 1.0"),
         (lambda: fc.optim.SGD(0.1, nesterov=True), "nesterov: needs a momentum"),
+        (lambda: fc.optim.SGD(100, weight_decay=0.1), "weight_decay: got 0.1; needed at most 1 / lr = 0.01"),
+        (lambda: fc.optim.RMSProp(rho=1), "rho: got 1.0; .* the usual value is 0.9"),
+        (lambda: fc.optim.AdamW(weight_decay=2), "weight_decay: got 2.0"),
         (lambda: fc.optim.Adam(beta1=1.5), "beta1: got 1.5; .* the usual value is 0.9"),
         (lambda: fc.optim.Adam(eps=0), "eps: got 0.0"),
     ],
@@ -130,10 +166,11 @@ def test_impossible_settings_are_refused(make, message):
         make()
 
 
+@pytest.mark.filterwarnings("ignore:overflow")  # of squares; such a number no longer moves
 @pytest.mark.parametrize("optimizer", SETTINGS, ids=repr)
 def test_the_largest_accepted_gradient_leaves_finite_weights(optimizer):
     """What the Trainer relies on: squares with a finite sum, the wildest settings, and no weight overflows."""
-    wild = replace(optimizer, lr=1e6)
+    wild = replace(optimizer, lr=1e6, weight_decay=min(optimizer.weight_decay, 1e-6))
     p, g = np.full(4, 1e30, np.float32), np.full(4, 9e18, np.float32)
     state = wild.init(p)
     for sign in (1, 1, -1):

@@ -1,0 +1,69 @@
+"""Adam, and Adam with weight decay of its own."""
+
+from dataclasses import dataclass
+
+
+from fastconv.functional.updates import adam_update
+from fastconv.training.optimizers.settings import RATE, SHARE, SMALL, bounded, decayed, zeros
+
+__all__ = ["Adam", "AdamW"]
+
+
+@dataclass(frozen=True)
+class Adam:
+    """m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2;  p <- p - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps).
+
+    Kingma and Ba 2015, arXiv:1412.6980, algorithm 1; t counts the steps of this parameter from 1.  g includes weight_decay p.
+
+    lr : 0 to 1e6;  beta1, beta2 : 0 to 0.999999;  eps : 1e-12 to 1;  weight_decay : 0 to 1;  OptionError otherwise
+
+    >>> p, adam = np.array([1.0]), Adam(0.1)
+    >>> adam.step(p, np.array([123.0]), adam.init(p))
+    >>> p.round(6)
+    array([0.9])
+    """
+
+    lr: float = 1e-3
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+
+    def __post_init__(self):
+        bounded(self, lr=RATE, beta1=SHARE, beta2=SHARE, eps=SMALL, weight_decay=(0, 1))
+
+    def init(self, p):
+        """State for one parameter array."""
+        return {"mean": zeros(p), "square": zeros(p), "t": 0}
+
+    def step(self, p, g, state):
+        """Update p in place from its gradient g."""
+        self._move(p, decayed(p, g, state, self.weight_decay), state)
+
+    def _move(self, p, g, state):
+        state["t"] += 1
+        number = p.dtype.type  # 0.999 in float32, whose 1 - beta2 is off by 1.3e-5, needs the correction of that very number
+        beta1, beta2 = float(number(self.beta1)), float(number(self.beta2))
+        lr, correction = self.lr / (1 - beta1 ** state["t"]), (1 - beta2 ** state["t"]) ** -0.5
+        adam_update(p, g, state["mean"], state["square"], beta1, beta2, lr, correction, self.eps)
+
+
+@dataclass(frozen=True)
+class AdamW(Adam):
+    """p <- (1 - lr weight_decay) p, then the step of Adam from the gradient of the loss alone.
+
+    Loshchilov and Hutter 2019, arXiv:1711.05101, algorithm 2, with PyTorch's lr · weight_decay for the paper's eta · lambda.
+    Settings as in `Adam`; where lr weight_decay is above 1, it counts as 1.
+
+    >>> p, adam = np.array([1.0]), AdamW(0.1, weight_decay=0.5)
+    >>> adam.step(p, np.array([123.0]), adam.init(p))
+    >>> p.round(6)  # 0.95, and 0.1 less
+    array([0.85])
+    """
+
+    weight_decay: float = 1e-2
+
+    def step(self, p, g, state):
+        """Update p in place from its gradient g."""
+        p *= max(1 - self.lr * self.weight_decay, 0.0)
+        self._move(p, g, state)
