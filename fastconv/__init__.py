@@ -26,7 +26,7 @@ _HOMES = {
         Layer Normalize Conv2D MaxPool2D AvgPool2D GlobalAvgPool2D Dense Flatten ReLU LeakyReLU Sigmoid Tanh Softmax
         Dropout BatchNorm""",
     "models": "Sequential load",
-    "training": "Trainer History",
+    "training": "Trainer History Checkpoint",
     "gradient_check": "gradcheck",
     "tuning": "autotune Tuned load_tuned",
     "teaching": "explain",
@@ -43,6 +43,7 @@ _MODULES = {
     "geometry": "geometry",
     "layers": "layers",
     "models": "models",
+    "callbacks": "training.callbacks",
     "optim": "training.optimizers",
     "losses": "training.losses",
     "plans": "plans",

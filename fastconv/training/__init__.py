@@ -1,6 +1,7 @@
 """Training: losses, optimizers, and the loop that applies them to a network."""
 
 from fastconv.training.augment import Warp
+from fastconv.training.checkpoint import Checkpoint
 from fastconv.training.history import History
 from fastconv.training.losses import LOSSES
 from fastconv.training.optimizers import OPTIMIZERS, SGD, Adam
@@ -8,4 +9,4 @@ from fastconv.training.recipes import RECIPES, Recipe
 from fastconv.training.schedules import SCHEDULES
 from fastconv.training.trainer import Trainer
 
-__all__ = ["LOSSES", "OPTIMIZERS", "RECIPES", "SCHEDULES", "SGD", "Adam", "History", "Recipe", "Trainer", "Warp"]
+__all__ = ["LOSSES", "OPTIMIZERS", "RECIPES", "SCHEDULES", "SGD", "Adam", "Checkpoint", "History", "Recipe", "Trainer", "Warp"]

@@ -13,12 +13,12 @@ SHUFFLE, SPLIT, AUGMENT = 0, 1, 2  # the random streams of a run; see `generator
 CHUNK = 1024  # images looked at together, so that a check of all images needs little memory
 
 
-def generator(seed, stream, number=0):
-    """Random numbers that depend on the seed, the stream and a number (the epoch) alone.
+def generator(seed, stream, *numbers):
+    """Random numbers that depend on the seed, the stream and some numbers (the epoch, the step) alone.
 
     The entropy (seed, "train") keeps them apart from the streams of a network with the same seed.
     """
-    return np.random.default_rng(np.random.SeedSequence([seed, int.from_bytes(b"train")], spawn_key=(stream, number)))
+    return np.random.default_rng(np.random.SeedSequence([seed, int.from_bytes(b"train")], spawn_key=(stream, *numbers)))
 
 
 def examples(x, y, net, loss):
@@ -75,7 +75,7 @@ def split(validation, count, seed):
             f"validation: got {validation!r} of {count} examples; needed (x, y), or a fraction between 0 and 1 that leaves "
             f"examples on both sides"
         )
-    order = generator(seed, SPLIT).permutation(count)
+    order = generator(seed, SPLIT, 0).permutation(count)
     return np.sort(order[held:]), np.sort(order[:held])
 
 
@@ -104,13 +104,16 @@ class Batches:
     def __len__(self):
         return -(-len(self.rows) // self.size)
 
-    def epoch(self, number=0):
-        """The batches (x, y) of one epoch; every row once.  All that is random depends on the seed and `number` alone."""
+    def epoch(self, number=0, first=0):
+        """The batches (x, y) of one epoch from batch `first` on; every row once.
+
+        The order depends on the seed and `number` alone, the augmentation of a batch on these and its place, so that an epoch
+        can be taken up in its middle.
+        """
         rows = generator(self.seed, SHUFFLE, number).permutation(self.rows) if self.shuffle else self.rows
-        random = generator(self.seed, AUGMENT, number)
-        for start in range(0, len(rows), self.size):
-            x, y = self._gather(rows[start : start + self.size])
-            yield (x if self.augment is None else self.augment(x, random)), y
+        for i in range(first, len(self)):
+            x, y = self._gather(rows[i * self.size : (i + 1) * self.size])
+            yield (x if self.augment is None else self.augment(x, generator(self.seed, AUGMENT, number, i))), y
 
     def _gather(self, rows):
         # mode="clip": with the default, NumPy would gather into a second buffer first

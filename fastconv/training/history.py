@@ -12,7 +12,7 @@ from fastconv.training.clock import PHASES
 __all__ = ["COLUMNS", "History"]
 
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
-COLUMNS = ("epoch", *METRICS, "seconds", "images_per_second", "compile_seconds", *(f"{phase}_seconds" for phase in PHASES))
+COLUMNS = ("epoch", *METRICS, "lr", "seconds", "images_per_second", "compile_seconds", *(f"{phase}_seconds" for phase in PHASES))
 
 
 def shown(places):
@@ -23,6 +23,7 @@ def shown(places):
 TABLE = (
     Column("epoch", "epoch", "right"),
     *(Column(name, name, "right", shown(4)) for name in METRICS),
+    Column("lr", "lr", "right", lambda value: "" if value is None else f"{value:.4g}"),
     Column("seconds", "seconds", "right", shown(2)),
     Column("images_per_second", "images/s", "right", shown(0)),
 )
@@ -55,15 +56,19 @@ class History:
         self.stopped = ""
         self._rows = []
 
-    def add(self, metrics, seconds, images):
-        """Append an epoch: metrics by name, seconds by phase, and the number of images trained on."""
+    def add(self, metrics, seconds, images, lr=None):
+        """Append an epoch: metrics by name, seconds by phase, the number of images trained on, and the last learning rate."""
         work = sum(seconds[phase] for phase in PHASES)
         training = work - seconds["evaluate"]
-        row = {"epoch": len(self._rows) + 1, **{name: metrics.get(name) for name in METRICS}, "seconds": work}
+        row = {"epoch": len(self._rows) + 1, **{name: metrics.get(name) for name in METRICS}, "lr": lr, "seconds": work}
         row["images_per_second"] = images / training if training > 0 else None
         row["compile_seconds"] = seconds["compile"]
         self._rows.append({**row, **{f"{phase}_seconds": seconds[phase] for phase in PHASES}})
         return self._rows[-1]
+
+    def go_on(self, rows, iterations):
+        """Take over what a run had recorded before its checkpoint."""
+        self._rows, self.iterations = [dict(row) for row in rows], iterations
 
     @property
     def history(self):

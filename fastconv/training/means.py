@@ -24,6 +24,14 @@ class Means:
         """Mean loss; 0 before the first batch."""
         return self._losses / max(self.count, 1)
 
+    def state(self):
+        """The sums, for a checkpoint; `set_state` takes them back."""
+        return {"count": self.count, "losses": self._losses, "hits": self._hits, "answers": self._answers}
+
+    def set_state(self, state):
+        """Go on from sums that `state` gave."""
+        self.count, self._losses, self._hits, self._answers = (state[name] for name in ("count", "losses", "hits", "answers"))
+
     def values(self):
         """{"loss": …, "accuracy": …}; no accuracy for a loss without."""
         found = {"loss": self.loss}

@@ -1,6 +1,6 @@
 """One run of the training loop: epochs of batches, with a record of what happened."""
 
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 
 from fastconv.display.progress import Progress
 from fastconv.machine import get_threads
@@ -8,28 +8,38 @@ from fastconv.training.clock import Clock
 from fastconv.training.history import History
 from fastconv.training.interrupts import Interrupts
 from fastconv.training.means import Means
+from fastconv.training.snapshot import identity, put_back, taken
 from fastconv.training.step import NotFinite
 
 __all__ = ["Run"]
 
 
 class Run:
-    """One call of `Trainer.fit`."""
+    """One call of `Trainer.fit`.
 
-    def __init__(self, trainer, batches, held_out, epochs, *, hooks, schedule, verbose):
+    `epoch` and `step_in_epoch` say which step is next, both from 0; a step is done when the latter moves.  `checkpoints`: a
+    `Checkpoints` or None;  `found`: (path, content) of the one to go on from, or None.
+    """
+
+    def __init__(self, trainer, batches, held_out, epochs, *, hooks, schedule, verbose, checkpoints=None, found=None):
         self.trainer, self.batches, self.held_out, self.epochs = trainer, batches, held_out, epochs
         self.hooks, self.schedule = hooks, schedule
+        self.checkpoints, self.found = checkpoints, found
+        self.epoch = self.step_in_epoch = 0
+        self.means = Means(trainer.loss)
         self.clock, self.ctrl_c = Clock(), Interrupts()
         self.progress = Progress(epochs, len(batches), verbose=verbose)
         self.history = History(**self.settings(), seed=trainer.seed)
+        self.identity = None if checkpoints is None else identity(self)
 
     def settings(self):
         """What the record says about the run."""
         return {
             "optimizer": repr(self.trainer.optimizer),
             "loss": self.trainer.loss.name,
-            "schedule": getattr(self.schedule, "__name__", None),
-            "augment": None if self.batches.augment is None else repr(self.batches.augment),
+            "schedule": None if self.schedule is None else called(self.schedule),
+            "augment": None if self.batches.augment is None else called(self.batches.augment),
+            "clip": self.trainer.clip,
             "images": len(self.batches.rows),
             "epochs": self.epochs,
             "batch_size": self.batches.size,
@@ -76,47 +86,87 @@ class Run:
         """All epochs; returns why it stopped early, or ""."""
         self.introduce()
         self.hooks("on_train_begin", **self.settings())
-        for epoch in range(self.epochs):
-            earlier = dict(self.clock.seconds)
-            self.hooks("on_epoch_begin", epoch)
-            means = self.one_epoch(epoch)
-            if means is None:
+        self.resume()
+        while self.epoch < self.epochs and not self.trainer.stop_training:
+            if not self.one_epoch():
                 return "interrupt"
-            logs = {**means.values(), **self.validate()}
-            self.trainer.epochs += 1
-            row = self.history.add(logs, self.clock.since(earlier), len(self.batches.rows))
-            self.progress.row(row)
-            self.hooks("on_epoch_end", epoch, **logs)
-            if self.ctrl_c.pending or self.trainer.stop_training:
-                return "interrupt" if self.ctrl_c.pending else "callback"
-        return ""
+        return "callback" if self.trainer.stop_training else ""
 
-    def one_epoch(self, epoch):
-        """Every batch once; the means, or None after Ctrl-C before the last batch."""
-        means, last = Means(self.trainer.loss), len(self.batches) - 1
+    def resume(self):
+        """Go on from the checkpoint that was found."""
+        if self.found is None:
+            return
+        path, tree = self.found
+        put_back(self, path, tree)
+        where = f"epoch {self.epoch + 1}, iteration {self.step_in_epoch + 1} of {len(self.batches)}"
+        self.progress.say(f"going on from {path}, {'which is of the end' if self.epoch >= self.epochs else where}")
+
+    def keep(self):
+        """Write a checkpoint, where that is wanted."""
+        if self.checkpoints is not None:
+            self.checkpoints.write(self.history.iterations, taken(self))
+
+    def one_epoch(self):
+        """What is left of an epoch, its validation and its end; False after Ctrl-C before its last batch."""
+        earlier = dict(self.clock.seconds)
+        if self.step_in_epoch == 0:
+            self.hooks("on_epoch_begin", self.epoch)
+        trained = len(self.batches) - self.step_in_epoch
+        if not self.all_batches():
+            self.keep()
+            return False
+        logs = {**self.means.values(), **self.validate()}
+        lr = getattr(self.optimizer(self.iteration - 1), "lr", None)
+        images = min(trained * self.batches.size, len(self.batches.rows))
+        self.progress.row(self.history.add(logs, self.clock.since(earlier), images, lr))
+        self.trainer.epochs += 1
+        self.hooks("on_epoch_end", self.epoch, **logs)
+        self.epoch, self.step_in_epoch, self.means = self.epoch + 1, 0, Means(self.trainer.loss)
+        self.keep()
+        return not self.ctrl_c.pending
+
+    def all_batches(self):
+        """Every batch of the epoch that is left; False after Ctrl-C before the last."""
         self.clock.restart()
-        for i, (x, y) in enumerate(self.batches.epoch(self.trainer.epochs)):
+        for x, y in self.batches.epoch(self.trainer.epochs, self.step_in_epoch):
             self.clock.lap("data")
-            self.hooks("on_batch_begin", i)
+            self.one_batch(x, y)
+            if self.ctrl_c.pending and self.step_in_epoch < len(self.batches):
+                return False
             self.clock.restart()
-            self.step(epoch, i, x, y, means)
-            self.report_compilation()
-            self.hooks("on_batch_end", i, **means.values())
-            self.progress.iteration(self.history.iterations, f"loss {means.loss:.4f}")
-            if self.ctrl_c.pending and i < last:
-                return None
-            self.clock.restart()
-        return means
+        return True
 
-    def step(self, epoch, i, x, y, means):
+    def one_batch(self, x, y):
+        """A step and all that belongs to it."""
+        i = self.step_in_epoch
+        if not self.hooks.empty:
+            self.hooks("on_train_batch_begin", i)
+            self.clock.restart()
+        self.step(x, y)
+        self.step_in_epoch = i + 1
+        self.report_compilation()
+        if not self.hooks.empty:
+            self.hooks("on_train_batch_end", i, **self.means.values())
+        self.progress.iteration(self.history.iterations, f"loss {self.means.loss:.4f}")
+        if self.checkpoints is not None and self.checkpoints.due(self.history.iterations):
+            self.keep()
+
+    @property
+    def iteration(self):
+        """How many steps of all the run's are done."""
+        return self.epoch * len(self.batches) + self.step_in_epoch
+
+    def step(self, x, y):
         """One step of the run, with the schedule's learning rate; an error gets its place in the run."""
+        means = self.means
         try:
-            value, scores = self.trainer.stepper(x, y, self.optimizer(epoch * len(self.batches) + i), self.clock)
+            value, scores = self.trainer.stepper(x, y, self.optimizer(self.iteration), self.clock)
         except NotFinite as error:
             known = f"the mean loss of the epoch so far is {means.loss:.4g}" if means.count else "it was the epoch's first"
+            place = f"epoch {self.epoch + 1}, iteration {self.step_in_epoch + 1} of {len(self.batches)}"
             raise NotFinite(
-                f"stopped in epoch {epoch + 1}, iteration {i + 1} of {len(self.batches)}: {error}; {known}.  The weights are "
-                f"those before this step.  Try a smaller learning rate than in {self.trainer.optimizer}"
+                f"stopped in {place}: {error}; {known}.  The weights are those before this step.  Try a smaller learning rate "
+                f"than in {self.trainer.optimizer}"
             ) from None
         means.add(value, scores, y)
         self.history.iterations += 1
@@ -132,10 +182,20 @@ class Run:
         """{"val_loss": …} of the examples held out; {} without any, or when Ctrl-C came meanwhile."""
         if self.held_out is None:
             return {}
+        self.hooks("on_test_begin")
         self.clock.restart()
-        found = self.trainer.means(self.held_out, stop=lambda: self.ctrl_c.pending)
-        self.clock.lap("evaluate")
+        found = {}
+        try:
+            found = self.trainer.means(self.held_out, stop=lambda: self.ctrl_c.pending)
+        finally:
+            self.clock.lap("evaluate")
+            self.hooks("on_test_end", **found)
         return {f"val_{name}": value for name, value in found.items()}
+
+
+def called(function):
+    """What a schedule or an augmentation is called: its settings, or its name."""
+    return repr(function) if is_dataclass(function) else getattr(function, "__name__", type(function).__name__)
 
 
 def reason(error):

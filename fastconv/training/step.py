@@ -24,8 +24,9 @@ class Stepper:
     next step finds it.)
     """
 
-    def __init__(self, net, loss):
+    def __init__(self, net, loss, clip_norm=None, clip_value=None):
         self.net, self.loss = net, loss
+        self.clip_norm, self.clip_value = clip_norm, clip_value
         self._states = {}
 
     def __call__(self, x, y, optimizer, clock):
@@ -41,6 +42,8 @@ class Stepper:
             raise
         if not isfinite(norm):
             raise self.refused(x, y, value, before)
+        if self.clip_norm is not None or self.clip_value is not None:
+            clip(trained, norm, self.clip_norm, self.clip_value)
         self.update(optimizer, trained)
         clock.lap("update")
         return value, scores
@@ -61,9 +64,27 @@ class Stepper:
 
     def update(self, optimizer, trained):
         """Move every trainable parameter."""
-        for layer, name, p, g in trained:
-            optimizer.step(p, g, self._state(optimizer, layer.name, name, p))
-            layer.touch()
+        with np.errstate(all="ignore"):
+            for layer, name, p, g in trained:
+                optimizer.step(p, g, self._state(optimizer, layer.name, name, p))
+                layer.touch()
+
+    def states(self, optimizer):
+        """{"conv2d_1.w": state, …} of an optimizer of this type, without what is needed within a step only."""
+        return {
+            f"{layer}.{name}": {key: value for key, value in state.items() if not key.startswith("scratch")}
+            for (kind, layer, name), state in self._states.items()
+            if kind is type(optimizer)
+        }
+
+    def set_states(self, optimizer, states):
+        """Take back what `states` gave; states of other types are forgotten."""
+        parameters = {f"{layer.name}.{name}": (layer.name, name) for layer, name, *_ in self.trained()}
+        self._states = {
+            (type(optimizer), *parameters[key]): {name: own(value) for name, value in state.items()}
+            for key, state in states.items()
+            if key in parameters
+        }
 
     def _state(self, optimizer, layer, name, p):
         key = type(optimizer), layer, name  # settings may change between steps, by a schedule or a callback
@@ -78,6 +99,21 @@ class Stepper:
         restore(before)
         what = f"the loss is {value}" if not isfinite(value) else f"the loss is {value:.4g}, but its gradient overflows"
         return NotFinite(f"{what}: {cause}")
+
+
+def own(value):
+    """A copy of an array that can be written; numbers as they are."""
+    return np.array(value, order="C") if isinstance(value, np.ndarray) else value
+
+
+def clip(trained, norm, most, largest):
+    """Gradients made smaller in place: all by one factor where their `norm` is above `most`; then each within ±`largest`."""
+    if most is not None and norm > most:
+        for *_, g in trained:
+            g *= most / norm
+    if largest is not None:
+        for *_, g in trained:
+            np.clip(g, -largest, largest, out=g)
 
 
 def length(arrays):

@@ -5,6 +5,7 @@ import numpy as np
 from fastconv.errors import FastconvError, OptionError
 from fastconv.geometry import whole
 from fastconv.training.batches import Batches, examples, images, split
+from fastconv.training.checkpoint import Checkpoints
 from fastconv.training.clock import Clock
 from fastconv.training.hooks import Hooks
 from fastconv.training.losses import find_loss
@@ -27,6 +28,9 @@ class Trainer:
     loss : name in `fc.losses.LOSSES`, or a function (predictions, targets) -> (value, gradient)
     seed : int, of shuffling, held-out examples and augmentation; default: the network's, from which first weights and
         dropout come, so that one number fixes a run.  Results do not depend on the number of threads
+    clip_norm : the longest that the vector of all gradients of a step may be; a longer one is shortened [Pascanu, Mikolov and
+        Bengio 2013, arXiv:1211.5063, algorithm 1]
+    clip_value : the largest magnitude of a single number of a gradient; after clip_norm
 
     Attributes
     ----------
@@ -45,7 +49,7 @@ class Trainer:
     (True, 200)
     """
 
-    def __init__(self, net, optimizer=None, loss="softmax_cross_entropy", seed=None):
+    def __init__(self, net, optimizer=None, loss="softmax_cross_entropy", seed=None, *, clip_norm=None, clip_value=None):
         self.net = net
         self.optimizer = Adam() if optimizer is None else optimizer
         self.loss = find_loss(loss)
@@ -59,7 +63,8 @@ class Trainer:
         self.history = None
         self.epochs = 0
         self.stop_training = False
-        self.stepper = Stepper(net, self.loss)
+        self.clip = {"norm": limit(clip_norm, "clip_norm"), "value": limit(clip_value, "clip_value")}
+        self.stepper = Stepper(net, self.loss, clip_norm, clip_value)
 
     def fit(
         self,
@@ -74,6 +79,8 @@ class Trainer:
         shuffle=True,
         schedule=None,
         augment=None,
+        checkpoint=None,
+        resume=False,
     ):
         """Train on examples x with targets y; returns the `History`.
 
@@ -86,9 +93,12 @@ class Trainer:
         callbacks : objects with any of Keras's hooks; see `fastconv.training.hooks`
         verbose : 0 silent, 1 bar and a row for each epoch, 2 rows only
         shuffle : a new order in each epoch
-        schedule : "linear", "cosine", "one_cycle", or a function from the part of the run that is done (0 to 1) to a factor on
-            the optimizer's lr
+        schedule : a name in `fastconv.training.SCHEDULES`, such as "cosine" or "one_cycle", or a function from the part of the
+            run that is done (0 to 1) to a factor on the optimizer's lr
         augment : function (images, numpy Generator) -> images, such as `fastconv.training.Warp()`, for training batches only
+        checkpoint : folder for checkpoints of this run, or `fc.Checkpoint(folder, every="5min", keep=2)`
+        resume : "auto" goes on from the newest checkpoint where there is one; True needs one; False begins, and refuses a folder
+            that holds a run.  Everything else is to be given as it was.  The run ends in the same bits as without the break
 
         Raises
         ------
@@ -104,8 +114,17 @@ class Trainer:
         rows, held_out = self._validation(validation, x, y)
         batches = Batches(x, y, batch_size, rows=rows, seed=self.seed, shuffle=shuffle, augment=augment)
         hooks = Hooks(callbacks, self)
+        checkpoints = None if checkpoint is None else Checkpoints(checkpoint)
         run = Run(
-            self, batches, held_out, whole(epochs, "epochs", 1), hooks=hooks, schedule=find_schedule(schedule), verbose=verbose
+            self,
+            batches,
+            held_out,
+            whole(epochs, "epochs", 1),
+            hooks=hooks,
+            schedule=find_schedule(schedule),
+            verbose=verbose,
+            checkpoints=checkpoints,
+            found=opened(checkpoints, resume),
         )
         self.history, self.stop_training = run.history, False
         return run()
@@ -147,3 +166,19 @@ class Trainer:
                 if stop():
                     return {}
         return means.values()
+
+
+def limit(value, name):
+    """A bound on gradients: a number above 0, or None for none."""
+    if value is not None and not (isinstance(value, (int, float)) and value > 0):
+        raise OptionError(f"{name}: got {value!r}; needed a number above 0, or None")
+    return value
+
+
+def opened(checkpoints, resume):
+    """The checkpoint to go on from, as `Checkpoints.open` finds it."""
+    if checkpoints is not None:
+        return checkpoints.open(resume)
+    if resume is True:
+        raise OptionError("resume: there is no folder to look in; pass checkpoint=")
+    return None

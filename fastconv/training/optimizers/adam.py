@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-
 from fastconv.functional.updates import adam_update
 from fastconv.training.optimizers.settings import RATE, SHARE, SMALL, bounded, decayed, zeros
 

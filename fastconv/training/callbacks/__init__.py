@@ -1,0 +1,27 @@
+"""Callbacks: what happens beside the steps of a run, under Keras's names.
+
+    stop = fc.callbacks.EarlyStopping(patience=5, restore_best_weights=True)
+    trainer.fit(x, y, epochs=50, validation=0.1, callbacks=[stop, fc.callbacks.CSVLogger("run.csv")])
+
+Any object with one of the hooks of `fastconv.training.hooks` will do; `Callback` is a base for one's own.
+"""
+
+from fastconv.training.callbacks.averages import SWA, WeightAverage
+from fastconv.training.callbacks.base import Callback, LambdaCallback
+from fastconv.training.callbacks.files import CSVLogger, ModelCheckpoint
+from fastconv.training.callbacks.monitor import EarlyStopping, ReduceLROnPlateau
+from fastconv.training.callbacks.rates import LearningRateScheduler
+from fastconv.training.callbacks.recorder import Recorder
+
+__all__ = [
+    "SWA",
+    "CSVLogger",
+    "Callback",
+    "EarlyStopping",
+    "LambdaCallback",
+    "LearningRateScheduler",
+    "ModelCheckpoint",
+    "Recorder",
+    "ReduceLROnPlateau",
+    "WeightAverage",
+]

@@ -1,0 +1,103 @@
+"""Means of the weights over the steps of a run, which are often better than the last weights."""
+
+import numpy as np
+
+from fastconv.errors import OptionError
+from fastconv.training.callbacks.base import Callback
+
+__all__ = ["SWA", "WeightAverage"]
+
+
+class Averaged(Callback):
+    """Keeps a mean of all weights and running statistics; it takes their place in validation and when the run has ended."""
+
+    def __init__(self):
+        self.count, self.averages, self._own, self._room = 0, {}, None, {}
+
+    def arrays(self):
+        """{"conv2d_1.w": array, …} of the network, those in use."""
+        return {f"{layer.name}.{name}": array for layer in self.net.layers for name, array in layer.arrays.items()}
+
+    def on_train_begin(self, logs):
+        """Begin anew."""
+        self.count, self.averages, self._own = 0, {}, None
+
+    def follow(self, share):
+        """mean <- mean + share (weights - mean); the first weights are the first mean."""
+        self.count += 1
+        for name, array in self.arrays().items():
+            if name not in self.averages:
+                self.averages[name], self._room[name] = array.copy(), np.empty_like(array)
+                continue
+            room = self._room.setdefault(name, np.empty_like(array))
+            np.subtract(array, self.averages[name], out=room)
+            room *= share
+            self.averages[name] += room
+
+    def exchange(self, weights):
+        """Write `weights` into the network."""
+        for layer in self.net.layers:
+            for name, array in layer.arrays.items():
+                array[...] = weights[f"{layer.name}.{name}"]
+            layer.touch()
+
+    def on_test_begin(self, logs):
+        """The mean is what is validated."""
+        if self.averages:
+            self._own = self.net.get_weights()
+            self.exchange(self.averages)
+
+    def on_test_end(self, logs):
+        """Training goes on with its own weights."""
+        if self._own is not None:
+            self.exchange(self._own)
+            self._own = None
+
+    def on_train_end(self, logs):
+        """The mean is the result."""
+        if self.averages:
+            self.exchange(self.averages)
+
+    def get_state(self):
+        """Mean and count, for a checkpoint."""
+        return {"count": self.count, "averages": self.averages}
+
+    def set_state(self, state):
+        """Take back what `get_state` gave."""
+        self.count, self.averages = state["count"], {name: np.array(array) for name, array in state["averages"].items()}
+
+
+class WeightAverage(Averaged):
+    """Exponential moving average: after each step  mean <- d mean + (1 - d) weights,  d = min(decay, (1 + t) / (10 + t)).
+
+    t counts the steps; with warm_up=False d is `decay` from the first step on.  Polyak and Juditsky 1992; the growing d is
+    TensorFlow's `num_updates`.  Running statistics of BatchNorm are averaged alike.
+    """
+
+    def __init__(self, decay=0.999, *, warm_up=True):
+        super().__init__()
+        if not 0 <= decay < 1:
+            raise OptionError(f"decay: got {decay!r}; needed a number from 0 to below 1, such as 0.999")
+        self.decay, self.warm_up = decay, warm_up
+
+    def on_train_batch_end(self, batch, logs):
+        """Follow the weights."""
+        kept = min(self.decay, (1 + self.count) / (10 + self.count)) if self.warm_up else self.decay
+        self.follow(1 - kept)
+
+
+class SWA(Averaged):
+    """Stochastic weight averaging: the plain mean of the weights after each epoch from `start_epoch` (counted from 0) on.
+
+    Izmailov et al. 2018, arXiv:1803.05407.  Running statistics of BatchNorm are averaged alike, where the paper computes them
+    anew in one more pass over the examples.
+    """
+
+    def __init__(self, start_epoch):
+        super().__init__()
+        self.start_epoch = start_epoch
+
+    def on_epoch_end(self, epoch, logs):
+        """Add the weights of this epoch."""
+        if epoch >= self.start_epoch:
+            self.follow(1 / (self.count + 1))

@@ -1,0 +1,134 @@
+"""Callbacks that watch one number and act when it no longer gets better."""
+
+from dataclasses import replace
+
+from fastconv.errors import OptionError
+from fastconv.geometry import whole
+from fastconv.training.callbacks.base import Callback
+
+__all__ = ["Best", "EarlyStopping", "ReduceLROnPlateau", "Watching"]
+
+MODES = ("auto", "min", "max")
+
+
+class Best:
+    """The best value of a metric so far.  mode "auto": the larger the better for names with "accuracy", else the smaller."""
+
+    def __init__(self, monitor, mode="auto", min_delta=0.0, best=None):
+        if mode not in MODES:
+            raise OptionError(f"mode: got {mode!r}; needed one of {', '.join(MODES)}")
+        self.monitor, self.min_delta, self.value = monitor, abs(min_delta), best
+        self.larger = mode == "max" or (mode == "auto" and "acc" in monitor)
+
+    def read(self, logs):
+        """The metric among the numbers of an epoch; OptionError where it is not there."""
+        if self.monitor not in logs:
+            hint = "; it needs fit(…, validation=…)" if self.monitor.startswith("val_") else ""
+            raise OptionError(f"monitor: no {self.monitor!r} among {', '.join(logs)}{hint}")
+        return logs[self.monitor]
+
+    def improved(self, value):
+        """Whether `value` is better than the best by more than min_delta; then it is the best."""
+        gain = None if self.value is None else (value - self.value if self.larger else self.value - value)
+        if gain is not None and not gain > self.min_delta:
+            return False
+        self.value = value
+        return True
+
+
+class Watching(Callback):
+    """A callback with a best value, None before the first."""
+
+    @property
+    def best(self):
+        """The best value so far."""
+        return self._best.value
+
+    @best.setter
+    def best(self, value):
+        self._best.value = value
+
+
+class EarlyStopping(Watching):
+    """Ends the run when a metric has not got better for `patience` epochs.
+
+    monitor : a metric of the history;  min_delta : what counts as better;  mode : "auto", "min" or "max"
+    baseline : what has to be beaten from the beginning;  start_from_epoch : earlier epochs do not count
+    restore_best_weights : the network is left as it was after its best epoch, else as after the last
+
+    Attributes: best, wait, best_epoch, stopped_epoch (from 0, None before).
+    """
+
+    remembered = ("best", "wait", "best_epoch", "stopped_epoch", "best_weights")
+
+    def __init__(
+        self,
+        monitor="val_loss",
+        *,
+        min_delta=0.0,
+        patience=0,
+        mode="auto",
+        baseline=None,
+        restore_best_weights=False,
+        start_from_epoch=0,
+    ):
+        self._best = Best(monitor, mode, min_delta)
+        self.patience, self.baseline = whole(patience, "patience", 0), baseline
+        self.restore_best_weights, self.start_from_epoch = restore_best_weights, whole(start_from_epoch, "start_from_epoch", 0)
+        self.on_train_begin({})
+
+    def on_train_begin(self, logs):
+        """Begin anew."""
+        self.best, self.wait, self.best_epoch, self.stopped_epoch, self.best_weights = self.baseline, 0, None, None, None
+
+    def on_epoch_end(self, epoch, logs):
+        """Look at the metric."""
+        value = self._best.read(logs)
+        if epoch < self.start_from_epoch:
+            return
+        if self._best.improved(value):
+            self.wait, self.best_epoch = 0, epoch
+            self.best_weights = self.net.get_weights() if self.restore_best_weights else None
+            return
+        self.wait += 1
+        if self.wait >= max(self.patience, 1):
+            self.stopped_epoch, self.trainer.stop_training = epoch, True
+
+    def on_train_end(self, logs):
+        """Put back the best weights."""
+        if self.best_weights is not None:
+            self.net.set_weights(self.best_weights)
+
+
+class ReduceLROnPlateau(Watching):
+    """Multiplies the optimizer's lr by `factor` when a metric has not got better for `patience` epochs.
+
+    He et al. 2016, arXiv:1512.03385, section 3.4: "divided by 10 when the error plateaus".
+
+    cooldown : epochs after a reduction that do not count;  min_lr : where it ends;  the rest as in `EarlyStopping`
+    """
+
+    remembered = ("best", "wait", "rest")
+
+    def __init__(self, monitor="val_loss", *, factor=0.1, patience=10, mode="auto", min_delta=1e-4, cooldown=0, min_lr=0.0):
+        if not 0 < factor < 1:
+            raise OptionError(f"factor: got {factor!r}; needed a number between 0 and 1")
+        self._best = Best(monitor, mode, min_delta)
+        self.factor, self.patience, self.min_lr = factor, whole(patience, "patience", 1), min_lr
+        self.cooldown = whole(cooldown, "cooldown", 0)
+        self.on_train_begin({})
+
+    def on_train_begin(self, logs):
+        """Begin anew."""
+        self.best, self.wait, self.rest = None, 0, 0
+
+    def on_epoch_end(self, epoch, logs):
+        """Look at the metric."""
+        better = self._best.improved(self._best.read(logs))
+        resting = self.rest > 0
+        self.rest = max(self.rest - 1, 0)
+        self.wait = 0 if better or resting else self.wait + 1
+        if self.wait >= self.patience:
+            lr = max(self.trainer.optimizer.lr * self.factor, self.min_lr)
+            self.trainer.optimizer = replace(self.trainer.optimizer, lr=lr)
+            self.wait, self.rest = 0, self.cooldown
