@@ -1,13 +1,16 @@
 """The recipes do what they promise, and augmentation and schedules what they say."""
 
 from dataclasses import replace
+from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 import fastconv as fc
-from fastconv.training import RECIPES, SCHEDULES, Warp
+from fastconv.training import RECIPES, SCHEDULES, Augment, Crop, Flip, Warp
 from fastconv.training.augment import sample
+from fastconv.training.schedules import Step, WarmUp, find_schedule
 
 DIGITS = RECIPES["digits"]
 
@@ -67,4 +70,58 @@ def test_warps_follow_the_generator():
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_schedules_stay_between_0_and_1_and_end_at_0(name):
     factors = [SCHEDULES[name](done) for done in np.linspace(0, 1, 101)]
-    assert min(factors) >= 0 and max(factors) == pytest.approx(1) and factors[-1] == pytest.approx(0)
+    last = 0.01 if name == "step" else 0
+    assert min(factors) >= 0 and max(factors) == pytest.approx(1) and factors[-1] == pytest.approx(last)
+
+
+def test_steps_are_those_of_pytorch():
+    torch = pytest.importorskip("torch")
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 1.0)
+    theirs, ours = torch.optim.lr_scheduler.MultiStepLR(optimizer, [20, 50, 90], 0.2), Step((0.2, 0.5, 0.9), 0.2)
+    for i in range(100):
+        assert ours(i / 100) == pytest.approx(theirs.get_last_lr()[0])
+        optimizer.step()
+        theirs.step()
+
+
+def test_a_warm_up_hands_over_without_a_jump():
+    for then in (None, "linear", "one_cycle", lambda done: 1 - done**2):
+        warm_up = WarmUp(0.25, then)
+        assert [warm_up(0), warm_up(0.125)] == [0, 0.5]
+        after = find_schedule(then)
+        assert warm_up(0.625) == (1 if then is None else after(0.5))
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: Step((0.5, 1.5)), "at: got"),
+        (lambda: Step((0.7, 0.5)), "at: got"),
+        (lambda: Step(factor=10), "factor: got 10"),
+        (lambda: WarmUp(0), "part: got 0"),
+        (lambda: WarmUp(0.1, "sine"), "schedule: got 'sine'"),
+    ],
+)
+def test_impossible_schedules_are_refused(make, message):
+    with pytest.raises(fc.OptionError, match=message):
+        make()
+
+
+def test_the_recipe_of_resnet_is_the_papers():
+    """Section 3.4: SGD, momentum 0.9, weight decay 1e-4, batches of 256, lr 0.1 divided by 10 on plateaus; He initialization."""
+    recipe = RECIPES["resnet"]
+    assert recipe.optimizer == fc.optim.SGD(0.1, momentum=0.9, weight_decay=1e-4) and recipe.batch_size == 256
+    assert fc.Conv2D(4, 3).initializer == fc.Dense(4).initializer == "he_normal"
+    x, y = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), np.uint8), np.arange(40) % 4
+    net = fc.Sequential([fc.Normalize(120, 60), fc.Conv2D(4, 3), fc.Flatten(), fc.Dense(4)], input_shape=(8, 8, 3))
+    plateau = partial(fc.callbacks.ReduceLROnPlateau, "val_accuracy", patience=2)
+    short = replace(recipe, epochs=12, batch_size=16, callbacks=(plateau,))
+    rates = [row["lr"] for row in short.train(net, x, y, verbose=0).history.rows()]  # labels that cannot be learned
+    assert rates[0] == 0.1 and rates[-1] < 0.02 and all(b in (a, pytest.approx(a / 10)) for a, b in pairwise(rates))
+
+
+def test_the_recipe_for_cifar_is_section_4_2():
+    recipe = RECIPES["resnet_cifar"]
+    assert recipe.optimizer == fc.optim.SGD(0.1, momentum=0.9, weight_decay=1e-4) and recipe.batch_size == 128
+    assert recipe.epochs * 391 == pytest.approx(64_000, rel=0.01) and recipe.schedule == "step"
+    assert recipe.augment == Augment(Crop(4), Flip())

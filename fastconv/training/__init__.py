@@ -2,11 +2,31 @@
 
 from fastconv.training.augment import Warp
 from fastconv.training.checkpoint import Checkpoint
+from fastconv.training.crops import Augment, Crop, Cutout, Flip, Shift
 from fastconv.training.history import History
 from fastconv.training.losses import LOSSES
 from fastconv.training.optimizers import OPTIMIZERS, SGD, Adam
 from fastconv.training.recipes import RECIPES, Recipe
 from fastconv.training.schedules import SCHEDULES
 from fastconv.training.trainer import Trainer
+from fastconv.training.views import Views
 
-__all__ = ["LOSSES", "OPTIMIZERS", "RECIPES", "SCHEDULES", "SGD", "Adam", "Checkpoint", "History", "Recipe", "Trainer", "Warp"]
+__all__ = [
+    "LOSSES",
+    "OPTIMIZERS",
+    "RECIPES",
+    "SCHEDULES",
+    "SGD",
+    "Adam",
+    "Augment",
+    "Checkpoint",
+    "Crop",
+    "Cutout",
+    "Flip",
+    "History",
+    "Recipe",
+    "Shift",
+    "Trainer",
+    "Views",
+    "Warp",
+]

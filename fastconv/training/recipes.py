@@ -2,8 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from fastconv.training.augment import Warp
+from fastconv.training.callbacks import ReduceLROnPlateau
+from fastconv.training.crops import Augment, Crop, Flip
 from fastconv.training.optimizers import SGD, Adam
 from fastconv.training.trainer import Trainer
 
@@ -15,6 +18,8 @@ class Recipe:
     """Everything but the network and the data; `dataclasses.replace` changes single settings.
 
     normalize : (mean, std) of the input, for the network's `Normalize` layer
+    validation : fraction of the examples to hold out, or None
+    callbacks : functions that make a callback each, a new one for each run
     """
 
     normalize: tuple
@@ -23,11 +28,21 @@ class Recipe:
     batch_size: int
     schedule: str | None = None
     augment: Callable | None = None
+    validation: float | None = None
+    callbacks: tuple = ()
+
+    def settings(self):
+        """What `Trainer.fit` takes of it, with new callbacks."""
+        names = ("epochs", "batch_size", "schedule", "augment", "validation")
+        return {**{name: getattr(self, name) for name in names}, "callbacks": [make() for make in self.callbacks]}
 
     def train(self, net, x, y, *, seed=None, **options):
-        """Train `net` on examples x, y; `options` as in `Trainer.fit`.  Returns the `Trainer`, which has the history."""
-        trainer = Trainer(net, self.optimizer, seed=seed)
-        trainer.fit(x, y, epochs=self.epochs, batch_size=self.batch_size, schedule=self.schedule, augment=self.augment, **options)
+        """Train `net` on examples x, y; `options` as in `Trainer.fit`, before those of the recipe; its callbacks come first.
+
+        Returns the `Trainer`, which has the history.
+        """
+        trainer, settings = Trainer(net, self.optimizer, seed=seed), self.settings()
+        trainer.fit(x, y, **{**settings, **options, "callbacks": [*settings["callbacks"], *options.get("callbacks", ())]})
         return trainer
 
 
@@ -47,4 +62,27 @@ RECIPES = {
     # 99.1 % for two seeds (batches of 96 with Adam(5e-3) 99.0 and 99.1 in an eighth more time; filters 16 and 32 99.1 and 99.0;
     # LeNet-5 with 4 epochs of Adam(3e-3) 98.9 and 98.8).
     "mnist": Recipe(normalize=(33.3, 78.6), optimizer=Adam(7e-3), epochs=3, batch_size=128, schedule="one_cycle"),
+    # resnet: He et al. 2016, arXiv:1512.03385, section 3.4, from weights as in arXiv:1502.01852 (what our layers begin with):
+    # "the learning rate starts from 0.1 and is divided by 10 when the error plateaus"; up to 60e4 iterations are 120 epochs of
+    # ImageNet.  Ours: how long a plateau is, and that it is seen on a tenth of the examples, held out.  Mean and deviation of
+    # ImageNet's pixels.
+    "resnet": Recipe(
+        normalize=((123.7, 116.3, 103.5), (58.4, 57.1, 57.4)),
+        optimizer=SGD(0.1, momentum=0.9, weight_decay=1e-4),
+        epochs=120,
+        batch_size=256,
+        augment=Flip(),
+        validation=0.1,
+        callbacks=(partial(ReduceLROnPlateau, "val_accuracy", factor=0.1, patience=5),),
+    ),
+    # resnet_cifar: the same, section 4.2: batches of 128, 64k iterations (164 epochs), divided by 10 at half and at three
+    # quarters of them, 4 pixels of padding and a random crop, mirrored or not.  Mean and deviation of CIFAR-10's training images.
+    "resnet_cifar": Recipe(
+        normalize=((125.3, 123.0, 113.9), (63.0, 62.1, 66.7)),
+        optimizer=SGD(0.1, momentum=0.9, weight_decay=1e-4),
+        epochs=164,
+        batch_size=128,
+        schedule="step",
+        augment=Augment(Crop(4), Flip()),
+    ),
 }

@@ -1,6 +1,6 @@
 """One run of the training loop: epochs of batches, with a record of what happened."""
 
-from dataclasses import is_dataclass, replace
+from dataclasses import replace
 
 from fastconv.display.progress import Progress
 from fastconv.machine import get_threads
@@ -195,7 +195,8 @@ class Run:
 
 def called(function):
     """What a schedule or an augmentation is called: its settings, or its name."""
-    return repr(function) if is_dataclass(function) else getattr(function, "__name__", type(function).__name__)
+    name = getattr(function, "__name__", type(function).__name__)
+    return name if hasattr(function, "__name__") or type(function).__repr__ is object.__repr__ else repr(function)
 
 
 def reason(error):

@@ -1,10 +1,13 @@
 """Learning-rate schedules: functions from how much of the run is done (0 to 1) to a factor on the optimizer's lr."""
 
+from bisect import bisect_right
+from collections.abc import Callable
+from dataclasses import dataclass
 from math import cos, pi
 
 from fastconv.errors import OptionError
 
-__all__ = ["SCHEDULES", "cosine", "find_schedule", "linear", "one_cycle"]
+__all__ = ["SCHEDULES", "Step", "WarmUp", "cosine", "find_schedule", "linear", "one_cycle"]
 
 
 def linear(done):
@@ -26,7 +29,58 @@ def one_cycle(done, warm_up=0.2):
     return done / warm_up if done < warm_up else (1.0 - done) / (1.0 - warm_up)
 
 
-SCHEDULES = {schedule.__name__: schedule for schedule in (linear, cosine, one_cycle)}
+@dataclass(frozen=True)
+class Step:
+    """1 at first, times `factor` at each of the parts `at` of the run.
+
+    The default is that of He et al. 2016, arXiv:1512.03385, section 4.2: divided by 10 at 32k and 48k of 64k iterations.
+
+    >>> [round(Step()(done), 4) for done in (0, 0.49, 0.5, 0.75, 1)]
+    [1.0, 1.0, 0.1, 0.01, 0.01]
+    """
+
+    at: tuple = (0.5, 0.75)
+    factor: float = 0.1
+
+    def __post_init__(self):
+        object.__setattr__(self, "at", tuple(self.at))
+        if not all(0 < part < 1 for part in self.at) or list(self.at) != sorted(self.at):
+            raise OptionError(f"at: got {self.at}; needed rising parts of the run between 0 and 1, such as (0.5, 0.75)")
+        if not 0 <= self.factor <= 1:
+            raise OptionError(f"factor: got {self.factor}; needed a number from 0 to 1, such as 0.1")
+
+    def __call__(self, done):
+        """The factor when so much of the run is done."""
+        return self.factor ** bisect_right(self.at, done)
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """Up from 0 to 1 in a straight line during the first `part` of the run; the rest is the schedule `then`, None for 1.
+
+    Goyal et al. 2017, arXiv:1706.02677, section 2.2.
+
+    >>> [round(WarmUp(0.1)(done), 3) for done in (0, 0.05, 0.1, 0.55, 1)]
+    [0.0, 0.5, 1.0, 0.5, 0.0]
+    """
+
+    part: float = 0.05
+    then: str | Callable | None = "cosine"
+
+    def __post_init__(self):
+        if not 0 < self.part < 1:
+            raise OptionError(f"part: got {self.part}; needed a part of the run between 0 and 1, such as 0.05")
+        find_schedule(self.then)
+
+    def __call__(self, done):
+        """The factor when so much of the run is done."""
+        if done < self.part:
+            return done / self.part
+        then = find_schedule(self.then)
+        return 1.0 if then is None else then((done - self.part) / (1 - self.part))
+
+
+SCHEDULES = {"linear": linear, "cosine": cosine, "one_cycle": one_cycle, "step": Step()}
 
 
 def find_schedule(schedule):
@@ -36,3 +90,6 @@ def find_schedule(schedule):
     if schedule in SCHEDULES:
         return SCHEDULES[schedule]
     raise OptionError(f"schedule: got {schedule!r}; needed one of {', '.join(SCHEDULES)}, a function of 0 … 1, or None")
+
+
+SCHEDULES["warm_up"] = WarmUp()

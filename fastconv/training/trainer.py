@@ -14,6 +14,7 @@ from fastconv.training.optimizers import Adam
 from fastconv.training.run import Run
 from fastconv.training.schedules import find_schedule
 from fastconv.training.step import Stepper
+from fastconv.training.views import averaged, scores_of
 
 __all__ = ["Trainer"]
 
@@ -134,13 +135,22 @@ class Trainer:
         x, y = examples(x, y, self.net, self.loss)
         return self.stepper(x, y, self.optimizer, Clock())[0]
 
-    def evaluate(self, x, y, batch_size=256):
-        """{"loss": mean, "accuracy": fraction} over all examples, `batch_size` at a time; no accuracy where there is none."""
-        return self.means(Batches(*examples(x, y, self.net, self.loss), batch_size))
+    def evaluate(self, x, y, batch_size=256, *, views=None):
+        """{"loss": mean, "accuracy": fraction} over all examples, `batch_size` at a time; no accuracy where there is none.
 
-    def predict(self, x, batch_size=256):
-        """Class probabilities, or raw outputs where the loss has none: `net.predict`."""
-        return self.net.predict(images(x, self.net.input_shape), batch_size)
+        views : such as `fastconv.training.Views(flip=True, shift=2)`: what is judged is the mean of the answers to several views
+            of each image
+        """
+        return self.means(Batches(*examples(x, y, self.net, self.loss), batch_size), views=views)
+
+    def predict(self, x, batch_size=256, *, views=None):
+        """Class probabilities, or raw outputs where the loss has none: `net.predict`; with `views` the mean over these."""
+        x = images(x, self.net.input_shape)
+        if views is None:
+            return self.net.predict(x, batch_size)
+        batch_size = whole(batch_size, "batch_size", 1)
+        parts = range(0, max(len(x), 1), batch_size)
+        return np.concatenate([averaged(self.net, x[start : start + batch_size], views) for start in parts])
 
     def _validation(self, validation, x, y):
         """(rows of x to train on, or None for all; batches to validate on, or None)."""
@@ -156,12 +166,12 @@ class Trainer:
             return rows, Batches(x, y, 256, rows=held_out)
         raise OptionError(f"validation: got {type(validation).__name__}; needed (x, y), or a fraction between 0 and 1")
 
-    def means(self, batches, stop=lambda: False):
+    def means(self, batches, stop=lambda: False, views=None):
         """Loss and accuracy over all `Batches`, as `evaluate` gives them; {} once `stop()` says so."""
         means = Means(self.loss)
         with np.errstate(all="ignore"):
             for x, y in batches.epoch():
-                scores = self.net.forward(x)
+                scores = self.net.forward(x) if views is None else scores_of(averaged(self.net, x, views), self.net.output)
                 means.add(self.loss.function(scores, y)[0], scores, y)
                 if stop():
                     return {}

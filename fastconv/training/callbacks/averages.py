@@ -3,6 +3,7 @@
 import numpy as np
 
 from fastconv.errors import OptionError
+from fastconv.geometry import whole
 from fastconv.training.callbacks.base import Callback
 
 __all__ = ["SWA", "WeightAverage"]
@@ -95,7 +96,7 @@ class SWA(Averaged):
 
     def __init__(self, start_epoch):
         super().__init__()
-        self.start_epoch = start_epoch
+        self.start_epoch = whole(start_epoch, "start_epoch", 0)
 
     def on_epoch_end(self, epoch, logs):
         """Add the weights of this epoch."""

@@ -29,11 +29,14 @@ class Best:
 
     def improved(self, value):
         """Whether `value` is better than the best by more than min_delta; then it is the best."""
-        gain = None if self.value is None else (value - self.value if self.larger else self.value - value)
-        if gain is not None and not gain > self.min_delta:
+        if self.value is not None and not self.beats(value, self.value):
             return False
         self.value = value
         return True
+
+    def beats(self, value, other):
+        """Whether `value` is better by more than min_delta; NaN never is."""
+        return (value - other if self.larger else other - value) > self.min_delta
 
 
 class Watching(Callback):
@@ -53,7 +56,7 @@ class EarlyStopping(Watching):
     """Ends the run when a metric has not got better for `patience` epochs.
 
     monitor : a metric of the history;  min_delta : what counts as better;  mode : "auto", "min" or "max"
-    baseline : what has to be beaten from the beginning;  start_from_epoch : earlier epochs do not count
+    baseline : epochs that do not beat it count as waiting, as in Keras;  start_from_epoch : earlier epochs do not count
     restore_best_weights : the network is left as it was after its best epoch, else as after the last
 
     Attributes: best, wait, best_epoch, stopped_epoch (from 0, None before).
@@ -79,19 +82,20 @@ class EarlyStopping(Watching):
 
     def on_train_begin(self, logs):
         """Begin anew."""
-        self.best, self.wait, self.best_epoch, self.stopped_epoch, self.best_weights = self.baseline, 0, None, None, None
+        self.best, self.wait, self.best_epoch, self.stopped_epoch, self.best_weights = None, 0, None, None, None
 
     def on_epoch_end(self, epoch, logs):
         """Look at the metric."""
         value = self._best.read(logs)
         if epoch < self.start_from_epoch:
             return
-        if self._best.improved(value):
-            self.wait, self.best_epoch = 0, epoch
-            self.best_weights = self.net.get_weights() if self.restore_best_weights else None
-            return
         self.wait += 1
-        if self.wait >= max(self.patience, 1):
+        if self._best.improved(value):
+            self.best_epoch = epoch
+            self.best_weights = self.net.get_weights() if self.restore_best_weights else None
+            if self.baseline is None or self._best.beats(value, self.baseline):
+                self.wait = 0
+        elif self.wait >= max(self.patience, 1):
             self.stopped_epoch, self.trainer.stop_training = epoch, True
 
     def on_train_end(self, logs):

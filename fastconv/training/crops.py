@@ -1,0 +1,136 @@
+"""Augmentation by whole pixels: mirrored, moved, and with a hole; bytes stay bytes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from fastconv.errors import OptionError
+from fastconv.geometry import whole
+
+__all__ = ["Augment", "Crop", "Cutout", "Flip", "Shift"]
+
+MODES = ("constant", "edge", "reflect")  # as in numpy.pad; constant is 0
+
+
+class Augment(tuple):
+    """Several augmentations, one after the other: Augment(Crop(4), Flip()).
+
+    Like each of them it is called with images (N, H, W, C) and a numpy Generator, and gives new images of the same shape.
+    `Trainer.fit` makes one generator for each batch, from the seed, the epoch and the batch's place in it.
+    """
+
+    def __new__(cls, *steps):
+        for i, step in enumerate(steps):
+            if not callable(step):
+                raise OptionError(f"augment: step {i} is {step!r}; needed a function (images, generator) -> images")
+        return super().__new__(cls, steps)
+
+    def __call__(self, x, random):
+        for step in self:
+            x = step(x, random)
+        return x
+
+    def __repr__(self):
+        return f"Augment({', '.join(map(repr, self))})"
+
+
+@dataclass(frozen=True)
+class Flip:
+    """Left and right exchanged, for each image with this probability.  Not for digits and letters."""
+
+    probability: float = 0.5
+
+    def __post_init__(self):
+        if not 0 <= self.probability <= 1:
+            raise OptionError(f"probability: got {self.probability!r}; needed a number from 0 to 1")
+
+    def __call__(self, x, random):
+        chosen = random.random(len(x)) < self.probability
+        return np.where(chosen[:, None, None, None], x[:, :, ::-1], x)
+
+
+@dataclass(frozen=True)
+class Shift:
+    """Each image moved by up to so many whole pixels, each way; what comes in from outside is 0, or as `mode` says.
+
+    rows, columns : pixels, columns as rows unless given;  mode : "constant", "edge" or "reflect"
+    """
+
+    rows: int = 2
+    columns: int | None = None
+    mode: str = "constant"
+
+    def __post_init__(self):
+        object.__setattr__(self, "columns", self.rows if self.columns is None else self.columns)
+        whole(self.rows, "rows", 0)
+        whole(self.columns, "columns", 0)
+        check_mode(self.mode)
+
+    def __call__(self, x, random):
+        r, c = random.integers(0, 2 * self.rows + 1, len(x)), random.integers(0, 2 * self.columns + 1, len(x))
+        return cut(padded(x, self.rows, self.columns, self.mode), r, c, x.shape)
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Padded by so many pixels on each side, then a window of the old size at a random place.
+
+    Lee et al. 2015, arXiv:1409.5185, as He et al. 2016, section 4.2, have it for CIFAR-10: 4 pixels of zeros.
+    """
+
+    padding: int = 4
+    mode: str = "constant"
+
+    def __post_init__(self):
+        whole(self.padding, "padding", 0)
+        check_mode(self.mode)
+
+    def __call__(self, x, random):
+        return Shift(self.padding, mode=self.mode)(x, random)
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """A square of `size` pixels set to `fill`, its centre anywhere in the image, so that a part of it may lie outside.
+
+    DeVries and Taylor 2017, arXiv:1708.04552.  `fill` is in the units of the images, such as their mean.
+    """
+
+    size: int = 8
+    fill: float = 0
+
+    def __post_init__(self):
+        whole(self.size, "size", 1)
+
+    def __call__(self, x, random):
+        n, h, w, _ = x.shape
+        inside = [near(np.arange(side), random.integers(0, side, n)[:, None] - self.size // 2, self.size) for side in (h, w)]
+        hole = inside[0][:, :, None] & inside[1][:, None, :]
+        return np.where(hole[..., None], np.asarray(self.fill, x.dtype), x)
+
+
+def near(places, first, size):
+    """Which places are in [first, first + size)."""
+    return (places >= first) & (places < first + size)
+
+
+def check_mode(mode):
+    if mode not in MODES:
+        raise OptionError(f"mode: got {mode!r}; needed one of {', '.join(MODES)}")
+
+
+def padded(x, rows, columns, mode="constant"):
+    """Images with a frame."""
+    if mode != "constant":
+        return np.pad(x, ((0, 0), (rows, rows), (columns, columns), (0, 0)), mode)
+    n, h, w, channels = x.shape
+    frame = np.zeros((n, h + 2 * rows, w + 2 * columns, channels), x.dtype)
+    frame[:, rows : rows + h, columns : columns + w] = x
+    return frame
+
+
+def cut(frame, r, c, shape):
+    """y[n] = frame[n, r[n] : r[n] + H, c[n] : c[n] + W], with (N, H, W, C) = shape."""
+    windows = sliding_window_view(frame, shape[1:], axis=(1, 2, 3))[:, :, :, 0]
+    return windows[np.arange(len(frame)), r, c]

@@ -1,0 +1,56 @@
+"""Test-time averaging: a network looks at each image in several ways, and its answers are averaged."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastconv.geometry import whole
+from fastconv.training.crops import padded
+
+__all__ = ["Views", "averaged", "scores_of"]
+
+
+@dataclass(frozen=True)
+class Views:
+    """The image, the same moved by `shift` pixels to each corner, and with `flip` the mirror images of all these.
+
+    With shift > 0 and flip these are the ten of Krizhevsky, Sutskever and Hinton 2012, section 4.1, but that outside the image
+    there is 0.  Any function from images to several batches of images of the same shape can take its place.
+
+    >>> len(list(Views(flip=True, shift=2)(np.zeros((1, 8, 8, 3)))))
+    10
+    """
+
+    flip: bool = True
+    shift: int = 0
+
+    def __post_init__(self):
+        whole(self.shift, "shift", 0)
+
+    def __call__(self, x):
+        """Each view of all images x (N, H, W, C)."""
+        h, w = x.shape[1:3]
+        frame = padded(x, self.shift, self.shift)
+        corners = [(r, c) for r in (0, 2 * self.shift) for c in (0, 2 * self.shift)] if self.shift else []
+        for r, c in [(self.shift, self.shift), *corners]:
+            view = frame[:, r : r + h, c : c + w]
+            yield view
+            if self.flip:
+                yield view[:, :, ::-1]
+
+
+def averaged(net, x, views):
+    """The mean of what `net.predict` answers to each view."""
+    total, count = 0.0, 0
+    for view in views(x):
+        total, count = total + net.predict(view, len(x) or 1), count + 1
+    return total / np.asarray(count, net.dtype)
+
+
+def scores_of(answers, output):
+    """Raw outputs that give these answers, so that losses can judge them: log p, log(p / (1 - p)), or the answers."""
+    if output == "linear":
+        return answers
+    tiny = np.finfo(answers.dtype).tiny
+    scores = np.log(np.maximum(answers, tiny))
+    return scores if output == "softmax" else scores - np.log(np.maximum(1 - answers, tiny))
