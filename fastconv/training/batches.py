@@ -1,5 +1,7 @@
 """Examples, checked once, and mini-batches of them in a seeded order."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 
 from fastconv.errors import DataError, OptionError, ShapeError
@@ -79,6 +81,19 @@ def split(validation, count, seed):
     return np.sort(order[held:]), np.sort(order[:held])
 
 
+def one_ahead(function, items):
+    """function(item) for each item; while one result is in use, a background thread works on the next."""
+    with ThreadPoolExecutor(1, "fastconv-batches") as pool:
+        ready = None
+        for item in items:
+            following = pool.submit(function, item)
+            if ready is not None:
+                yield ready.result()
+            ready = following
+        if ready is not None:
+            yield ready.result()
+
+
 class Batches:
     """Mini-batches of some rows of (x, y).
 
@@ -99,7 +114,9 @@ class Batches:
         self.seed, self.shuffle, self.augment = seed, shuffle, augment
         self.rows = np.arange(len(x)) if rows is None else rows
         self.size = whole(size, "batch_size", 1)
-        self._buffers = [np.empty((min(self.size, len(self.rows)), *a.shape[1:]), a.dtype) for a in (x, y)]
+        self.ahead = augment is not None
+        shapes = [(min(self.size, len(self.rows)), *a.shape[1:]) for a in (x, y)]
+        self._buffers = [[np.empty(s, a.dtype) for s, a in zip(shapes, (x, y), strict=True)] for _ in range(1 + self.ahead)] * 2
 
     def __len__(self):
         return -(-len(self.rows) // self.size)
@@ -111,16 +128,20 @@ class Batches:
         can be taken up in its middle.
         """
         rows = generator(self.seed, SHUFFLE, number).permutation(self.rows) if self.shuffle else self.rows
-        for i in range(first, len(self)):
-            x, y = self._gather(rows[i * self.size : (i + 1) * self.size])
-            yield (x if self.augment is None else self.augment(x, generator(self.seed, AUGMENT, number, i))), y
+        if self.ahead:
+            yield from one_ahead(lambda i: self._batch(rows, number, i), range(first, len(self)))
+        else:
+            yield from (self._batch(rows, number, i) for i in range(first, len(self)))
 
-    def _gather(self, rows):
+    def _batch(self, rows, number, i):
+        """Batch i of an epoch."""
+        rows = rows[i * self.size : (i + 1) * self.size]
         # mode="clip": with the default, NumPy would gather into a second buffer first
-        return tuple(
+        x, y = (
             np.take(a, rows, axis=0, out=buffer[: len(rows)], mode="clip")
-            for a, buffer in zip((self.x, self.y), self._buffers, strict=True)
+            for a, buffer in zip((self.x, self.y), self._buffers[i % 2], strict=True)
         )
+        return (x if self.augment is None else self.augment(x, generator(self.seed, AUGMENT, number, i))), y
 
     def sentence(self, epochs, what="images"):
         """What a batch, an iteration and an epoch are, in numbers.

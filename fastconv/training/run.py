@@ -5,6 +5,7 @@ from dataclasses import replace
 from fastconv.display.progress import Progress
 from fastconv.machine import get_threads
 from fastconv.training.clock import Clock
+from fastconv.training.durations import in_words
 from fastconv.training.history import History
 from fastconv.training.interrupts import Interrupts
 from fastconv.training.means import Means
@@ -18,10 +19,26 @@ class Run:
     """One call of `Trainer.fit`.
 
     `epoch` and `step_in_epoch` say which step is next, both from 0; a step is done when the latter moves.  `checkpoints`: a
-    `Checkpoints` or None;  `found`: (path, content) of the one to go on from, or None.
+    `Checkpoints` or None;  `found`: (path, content) of the one to go on from, or None;  `forecast`: seconds that an epoch will
+    take, or None;  `budget`: seconds that `epochs` was made to fit, or None.
     """
 
-    def __init__(self, trainer, batches, held_out, epochs, *, hooks, schedule, verbose, checkpoints=None, found=None):
+    def __init__(
+        self,
+        trainer,
+        batches,
+        held_out,
+        epochs,
+        *,
+        hooks,
+        schedule,
+        verbose,
+        checkpoints=None,
+        found=None,
+        forecast=None,
+        budget=None,
+    ):
+        self.forecast, self.budget = forecast, budget
         self.trainer, self.batches, self.held_out, self.epochs = trainer, batches, held_out, epochs
         self.hooks, self.schedule = hooks, schedule
         self.checkpoints, self.found = checkpoints, found
@@ -42,6 +59,7 @@ class Run:
             "clip": self.trainer.clip,
             "images": len(self.batches.rows),
             "epochs": self.epochs,
+            "budget": self.budget,
             "batch_size": self.batches.size,
             "shuffle": self.batches.shuffle,
         }
@@ -67,7 +85,12 @@ class Run:
         """What is going to happen, in numbers, before it does."""
         what = "images" if len(self.trainer.net.input_shape) == 3 else "rows"
         threads = get_threads()
-        self.progress.say(f"{self.batches.sentence(self.epochs, what)}; {threads} thread{'s' if threads > 1 else ''}")
+        duration = "" if self.forecast is None else f"; about {in_words(self.epochs * self.forecast)}"
+        self.progress.say(f"{self.batches.sentence(self.epochs, what)}; {threads} thread{'s' if threads > 1 else ''}{duration}")
+        if self.budget is not None and self.epochs * self.forecast > self.budget:
+            self.progress.say(
+                f"one epoch is more than the budget of {in_words(self.budget)}; with less than one nothing is learned"
+            )
 
     def report_compilation(self):
         """Said once, after the first step, if it took a time that somebody noticed."""

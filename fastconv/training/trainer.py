@@ -1,5 +1,7 @@
 """What trains a network: a loss, an optimizer, and their state from one call to the next."""
 
+from time import perf_counter
+
 import numpy as np
 
 from fastconv.errors import FastconvError, OptionError
@@ -7,6 +9,8 @@ from fastconv.geometry import whole
 from fastconv.training.batches import Batches, examples, images, split
 from fastconv.training.checkpoint import Checkpoints
 from fastconv.training.clock import Clock
+from fastconv.training.durations import seconds
+from fastconv.training.estimate import affordable, epoch_seconds
 from fastconv.training.hooks import Hooks
 from fastconv.training.losses import find_loss
 from fastconv.training.means import Means
@@ -82,6 +86,7 @@ class Trainer:
         augment=None,
         checkpoint=None,
         resume=False,
+        budget=None,
     ):
         """Train on examples x with targets y; returns the `History`.
 
@@ -100,6 +105,8 @@ class Trainer:
         checkpoint : folder for checkpoints of this run, or `fc.Checkpoint(folder, every="5min", keep=2)`
         resume : "auto" goes on from the newest checkpoint where there is one; True needs one; False begins, and refuses a folder
             that holds a run.  Everything else is to be given as it was.  The run ends in the same bits as without the break
+        budget : a time such as "60s" or "5min", in the place of `epochs`: as many as fit, by a few timed passes before the start
+            that change nothing; at least one.  `history.settings["epochs"]` says how many, and giving that number repeats the run
 
         Raises
         ------
@@ -111,21 +118,30 @@ class Trainer:
 
         The history is kept in `trainer.history` in all these cases.
         """
+        started = perf_counter()
         x, y = examples(x, y, self.net, self.loss)
         rows, held_out = self._validation(validation, x, y)
         batches = Batches(x, y, batch_size, rows=rows, seed=self.seed, shuffle=shuffle, augment=augment)
         hooks = Hooks(callbacks, self)
+        schedule, epochs = find_schedule(schedule), whole(epochs, "epochs", 1)
+        allowed = None if budget is None else seconds(budget, "budget")
         checkpoints = None if checkpoint is None else Checkpoints(checkpoint)
+        found = opened(checkpoints, resume)
+        forecast = epoch_seconds(self, batches, held_out) if verbose or allowed else None
+        if allowed:
+            epochs = found[1]["epochs"] if found else affordable(allowed - (perf_counter() - started), forecast)
         run = Run(
             self,
             batches,
             held_out,
-            whole(epochs, "epochs", 1),
+            epochs,
             hooks=hooks,
-            schedule=find_schedule(schedule),
+            schedule=schedule,
             verbose=verbose,
             checkpoints=checkpoints,
-            found=opened(checkpoints, resume),
+            found=found,
+            forecast=forecast,
+            budget=allowed,
         )
         self.history, self.stop_training = run.history, False
         return run()
