@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import fastconv as fc
-from fastconv.cli import explain, recipes
+from fastconv.cli import explain, recipes, regime
 from fastconv.cli import models as cli_models
 from fastconv.models import ZOO
+from fastconv.training import SCHEDULES
 from terminal import document, run, trained_model
 
 LECTURE = np.array(explain.LECTURE, np.float32)
@@ -163,6 +164,36 @@ def test_train_json_repeats_with_the_seed():
     assert first["history"]["iterations"] == 2 and first["history"]["settings"]["batch_size"] == 64
     assert first["history"]["settings"]["optimizer"].startswith("SGD(lr=0.02, momentum=0.9")
     assert first["summary"]["totals"]["parameters"] == 61_706
+
+
+def test_a_run_with_every_option_goes_on_from_its_checkpoint_to_the_same_result(tmp_path):
+    argv = ["train", "--images", 200, "--epochs", 2, "--batch-size", 40, "--threads", 1, "--optimizer", "adadelta"]
+    argv += ["--schedule", "cosine", "--augment", "crop+flip+cutout", "--average", 0.9, "--validation", 0.2, "--views", "ten"]
+    argv += ["--weight-decay", 1e-4]
+    checkpoint = ["--checkpoint", tmp_path / "run", "--every", 3]
+    whole = document(*argv, *checkpoint)
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [f"step-{i:010}.safetensors" for i in (6, 8)]
+    history = whole["history"]
+    assert history["settings"]["augment"].startswith("Augment(Crop(padding=4") and history["rows"][1]["val_loss"]
+    code, _, err = run(*argv, *checkpoint)
+    assert code == 2 and "holds a run; --resume goes on with it" in err
+    (tmp_path / "run" / "step-0000000008.safetensors").unlink()
+    code, _, err = run(*argv, *checkpoint, "--resume")
+    assert code == 0 and "step-0000000006.safetensors, epoch 2, iteration 3 of 4" in err
+    again = document(*argv, *checkpoint, "--resume")
+    assert again["test"] == whole["test"] and again["history"]["iterations"] == 8
+
+
+def test_a_budget_picks_the_epochs():
+    found = document("train", "--images", 64, "--budget", "1s", "--threads", 1)
+    assert found["history"]["settings"]["epochs"] == len(found["history"]["rows"]) >= 1
+
+
+def test_the_regimes_are_those_of_the_trainer():
+    assert set(regime.SCHEDULES) == {"constant", *SCHEDULES} and set(recipes.OPTIMIZERS) >= set(fc.optim.OPTIMIZERS)
+    x = np.zeros((2, 28, 28, 1), np.uint8)
+    for name in regime.AUGMENTATIONS[1:]:
+        assert regime.augmentation(name)(x, np.random.default_rng(0)).shape == x.shape
 
 
 def test_quiet_training_prints_the_result_alone():

@@ -10,7 +10,18 @@ SHAPES = {"digits": (28, 28, 1), "mnist": (28, 28, 1), "fashion_mnist": (28, 28,
 DATA_SETS = tuple(SHAPES)
 CLASSES = 10
 PYTHON_WAY_OUT = "; give folder="  # where the data functions tell what a Python caller can do
-OPTIMIZERS = {"adam": 1e-3, "sgd": 0.1, "momentum": 0.02, "nesterov": 0.02}  # and the learning rate where none is given
+# and the learning rate where none is given
+OPTIMIZERS = {
+    "adam": 1e-3,
+    "adamw": 1e-3,
+    "sgd": 0.1,
+    "momentum": 0.02,
+    "nesterov": 0.02,
+    "adagrad": 0.01,
+    "adadelta": 1.0,
+    "windowgrad": 0.01,
+    "rmsprop": 1e-3,
+}
 
 
 def images_of(data_set, folder=None, download=False):
@@ -59,9 +70,12 @@ def statistics(x):
 
 def optimizer_of(name, lr, default):
     """The optimizer of a name of `OPTIMIZERS`, or the recipe's; with another learning rate if one is given."""
-    from fastconv.training import SGD, Adam
+    from fastconv.training import OPTIMIZERS as KINDS
+    from fastconv.training import SGD
 
     if name is None or name == type(default).__name__.lower() == "adam":
         return default if lr is None else replace(default, lr=lr)
     lr = OPTIMIZERS[name] if lr is None else lr
-    return Adam(lr) if name == "adam" else SGD(lr, momentum=0.0 if name == "sgd" else 0.9, nesterov=name == "nesterov")
+    if name in ("momentum", "nesterov"):
+        return SGD(lr, momentum=0.9, nesterov=name == "nesterov")
+    return KINDS[name](lr)

@@ -8,6 +8,7 @@ from time import perf_counter
 
 from fastconv.cli.models import CLASSIFIERS, SUFFIX, named_after
 from fastconv.cli.recipes import DATA_SETS, OPTIMIZERS, build, images_of, optimizer_of, recipe_for
+from fastconv.cli.regime import add_regime, callbacks_of, checkpoint_of, regime_of, views_of
 from fastconv.cli.usage import UsageError, as_options, natural, positive
 
 HELP = "a network learns a data set (default: LeNet-5, embedded digits)"
@@ -20,12 +21,14 @@ EXAMPLES = (
     ("fastconv train mnist --model small_mnist --data ~/data", "99 % in seconds"),
     ("fastconv train cifar10 --model convnetjs_cifar --data ~/data", "the files lie in ~/data or ~/data/cifar10"),
     ("fastconv train --optimizer momentum --lr 0.01 --epochs 3 --seed 1", ""),
+    ("fastconv train --budget 60s --checkpoint run --resume", "as far as a minute goes; typed again it goes on"),
 )
 INTERRUPTED = 130
 
 
 def arguments(parser):
     add_network(parser)
+    add_regime(parser)
     parser.add_argument(
         "--data", metavar="FOLDER", help="where the files of the data set lie (default: FASTCONV_DATA, then the cache)"
     )
@@ -33,7 +36,7 @@ def arguments(parser):
     parser.add_argument("--images", type=positive, metavar="N", help="train on the first N images only")
     parser.add_argument("--epochs", type=positive, metavar="N", help="times through all images (default: the recipe's)")
     parser.add_argument("--batch-size", type=positive, metavar="N", help="images a step (default: the recipe's)")
-    parser.add_argument("--optimizer", choices=tuple(OPTIMIZERS), help="default: the recipe's, adam")
+    parser.add_argument("--optimizer", choices=tuple(OPTIMIZERS), help="default: the recipe's")
     parser.add_argument("--lr", type=float, metavar="RATE", help="learning rate (default: the recipe's or the optimizer's)")
     parser.add_argument(
         "--seed", type=natural, default=0, metavar="N", help="decides first weights and order, nothing else does (default 0)"
@@ -60,6 +63,8 @@ def run(args, output):
     """Train, save, test once, and say what happened."""
     started = perf_counter()
     check_target(args.save)
+    with as_options():
+        saving = checkpoint_of(args)
     if args.data_set != "digits":
         output.message(f"reading {args.data_set}")
     (x, y), test = images_of(args.data_set, args.data, args.download)
@@ -67,15 +72,18 @@ def run(args, output):
     with as_options():
         set_threads(args.threads)
         recipe = chosen_recipe(args, x[: args.images])
+        beside = callbacks_of(args)
     trainer = new_trainer(args, recipe)
     if not (args.quiet or args.json):
         output.text(f"{trainer.net.summary()}\n")
         output.flush()
-    if not fitted(trainer, recipe, x[: args.images], y[: args.images], args, output):
+    settings = {**recipe.settings(), **saving, "budget": args.budget}
+    settings["callbacks"] += beside
+    if not fitted(trainer, settings, x[: args.images], y[: args.images], args, output):
         return INTERRUPTED
     if args.save:
         trainer.net.save(args.save)
-    report(args, output, trainer, *tested(trainer, test), {"total": perf_counter() - started, "reading": reading})
+    report(args, output, trainer, *tested(trainer, test, views_of(args)), {"total": perf_counter() - started, "reading": reading})
 
 
 def new_trainer(args, recipe):
@@ -87,14 +95,15 @@ def new_trainer(args, recipe):
     return Trainer(net, recipe.optimizer)
 
 
-def fitted(trainer, recipe, x, y, args, output):
+def fitted(trainer, settings, x, y, args, output):
     """Train; False after Ctrl-C, when what was learned is saved if --save was given."""
     steps = Steps()
-    settings = {name: getattr(recipe, name) for name in ("epochs", "batch_size", "schedule", "augment")}
+    settings = {**settings, "callbacks": [*settings["callbacks"], steps]}
     try:
-        trainer.fit(x, y, verbose=0 if args.quiet else 1, callbacks=[steps], **settings)
+        trainer.fit(x, y, verbose=0 if args.quiet else 1, **settings)
     except KeyboardInterrupt:
-        output.error(f"stopped by Ctrl-C; {kept(trainer.net, steps, args.save)}")
+        further = f"; the same command with --resume goes on from {args.checkpoint}" if args.checkpoint else ""
+        output.error(f"stopped by Ctrl-C; {kept(trainer.net, steps, args.save)}{further}")
         return False
     return True
 
@@ -153,15 +162,15 @@ def chosen_recipe(args, x):
     recipe = recipe_for(args.data_set, x)
     recipe = replace(recipe, optimizer=optimizer_of(args.optimizer, args.lr, recipe.optimizer))
     given = {name: getattr(args, name) for name in ("epochs", "batch_size") if getattr(args, name) is not None}
-    return replace(recipe, **given)
+    return regime_of(args, replace(recipe, **given))
 
 
-def tested(trainer, test):
+def tested(trainer, test, views=None):
     """The one look at the test images: ({"images", "right", "accuracy", "loss"}, seconds of it by phase)."""
     from fastconv.training.clock import Clock
 
     clock = Clock()
-    found = trainer.evaluate(*test)
+    found = trainer.evaluate(*test, views=views)
     clock.lap("evaluate")
     images = len(test[1])
     return {"images": images, "right": round(found["accuracy"] * images), **found}, clock.seconds
