@@ -190,6 +190,25 @@ class Sequential:
         for layer, arrays in checked.items():
             layer.write(arrays)
 
+    def load_weights(self, path, only=None, *, layers=None):
+        """Take over weights from a file that `save` wrote, by the names of layers; returns the names taken.
+
+        only : names of layers, or a function from a name to whether it is wanted; None for all, which then have to be the same
+            in both networks.  The convolutions of a trained network for a new task: only=lambda name: "conv" in name
+        layers : classes of your own that the file names, as for `load`
+
+        Raises
+        ------
+        ModelFileError : as `load`;  OptionError : a name that the file or this network does not have, nothing that is wanted
+        ShapeError : a layer of the same name has other shapes; nothing has changed then
+        """
+        found = weights_file.read(path, Sequential, layers, False).get_weights()
+        if only is not None:
+            wanted = weights_file.chosen(only, [layer.name for layer in self.layers], found)
+            found = {key: array for key, array in found.items() if key.partition(".")[0] in wanted}
+        self.set_weights(found, strict=only is None)
+        return tuple(dict.fromkeys(key.partition(".")[0] for key in found))
+
     # Looking at it
 
     def rows(self):

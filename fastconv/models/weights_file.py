@@ -77,6 +77,18 @@ def opened(path):
         raise ModelFileError(f"is damaged or no safetensors file ({error}); needed a model saved by net.save") from None
 
 
+def chosen(only, names, weights):
+    """Those of `names`, layers of a network, whose `weights` are wanted; OptionError where there are none."""
+    there = {key.partition(".")[0] for key in weights}
+    wanted = [name for name in names if name in there and only(name)] if callable(only) else list(only)
+    missing = [name for name in wanted if name not in there or name not in names]
+    if missing or not wanted or isinstance(only, str):
+        hint = f"no layer {missing[0]!r} with weights in both" if missing else "no layer is wanted"
+        common = ", ".join(name for name in names if name in there) or "none"
+        raise OptionError(f"only: got {only!r:.80}: {hint}; needed a list of some of: {common}")
+    return wanted
+
+
 def header_of(file):
     """The JSON text with the architecture."""
     header = (file.metadata() or {}).get(KEY)
