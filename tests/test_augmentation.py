@@ -54,6 +54,17 @@ def test_a_crop_moves_images_each_by_itself():
     assert len(found) > 20
 
 
+def test_what_comes_in_has_the_colour_asked_for():
+    moved = Crop(4, fill=(7, 0, 300.5))(X.astype(np.float32), rng())
+    for old, new in zip(X, moved, strict=True):
+        framed = np.empty((15, 17, 3), np.float32)
+        framed[...] = (7, 0, 300.5)
+        framed[4:11, 4:13] = old
+        assert any(np.array_equal(framed[r : r + 7, c : c + 9], new) for r in range(9) for c in range(9))
+    corner = list(Views(flip=False, shift=7, fill=(1, 2, 3))(X))[1]
+    assert (corner == (1, 2, 3)).all(-1)[:, :7, :7].all()
+
+
 def test_a_cutout_is_a_square_with_its_centre_in_the_image():
     holes = (Cutout(4, fill=0)(X, rng()) == 0).all(-1)
     unchanged = ~holes

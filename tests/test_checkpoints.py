@@ -129,6 +129,31 @@ def test_a_run_that_had_stopped_early_stays_stopped(tmp_path):
     assert as_bytes(first.net) == as_bytes(again.net)
 
 
+def test_one_trainer_goes_on_after_callbacks_have_changed_its_optimizer(tmp_path):
+    def shoot(batch, logs):
+        if trainer.history.iterations == 12:
+            signal.raise_signal(signal.SIGINT)
+
+    halve, other = (fc.callbacks.LearningRateScheduler(lambda epoch, lr: lr / 2) for _ in range(2))
+    trainer = new_trainer()
+    with pytest.raises(KeyboardInterrupt):
+        fit(trainer, [halve, fc.callbacks.LambdaCallback(on_train_batch_end=shoot)], checkpoint=tmp_path)
+    assert trainer.optimizer.lr == 0.05 / 8
+    silent = fc.callbacks.LambdaCallback(on_train_end=lambda logs: None)
+    fit(trainer, [halve, silent], checkpoint=tmp_path, resume=True)
+    assert as_bytes(trainer.net) == as_bytes(fit(new_trainer(), [other, silent]).net)
+
+
+def test_a_second_fit_of_one_trainer_goes_on_too(tmp_path):
+    """What an earlier fit left (epochs, momentum, masks of dropout) is in the checkpoint of the second."""
+    trainers = [fit(new_trainer(), [], epochs=2) for _ in range(2)]
+    for trainer in trainers:
+        fit(trainer, [], checkpoint=fc.Checkpoint(tmp_path / str(trainers.index(trainer)), every=2, keep=9))
+    (tmp_path / "0" / "step-0000000015.safetensors").unlink()
+    again = fit(new_trainer(), [], checkpoint=tmp_path / "0", resume="auto")
+    assert as_bytes(again.net) == as_bytes(trainers[1].net) and again.epochs == 5
+
+
 def test_ctrl_c_writes_a_checkpoint(tmp_path):
     def shoot(batch, logs):
         if trainer.history.iterations == 7:
@@ -387,6 +412,33 @@ def test_times(tmp_path, monkeypatch):
         if found[-1]:
             checkpoints.write(1, {})
     assert found == [False, False, True, False, True]
+
+
+def test_states_that_do_not_fit_their_parameters_are_refused(tmp_path):
+    """Compiled loops would read beyond the end of an array that is too short."""
+    fit(new_trainer(), [], epochs=1, checkpoint=tmp_path)
+    (path,) = tmp_path.iterdir()
+    tree = tensors_file.read(path, "checkpoint")
+    tree["optimizer_states"]["dense_1.w"]["velocity"] = np.zeros(3, np.float32)
+    tensors_file.write(path, "checkpoint", tree)
+    message = r"dense_1.w: optimizer state 'velocity' is float32 \(3,\); its parameter is float32"
+    with pytest.raises(fc.ModelFileError, match=message):
+        fit(new_trainer(), [], epochs=1, checkpoint=tmp_path, resume=True)
+    tensors_file.write(path, "checkpoint", {**tree, "format": 2})
+    with pytest.warns(fc.FastconvWarning, match="of another form"), pytest.raises(fc.ModelFileError, match="no checkpoint"):
+        fit(new_trainer(), [], checkpoint=tmp_path, resume=True)
+
+
+def test_a_callback_whose_state_no_file_can_hold_ends_the_run(tmp_path):
+    class Odd(fc.callbacks.Callback):
+        remembered = ("odd",)
+        odd = object()
+
+        def on_epoch_end(self, epoch, logs):
+            pass
+
+    with pytest.raises(fc.OptionError, match="checkpoint/callbacks/0/odd: got object; needed numbers, text, arrays"):
+        fit(new_trainer(), [Odd()], checkpoint=tmp_path)
 
 
 def test_a_tree_comes_back_as_it_went():

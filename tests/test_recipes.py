@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fastconv as fc
-from fastconv.training import RECIPES, SCHEDULES, Augment, Crop, Flip, Warp
+from fastconv.training import RECIPES, SCHEDULES, Flip, Warp
 from fastconv.training.augment import sample
 from fastconv.training.schedules import Step, WarmUp, find_schedule
 
@@ -124,4 +124,5 @@ def test_the_recipe_for_cifar_is_section_4_2():
     recipe = RECIPES["resnet_cifar"]
     assert recipe.optimizer == fc.optim.SGD(0.1, momentum=0.9, weight_decay=1e-4) and recipe.batch_size == 128
     assert recipe.epochs * 391 == pytest.approx(64_000, rel=0.01) and recipe.schedule == "step"
-    assert recipe.augment == Augment(Crop(4), Flip())
+    crop, flip = recipe.augment
+    assert crop.padding == 4 and crop.fill == recipe.normalize[0] and flip == Flip()  # zeros, once the mean is subtracted

@@ -14,7 +14,7 @@ from fastconv.training.durations import seconds
 
 __all__ = ["Checkpoint", "Checkpoints"]
 
-KIND = "checkpoint"
+KIND, FORMAT = "checkpoint", 1
 NAME = re.compile(r"step-(\d{10})\.safetensors")
 TEMPORARY = ".fastconv-*.tmp"  # what a process that was killed in `atomic_write` leaves
 
@@ -92,11 +92,17 @@ class Checkpoints:
         """(path, content) of the newest file that can be read, with a warning for each newer one that cannot."""
         for path in reversed(found):
             try:
-                return path, tensors_file.read(path, KIND)
+                return path, self.checked(path, tensors_file.read(path, KIND))
             except ModelFileError as error:
                 problem = error
                 note(f"{error}; it is left aside, an older checkpoint is taken if there is one")
         raise ModelFileError(f"resume: no checkpoint in {self.folder} can be read ({problem}); delete them to begin anew")
+
+    def checked(self, path, tree):
+        """The content of a file, if it is in the form that this version writes."""
+        if not isinstance(tree, dict) or tree.get("format") != FORMAT:
+            raise ModelFileError(f"{path} is a checkpoint of another form; this version of fastconv reads form {FORMAT}")
+        return tree
 
     def due(self, iterations):
         """Whether one is to be written in the middle of an epoch, after so many iterations."""
@@ -108,7 +114,9 @@ class Checkpoints:
         """Write a checkpoint and remove the oldest; whether that worked."""
         self._last = monotonic()
         try:
-            tensors_file.write(self.folder / f"step-{iterations:010}.safetensors", KIND, tree)
+            tensors_file.write(self.folder / f"step-{iterations:010}.safetensors", KIND, {"format": FORMAT, **tree})
+        except OptionError:  # a state that no file can hold: the program is wrong, not the disk
+            raise
         except FastconvError as error:
             note(f"no checkpoint after {iterations:,} iterations: {error}; training goes on, older checkpoints are untouched")
             return False

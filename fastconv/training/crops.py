@@ -52,14 +52,16 @@ class Flip:
 
 @dataclass(frozen=True)
 class Shift:
-    """Each image moved by up to so many whole pixels, each way; what comes in from outside is 0, or as `mode` says.
+    """Each image moved by up to so many whole pixels, each way; what comes in from outside is `fill`, or as `mode` says.
 
     rows, columns : pixels, columns as rows unless given;  mode : "constant", "edge" or "reflect"
+    fill : a number, or one for each channel, in the units of the images: their mean is 0 for the network behind `Normalize`
     """
 
     rows: int = 2
     columns: int | None = None
     mode: str = "constant"
+    fill: float | tuple = 0
 
     def __post_init__(self):
         object.__setattr__(self, "columns", self.rows if self.columns is None else self.columns)
@@ -69,25 +71,27 @@ class Shift:
 
     def __call__(self, x, random):
         r, c = random.integers(0, 2 * self.rows + 1, len(x)), random.integers(0, 2 * self.columns + 1, len(x))
-        return cut(padded(x, self.rows, self.columns, self.mode), r, c, x.shape)
+        return cut(padded(x, self.rows, self.columns, self.mode, self.fill), r, c, x.shape)
 
 
 @dataclass(frozen=True)
 class Crop:
     """Padded by so many pixels on each side, then a window of the old size at a random place.
 
-    Lee et al. 2015, arXiv:1409.5185, as He et al. 2016, section 4.2, have it for CIFAR-10: 4 pixels of zeros.
+    Lee et al. 2015, arXiv:1409.5185, as He et al. 2016, section 4.2, have it for CIFAR-10: 4 pixels of the mean.  `mode` and
+    `fill` as for `Shift`.
     """
 
     padding: int = 4
     mode: str = "constant"
+    fill: float | tuple = 0
 
     def __post_init__(self):
         whole(self.padding, "padding", 0)
         check_mode(self.mode)
 
     def __call__(self, x, random):
-        return Shift(self.padding, mode=self.mode)(x, random)
+        return Shift(self.padding, mode=self.mode, fill=self.fill)(x, random)
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ class Cutout:
     """
 
     size: int = 8
-    fill: float = 0
+    fill: float | tuple = 0
 
     def __post_init__(self):
         whole(self.size, "size", 1)
@@ -120,12 +124,13 @@ def check_mode(mode):
         raise OptionError(f"mode: got {mode!r}; needed one of {', '.join(MODES)}")
 
 
-def padded(x, rows, columns, mode="constant"):
+def padded(x, rows, columns, mode="constant", fill=0):
     """Images with a frame."""
     if mode != "constant":
         return np.pad(x, ((0, 0), (rows, rows), (columns, columns), (0, 0)), mode)
     n, h, w, channels = x.shape
-    frame = np.zeros((n, h + 2 * rows, w + 2 * columns, channels), x.dtype)
+    frame = np.empty((n, h + 2 * rows, w + 2 * columns, channels), x.dtype)
+    frame[...] = np.asarray(fill).astype(x.dtype)
     frame[:, rows : rows + h, columns : columns + w] = x
     return frame
 

@@ -9,7 +9,7 @@ from fastconv.training.durations import in_words
 from fastconv.training.history import History
 from fastconv.training.interrupts import Interrupts
 from fastconv.training.means import Means
-from fastconv.training.snapshot import identity, put_back, taken
+from fastconv.training.snapshot import compare, identity, put_back, taken
 from fastconv.training.step import NotFinite
 
 __all__ = ["Run"]
@@ -48,6 +48,8 @@ class Run:
         self.progress = Progress(epochs, len(batches), verbose=verbose)
         self.history = History(**self.settings(), seed=trainer.seed)
         self.identity = None if checkpoints is None else identity(self)
+        if found is not None:
+            compare(self, *found)
 
     def settings(self):
         """What the record says about the run."""
@@ -120,7 +122,7 @@ class Run:
         if self.found is None:
             return
         path, tree = self.found
-        put_back(self, path, tree)
+        put_back(self, tree)
         where = f"epoch {self.epoch + 1}, iteration {self.step_in_epoch + 1} of {len(self.batches)}"
         self.progress.say(f"going on from {path}, {'which is of the end' if self.epoch >= self.epochs else where}")
 

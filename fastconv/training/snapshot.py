@@ -10,11 +10,11 @@ from fastconv.layers.values import frozen
 from fastconv.machine import info
 from fastconv.training.checkpoint import note
 
-__all__ = ["identity", "put_back", "taken"]
+__all__ = ["compare", "identity", "put_back", "taken"]
 
 # where one of these differs it is another run; where one of those does, the run may go on, but not unnoticed
 SAME = ("layers", "dtype", "loss", "optimizer_type", "seed", "images", "batch_size", "shuffle", "examples")
-NOTED = ("epochs", "optimizer", "schedule", "augment", "clip", "callbacks", "cpu", "versions")
+NOTED = ("frozen", "schedule", "augment", "clip", "callbacks", "cpu", "versions")  # and epochs and optimizer, looked at closer
 SAMPLED = 256  # images whose bytes are looked at to know the data again
 
 
@@ -24,6 +24,7 @@ def identity(run):
     return {
         **run.settings(),
         "layers": [f"{layer.name}: {layer.settings()}" for layer in run.trainer.net.layers],
+        "frozen": [layer.name for layer in run.trainer.net.layers if not layer.trainable],
         "dtype": run.trainer.net.dtype.name,
         "optimizer_type": type(run.trainer.optimizer).__name__,
         "seed": str(run.trainer.seed),
@@ -65,16 +66,15 @@ def taken(run):
     }
 
 
-def put_back(run, path, tree):
-    """Bring `run`, fresh, to the state in `tree`; OptionError, before anything has changed, where it is another run's."""
-    compare(run, path, tree["identity"])
+def put_back(run, tree):
+    """Bring `run`, fresh and compared, to the state in `tree`."""
     trainer = run.trainer
     trainer.net.set_weights(tree["weights"], allow_nonfinite=True)
     for layer in trainer.net.layers:
         if layer.name in tree["draws"]:
             layer.draws = frozen(tree["draws"][layer.name])
     trainer.stepper.set_states(trainer.optimizer, tree["optimizer_states"])
-    if tree["optimizer"] is not None and tree["identity"]["optimizer"] == run.identity["optimizer"]:
+    if tree["optimizer"] is not None and not changed_optimizer(run, tree):
         trainer.optimizer = replace(trainer.optimizer, **tree["optimizer"])  # as callbacks had left it
     trainer.epochs, trainer.stop_training = tree["trainer_epochs"], tree["stop_training"]
     run.epoch, run.step_in_epoch = tree["epoch"], tree["step"]
@@ -84,17 +84,25 @@ def put_back(run, path, tree):
     run.hooks.set_states(tree["callbacks"])
 
 
-def compare(run, path, theirs):
-    """Refuse the checkpoint of another run; say what has changed in this one."""
-    ours = run.identity
+def changed_optimizer(run, tree):
+    """Whether the optimizer is neither the one that the run began with nor what callbacks had made of it."""
+    return run.identity["optimizer"] != tree["identity"]["optimizer"] and asdict(run.trainer.optimizer) != tree["optimizer"]
+
+
+def compare(run, path, tree):
+    """OptionError for the checkpoint of another run; a note of what has changed in this one."""
+    ours, theirs = run.identity, tree["identity"]
     for key in SAME:
         if ours[key] != theirs.get(key):
             was, now = difference(theirs.get(key), ours[key])
             raise OptionError(
                 f"resume: {path} is of another run: {key} was {was}, is {now}; go on with what it was, or give another folder"
             )
-    noted = NOTED if run.schedule else NOTED[1:]  # without a schedule more epochs are just more of the same run
-    changed = [f"{key} was {theirs.get(key)}, is {ours[key]}" for key in noted if ours.get(key) != theirs.get(key)]
+    changed = [f"{key} was {theirs.get(key)}, is {ours[key]}" for key in NOTED if ours.get(key) != theirs.get(key)]
+    if run.epochs != tree["epochs"] and run.schedule:  # without a schedule more epochs are just more of the same run
+        changed.insert(0, f"epochs was {tree['epochs']}, is {run.epochs}")
+    if changed_optimizer(run, tree):
+        changed.append(f"optimizer was {theirs['optimizer']}, is {ours['optimizer']}")
     if changed:
         note(f"resume: {'; '.join(changed)}: from here on the run is not the one that would have gone on without a break")
 

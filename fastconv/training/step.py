@@ -4,7 +4,7 @@ from math import isfinite, nan
 
 import numpy as np
 
-from fastconv.errors import TrainingError
+from fastconv.errors import ModelFileError, TrainingError
 from fastconv.functional.updates import sum_of_squares
 from fastconv.training.diagnose import suspect
 
@@ -78,13 +78,17 @@ class Stepper:
         }
 
     def set_states(self, optimizer, states):
-        """Take back what `states` gave; states of other types are forgotten."""
-        parameters = {f"{layer.name}.{name}": (layer.name, name) for layer, name, *_ in self.trained()}
-        self._states = {
-            (type(optimizer), *parameters[key]): {name: own(value) for name, value in state.items()}
-            for key, state in states.items()
-            if key in parameters
-        }
+        """Take back what `states` gave; states of other types are forgotten.  ModelFileError: arrays that do not fit."""
+        found = {}
+        for layer, name, p, _ in self.trained():
+            state = {key: own(value) for key, value in states.get(f"{layer.name}.{name}", {}).items()}
+            for key, value in state.items():
+                if isinstance(value, np.ndarray) and (value.shape, value.dtype) != (p.shape, p.dtype):
+                    what = f"{layer.name}.{name}: optimizer state {key!r}"
+                    raise ModelFileError(f"{what} is {value.dtype} {value.shape}; its parameter is {p.dtype} {p.shape}")
+            if state:
+                found[type(optimizer), layer.name, name] = state
+        self._states = found
 
     def _state(self, optimizer, layer, name, p):
         key = type(optimizer), layer, name  # settings may change between steps, by a schedule or a callback

@@ -15,7 +15,7 @@ class Views:
     """The image, the same moved by `shift` pixels to each corner, and with `flip` the mirror images of all these.
 
     With shift > 0 and flip these are the ten of Krizhevsky, Sutskever and Hinton 2012, section 4.1, but that outside the image
-    there is 0.  Any function from images to several batches of images of the same shape can take its place.
+    there is `fill`, as for `Shift`.  Any function from images to several batches of images of the same shape can take its place.
 
     >>> len(list(Views(flip=True, shift=2)(np.zeros((1, 8, 8, 3)))))
     10
@@ -23,6 +23,7 @@ class Views:
 
     flip: bool = True
     shift: int = 0
+    fill: float | tuple = 0
 
     def __post_init__(self):
         whole(self.shift, "shift", 0)
@@ -30,7 +31,7 @@ class Views:
     def __call__(self, x):
         """Each view of all images x (N, H, W, C)."""
         h, w = x.shape[1:3]
-        frame = padded(x, self.shift, self.shift)
+        frame = padded(x, self.shift, self.shift, fill=self.fill)
         corners = [(r, c) for r in (0, 2 * self.shift) for c in (0, 2 * self.shift)] if self.shift else []
         for r, c in [(self.shift, self.shift), *corners]:
             view = frame[:, r : r + h, c : c + w]
