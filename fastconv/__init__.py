@@ -47,6 +47,7 @@ _MODULES = {
     "optim": "training.optimizers",
     "losses": "training.losses",
     "plans": "plans",
+    "training": "training",
 }
 
 __all__ = sorted([*_HOME, *_MODULES, "__version__"])

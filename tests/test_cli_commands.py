@@ -179,7 +179,7 @@ def test_a_run_with_every_option_goes_on_from_its_checkpoint_to_the_same_result(
     assert code == 2 and "holds a run; --resume goes on with it" in err
     (tmp_path / "run" / "step-0000000008.safetensors").unlink()
     code, _, err = run(*argv, *checkpoint, "--resume")
-    assert code == 0 and "step-0000000006.safetensors, epoch 2, iteration 3 of 4" in err
+    assert code == 0 and "step-0000000006.safetensors, at epoch 2, iteration 3 of 4" in err
     again = document(*argv, *checkpoint, "--resume")
     assert again["test"] == whole["test"] and again["history"]["iterations"] == 8
 

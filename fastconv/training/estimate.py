@@ -1,68 +1,75 @@
 """How long an epoch will take, from a few passes that leave everything as it was."""
 
+from time import perf_counter
+
 import numpy as np
 
+from fastconv.machine import compile_seconds
 from fastconv.training.clock import Clock
 from fastconv.training.step import restore, volatile
 
 __all__ = ["affordable", "epoch_seconds"]
 
-ENOUGH = 0.3  # seconds of passes after which the time of one is known
-MOST = 10  # passes
+ENOUGH = 0.5  # seconds of passes after which the time of one is known
+MOST = 300  # passes
 
 
 def epoch_seconds(trainer, batches, held_out=None):
     """Seconds that an epoch over `batches` and its validation on `held_out` will take; without compilation, which is done here.
 
-    Only what every step does is timed: preparing a batch, the gradients, the update (on copies), and answers to the examples held
-    out.  Weights, running statistics and random draws stay as they are.
+    Only what every step does is timed: batches as they are prepared, gradients, the update (on copies), and answers to the
+    examples held out.  Weights, running statistics and random draws stay as they are.
     """
-    every = batches.epoch(trainer.epochs)
+    before = volatile(trainer.net)
     try:
-        x, y = next(every)
-        before = volatile(trainer.net)
-        try:
-            learning = typical(lambda clock: one_step(trainer, x, y, clock))
-        finally:
-            restore(before)
-        data = typical(lambda clock: (next(every, None), clock.lap("data"))) if len(batches) > MOST + 1 else 0.0
+        with np.errstate(all="ignore"):
+            learning = typical(trained(trainer, batches)) + update_seconds(trainer)
+            validating = 0.0 if held_out is None else typical(answered(trainer, held_out)) * len(held_out)
     finally:
-        every.close()
-    if batches.ahead:
-        data = 0.0  # prepared meanwhile
-    return (learning + data) * len(batches) + validation_seconds(trainer, held_out)
+        restore(before)
+    return learning * len(batches) + validating
 
 
-def typical(run):
-    """The median of a few timed runs of `run(clock)`, which books its time; the first, with what it compiles, counts least."""
-    seconds = []
-    with np.errstate(all="ignore"):
-        while len(seconds) < 2 or (sum(seconds) < ENOUGH and len(seconds) < MOST):
-            clock = Clock()
-            run(clock)
-            seconds.append(sum(clock.seconds.values()) - clock.seconds["compile"])
-            if seconds[0] > 10 * ENOUGH:  # slow enough to be known
-                break
-    return sorted(seconds[1:] or seconds)[len(seconds[1:] or seconds) // 2]
+def typical(passes):
+    """Seconds of one of `passes`, an iterator: the median of a few; the first, which compiles and allocates, counts least."""
+    seconds, total = [], 0.0
+    time, compiled = perf_counter(), compile_seconds()
+    for _ in passes:
+        now, compiled_now = perf_counter(), compile_seconds()
+        seconds.append(max(now - time - (compiled_now - compiled), 0.0))
+        total += seconds[-1]
+        if (len(seconds) > 1 and total > ENOUGH) or total > 4 * ENOUGH or len(seconds) >= MOST:
+            break
+        time, compiled = perf_counter(), compile_seconds()
+    passes.close()
+    later = sorted(seconds[1:] or seconds)
+    return later[len(later) // 2]
 
 
-def one_step(trainer, x, y, clock):
-    """A step whose update goes to copies of the weights, one at a time."""
-    trainer.stepper.gradients(x, y, clock)
+def trained(trainer, batches):
+    """Batches of the epoch to come, each through the network and back."""
+    for x, y in batches.epoch(trainer.epochs):
+        trainer.stepper.gradients(x, y, Clock())
+        yield
+
+
+def answered(trainer, held_out):
+    """Batches of examples held out, each through the network."""
+    for x, _ in held_out.epoch():
+        trainer.net.forward(x)
+        yield
+
+
+def update_seconds(trainer):
+    """Of an update of all weights, on copies, one at a time."""
+    total = 0.0
     for _, _, p, g in trainer.stepper.trained():
         copy, state = p.copy(), trainer.optimizer.init(p)
         trainer.optimizer.step(copy, g, state)
-        clock.restart()
+        start = perf_counter()
         trainer.optimizer.step(copy, g, state)
-        clock.lap("update")
-
-
-def validation_seconds(trainer, held_out):
-    """Of answers to all examples held out."""
-    if held_out is None:
-        return 0.0
-    x, _ = next(iter(held_out.epoch()))
-    return typical(lambda clock: (trainer.net.forward(x), clock.lap("evaluate"))) * len(held_out)
+        total += perf_counter() - start
+    return total
 
 
 def affordable(seconds, each):

@@ -87,7 +87,8 @@ class Run:
         """What is going to happen, in numbers, before it does."""
         what = "images" if len(self.trainer.net.input_shape) == 3 else "rows"
         threads = get_threads()
-        duration = "" if self.forecast is None else f"; about {in_words(self.epochs * self.forecast)}"
+        left = self.epochs - (self.found[1]["epoch"] if self.found else 0)
+        duration = "" if self.forecast is None or left < 1 else f"; about {in_words(left * self.forecast)}"
         self.progress.say(f"{self.batches.sentence(self.epochs, what)}; {threads} thread{'s' if threads > 1 else ''}{duration}")
         if self.budget is not None and self.epochs * self.forecast > self.budget:
             self.progress.say(
@@ -123,8 +124,8 @@ class Run:
             return
         path, tree = self.found
         put_back(self, tree)
-        where = f"epoch {self.epoch + 1}, iteration {self.step_in_epoch + 1} of {len(self.batches)}"
-        self.progress.say(f"going on from {path}, {'which is of the end' if self.epoch >= self.epochs else where}")
+        where = f"at epoch {self.epoch + 1}, iteration {self.step_in_epoch + 1} of {len(self.batches)}"
+        self.progress.say(f"going on from {path}, {where if self.epoch < self.epochs else 'where all epochs are done'}")
 
     def keep(self):
         """Write a checkpoint, where that is wanted."""
