@@ -10,27 +10,29 @@ from fastconv.training.step import length, restore, volatile
 
 __all__ = ["affordable", "epoch_seconds"]
 
-ENOUGH = 0.5  # seconds of passes after which the time of one is known
+SLOW = 2  # seconds of a pass that needs no second one to be known
 MOST = 300  # passes
 
 
-def epoch_seconds(trainer, batches, held_out=None):
-    """Seconds that an epoch over `batches` and its validation on `held_out` will take; without compilation, which is done here.
+def epoch_seconds(trainer, batches, held_out, clock, enough):
+    """Seconds that an epoch over `batches` and its validation on `held_out` (or None) will take, without compilation.
 
-    Only what every step does is timed: batches as they are prepared, gradients, the update (on copies), and answers to the
-    examples held out.  Weights, running statistics and random draws stay as they are.
+    That is done here, and booked on `clock`.  `enough` : seconds of passes after which the time of one is known.  Only what every
+    step does is timed: batches as they are prepared, gradients, the update (on copies), and answers to the examples held out.
+    Weights, running statistics and random draws stay as they are.
     """
-    before = volatile(trainer.net)
+    before, compiled = volatile(trainer.net), compile_seconds()
     try:
         with np.errstate(all="ignore"):
-            learning = typical(trained(trainer, batches)) + update_seconds(trainer)
-            validating = 0.0 if held_out is None else typical(answered(trainer, held_out)) * len(held_out)
+            learning = typical(trained(trainer, batches), enough) + update_seconds(trainer)
+            validating = 0.0 if held_out is None else typical(answered(trainer, held_out), enough) * len(held_out)
     finally:
         restore(before)
+        clock.seconds["compile"] += compile_seconds() - compiled
     return learning * len(batches) + validating
 
 
-def typical(passes):
+def typical(passes, enough):
     """Seconds of one of `passes`, an iterator: the median of a few; the first, which compiles and allocates, counts least."""
     seconds, total = [], 0.0
     time, compiled = perf_counter(), compile_seconds()
@@ -38,7 +40,7 @@ def typical(passes):
         now, compiled_now = perf_counter(), compile_seconds()
         seconds.append(max(now - time - (compiled_now - compiled), 0.0))
         total += seconds[-1]
-        if (len(seconds) > 1 and total > ENOUGH) or total > 4 * ENOUGH or len(seconds) >= MOST:
+        if (len(seconds) > 1 and total > enough) or total > SLOW or len(seconds) >= MOST:
             break
         time, compiled = perf_counter(), compile_seconds()
     passes.close()

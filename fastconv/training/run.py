@@ -1,11 +1,13 @@
 """One run of the training loop: epochs of batches, with a record of what happened."""
 
 from dataclasses import replace
+from time import perf_counter
 
 from fastconv.display.progress import Progress
 from fastconv.machine import get_threads
 from fastconv.training.clock import Clock
 from fastconv.training.durations import in_words
+from fastconv.training.estimate import affordable, epoch_seconds
 from fastconv.training.history import History
 from fastconv.training.interrupts import Interrupts
 from fastconv.training.means import Means
@@ -14,13 +16,14 @@ from fastconv.training.step import NotFinite
 
 __all__ = ["Run"]
 
+SHORT, LONG = 0.1, 0.5  # seconds of passes for an estimate, and for one that decides
+
 
 class Run:
     """One call of `Trainer.fit`.
 
     `epoch` and `step_in_epoch` say which step is next, both from 0; a step is done when the latter moves.  `checkpoints`: a
-    `Checkpoints` or None;  `found`: (path, content) of the one to go on from, or None;  `forecast`: seconds that an epoch will
-    take, or None;  `budget`: seconds that `epochs` was made to fit, or None.
+    `Checkpoints` or None;  `found`: (path, content) of the one to go on from, or None;  `budget`: seconds, or None.
     """
 
     def __init__(
@@ -35,15 +38,14 @@ class Run:
         verbose,
         checkpoints=None,
         found=None,
-        forecast=None,
         budget=None,
     ):
-        self.forecast, self.budget = forecast, budget
         self.trainer, self.batches, self.held_out, self.epochs = trainer, batches, held_out, epochs
         self.hooks, self.schedule = hooks, schedule
-        self.checkpoints, self.found = checkpoints, found
+        self.checkpoints, self.found, self.budget = checkpoints, found, budget
         self.epoch = self.step_in_epoch = 0
         self.means = Means(trainer.loss)
+        self.compiled = 0.0  # seconds that are in a row of the history
         self.clock, self.ctrl_c = Clock(), Interrupts()
         self.progress = Progress(epochs, len(batches), verbose=verbose)
         self.history = History(**self.settings(), seed=trainer.seed)
@@ -83,17 +85,28 @@ class Run:
             raise KeyboardInterrupt
         return self.history
 
+    def fit_into_budget(self, started):
+        """Take as many epochs as fit into the budget, of which time since `started` is spent; a resumed run keeps its own."""
+        if self.budget is None:
+            return
+        if self.found is None:
+            self.progress.say(f"seeing how many epochs fit into {in_words(self.budget)}")
+            each = epoch_seconds(self.trainer, self.batches, self.held_out, self.clock, LONG)
+            self.epochs = affordable(self.budget - (perf_counter() - started), each)
+        else:
+            self.epochs = self.found[1]["epochs"]
+        self.progress.epochs = self.epochs
+        self.history.settings.update(self.settings())
+
     def introduce(self):
         """What is going to happen, in numbers, before it does."""
         what = "images" if len(self.trainer.net.input_shape) == 3 else "rows"
         threads = get_threads()
+        self.progress.say(f"{self.batches.sentence(self.epochs, what)}; {threads} thread{'s' if threads > 1 else ''}")
         left = self.epochs - (self.found[1]["epoch"] if self.found else 0)
-        duration = "" if self.forecast is None or left < 1 else f"; about {in_words(left * self.forecast)}"
-        self.progress.say(f"{self.batches.sentence(self.epochs, what)}; {threads} thread{'s' if threads > 1 else ''}{duration}")
-        if self.budget is not None and self.epochs * self.forecast > self.budget:
-            self.progress.say(
-                f"one epoch is more than the budget of {in_words(self.budget)}; with less than one nothing is learned"
-            )
+        if self.progress.verbose and left > 0:
+            each = epoch_seconds(self.trainer, self.batches, self.held_out, self.clock, SHORT)
+            self.progress.say(f"about {in_words(left * each)}, compilation apart")
 
     def report_compilation(self):
         """Said once, after the first step, if it took a time that somebody noticed."""
@@ -134,7 +147,7 @@ class Run:
 
     def one_epoch(self):
         """What is left of an epoch, its validation and its end; False after Ctrl-C before its last batch."""
-        earlier = dict(self.clock.seconds)
+        earlier = {**self.clock.seconds, "compile": self.compiled}
         if self.step_in_epoch == 0:
             self.hooks("on_epoch_begin", self.epoch)
         trained = len(self.batches) - self.step_in_epoch
@@ -145,6 +158,7 @@ class Run:
         lr = getattr(self.optimizer(self.iteration - 1), "lr", None)
         images = min(trained * self.batches.size, len(self.batches.rows))
         self.progress.row(self.history.add(logs, self.clock.since(earlier), images, lr))
+        self.compiled = self.clock.seconds["compile"]
         self.trainer.epochs += 1
         self.hooks("on_epoch_end", self.epoch, **logs)
         self.epoch, self.step_in_epoch, self.means = self.epoch + 1, 0, Means(self.trainer.loss)

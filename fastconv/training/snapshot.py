@@ -80,7 +80,9 @@ def put_back(run, tree):
     run.epoch, run.step_in_epoch = tree["epoch"], tree["step"]
     run.means.set_state(tree["means"])
     run.history.go_on(**tree["history"])
-    run.clock.seconds.update(tree["seconds"])
+    for phase, seconds in tree["seconds"].items():
+        run.clock.seconds[phase] += seconds
+    run.compiled = tree["seconds"]["compile"]
     run.hooks.set_states(tree["callbacks"])
 
 

@@ -10,7 +10,6 @@ from fastconv.training.batches import Batches, examples, images, split
 from fastconv.training.checkpoint import Checkpoints
 from fastconv.training.clock import Clock
 from fastconv.training.durations import seconds
-from fastconv.training.estimate import affordable, epoch_seconds
 from fastconv.training.hooks import Hooks
 from fastconv.training.losses import find_loss
 from fastconv.training.means import Means
@@ -124,12 +123,8 @@ class Trainer:
         batches = Batches(x, y, batch_size, rows=rows, seed=self.seed, shuffle=shuffle, augment=augment)
         hooks = Hooks(callbacks, self)
         schedule, epochs = find_schedule(schedule), whole(epochs, "epochs", 1)
-        allowed = None if budget is None else seconds(budget, "budget")
+        budget = None if budget is None else seconds(budget, "budget")
         checkpoints = None if checkpoint is None else Checkpoints(checkpoint)
-        found = opened(checkpoints, resume)
-        forecast = epoch_seconds(self, batches, held_out) if verbose or allowed else None
-        if allowed:
-            epochs = found[1]["epochs"] if found else affordable(allowed - (perf_counter() - started), forecast)
         run = Run(
             self,
             batches,
@@ -139,11 +134,11 @@ class Trainer:
             schedule=schedule,
             verbose=verbose,
             checkpoints=checkpoints,
-            found=found,
-            forecast=forecast,
-            budget=allowed,
+            found=opened(checkpoints, resume),
+            budget=budget,
         )
         self.history, self.stop_training = run.history, False
+        run.fit_into_budget(started)
         return run()
 
     def step(self, x, y):
