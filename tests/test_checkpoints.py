@@ -169,6 +169,26 @@ def test_ctrl_c_writes_a_checkpoint(tmp_path):
     assert as_bytes(again.net) == as_bytes(fit(new_trainer(), []).net)
 
 
+@pytest.mark.parametrize("signalled", [True, False], ids=["ctrl-c", "error"])
+def test_a_break_between_the_last_step_and_the_end_of_an_epoch(tmp_path, signalled):
+    def stop(logs):
+        if trainer.history.iterations == 10:
+            if not signalled:
+                raise ZeroDivisionError
+            signal.raise_signal(signal.SIGINT)
+
+    def early():
+        return fc.callbacks.EarlyStopping("val_loss", patience=9)
+
+    trainer, again, silent = new_trainer(), new_trainer(), fc.callbacks.LambdaCallback(on_test_begin=lambda logs: None)
+    with pytest.raises(KeyboardInterrupt if signalled else fc.TrainingError):
+        fit(trainer, [early(), fc.callbacks.LambdaCallback(on_test_begin=stop)], checkpoint=fc.Checkpoint(tmp_path, every=1))
+    assert names(tmp_path)[-1] == "step-0000000010.safetensors"
+    fit(again, [early(), silent], checkpoint=tmp_path, resume="auto")
+    done = fit(new_trainer(), [early(), silent])
+    assert as_bytes(again.net) == as_bytes(done.net) and again.history.history == done.history.history
+
+
 KILLED = """
 import sys
 import numpy as np
@@ -393,6 +413,13 @@ def test_where_there_is_nothing_to_go_on_from(tmp_path, options, message):
         options = {**options, "checkpoint": tmp_path / options["checkpoint"]}
     with pytest.raises(fc.OptionError, match=message):
         fit(new_trainer(), [], **options)
+
+
+def test_a_folder_that_cannot_be_is_found_out_before_training(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    for folder in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(fc.FastconvError, match="is no folder that can be written"):
+            fit(new_trainer(), [], checkpoint=folder)
 
 
 @pytest.mark.parametrize("every", [0, 2.5, "often", "0s", "-1s", True])

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,8 +70,10 @@ class Checkpoints:
             raise OptionError(f'resume: got {resume!r}; needed "auto", True or False')
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=self.folder).close()
         except OSError as error:
-            raise FastconvError(f"checkpoint: {self.folder} cannot be made ({error.strerror}); give another folder") from None
+            what = f"checkpoint: {self.folder} is no folder that can be written ({error.strerror})"
+            raise FastconvError(f"{what}; give another one") from None
         found = self.files()
         if found and not resume:
             raise OptionError(

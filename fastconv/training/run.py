@@ -154,12 +154,18 @@ class Run:
         if not self.all_batches():
             self.keep()
             return False
-        logs = {**self.means.values(), **self.validate()}
+        judged = self.validate()
+        cut = self.ctrl_c.pending and self.held_out is not None and not judged
+        if cut:
+            self.keep()  # from before the epoch's end: who goes on from there validates again
+        logs = {**self.means.values(), **judged}
         lr = getattr(self.optimizer(self.iteration - 1), "lr", None)
         images = min(trained * self.batches.size, len(self.batches.rows))
         self.progress.row(self.history.add(logs, self.clock.since(earlier), images, lr))
         self.compiled = self.clock.seconds["compile"]
         self.trainer.epochs += 1
+        if cut:
+            return False
         self.hooks("on_epoch_end", self.epoch, **logs)
         self.epoch, self.step_in_epoch, self.means = self.epoch + 1, 0, Means(self.trainer.loss)
         self.keep()
