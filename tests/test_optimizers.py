@@ -84,13 +84,11 @@ def test_adam_by_hand():
     assert p[0] == pytest.approx(-0.5 - second, rel=1e-7)
 
 
-@pytest.mark.parametrize("optimizer", SETTINGS, ids=repr)
+@pytest.mark.parametrize("optimizer", [o for o in SETTINGS if not isinstance(o, fc.optim.WindowGrad)], ids=repr)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_each_step_agrees_with_pytorch(optimizer, dtype):
     torch = pytest.importorskip("torch")
     p = torch.from_numpy(np.linspace(-1, 2, 6).astype(dtype)).requires_grad_()
-    if isinstance(optimizer, fc.optim.WindowGrad):
-        pytest.skip("PyTorch has none")
     name = {"AdaDelta": "Adadelta", "RMSProp": "RMSprop"}.get(type(optimizer).__name__, type(optimizer).__name__)
     settings = asdict(optimizer)
     if "beta1" in settings:

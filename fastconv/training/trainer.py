@@ -100,7 +100,8 @@ class Trainer:
         shuffle : a new order in each epoch
         schedule : a name in `fastconv.training.SCHEDULES`, such as "cosine" or "one_cycle", or a function from the part of the
             run that is done (0 to 1) to a factor on the optimizer's lr
-        augment : function (images, numpy Generator) -> images, such as `fastconv.training.Warp()`, for training batches only
+        augment : function (images, numpy Generator) -> images, such as `fastconv.training.Warp()`, for training batches only; it
+            works on the next batch, on a thread of its own, while the network learns from this one
         checkpoint : folder for checkpoints of this run, or `fc.Checkpoint(folder, every="5min", keep=2)`
         resume : "auto" goes on from the newest checkpoint where there is one; True needs one; False begins, and refuses a folder
             that holds a run.  Everything else is to be given as it was.  The run ends in the same bits as without the break
