@@ -24,7 +24,7 @@ _HOMES = {
     "plans": "set_workspace_limit",
     "layers": """
         Layer Normalize Conv2D MaxPool2D AvgPool2D GlobalAvgPool2D Dense Flatten ReLU LeakyReLU Sigmoid Tanh Softmax
-        Dropout BatchNorm""",
+        Dropout BatchNorm Add Residual Concat""",
     "models": "Sequential load",
     "training": "Trainer History Checkpoint",
     "gradient_check": "gradcheck",

@@ -22,6 +22,7 @@ from fastconv.functional.conv import (
     prepare,
 )
 from fastconv.functional.dense import dense, dense_grad
+from fastconv.functional.join import add, concat, split_channels
 from fastconv.functional.norm import batch_norm, batch_norm_grad, batch_norm_train
 from fastconv.functional.pool import (
     avg_pool2d,
@@ -35,11 +36,13 @@ from fastconv.functional.transpose import conv2d_transpose
 
 __all__ = [
     "PreparedWeights",
+    "add",
     "avg_pool2d",
     "avg_pool2d_grad",
     "batch_norm",
     "batch_norm_grad",
     "batch_norm_train",
+    "concat",
     "conv2d",
     "conv2d_bias_grad",
     "conv2d_input_grad",
@@ -61,6 +64,7 @@ __all__ = [
     "sigmoid_grad",
     "softmax",
     "softmax_grad",
+    "split_channels",
     "tanh",
     "tanh_grad",
 ]

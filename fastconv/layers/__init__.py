@@ -2,6 +2,8 @@
 
 from fastconv.layers.activations import LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
 from fastconv.layers.base import Layer
+from fastconv.layers.block import Block
+from fastconv.layers.branches import Add, Concat, Residual
 from fastconv.layers.conv import Conv2D
 from fastconv.layers.dense import Dense, Flatten
 from fastconv.layers.dropout import Dropout
@@ -11,8 +13,11 @@ from fastconv.layers.pool import AvgPool2D, GlobalAvgPool2D, MaxPool2D
 
 __all__ = [
     "LAYERS",
+    "Add",
     "AvgPool2D",
     "BatchNorm",
+    "Block",
+    "Concat",
     "Conv2D",
     "Dense",
     "Dropout",
@@ -24,6 +29,7 @@ __all__ = [
     "Normalize",
     "Op",
     "ReLU",
+    "Residual",
     "Sigmoid",
     "Softmax",
     "Tanh",
@@ -46,5 +52,8 @@ LAYERS = {
         Softmax,
         Dropout,
         BatchNorm,
+        Add,
+        Residual,
+        Concat,
     )
 }

@@ -44,6 +44,8 @@ class Layer(Arrays):
     activation = None
     traits = ()  # attributes that decide the result, beyond shapes, geometry and activation
     shares_memory = False  # True: in inference the output is the input itself, or a view of it
+    nested = ()  # constructor arguments that hold layers: of a block, see `fastconv.layers.block`
+    scope = ""  # "residual_1." for a layer inside the block of that name
     _kept = None
 
     def __init__(self, name=None):
@@ -98,6 +100,22 @@ class Layer(Arrays):
     def window(self, input_shape):
         """((kernel, stride, dilation, pad_before) of the height, the same of the width); None where one unit sees everything."""
 
+    def fields_after(self, fields, input_shape):
+        """Receptive fields (height, width) of a unit behind this layer from those before it; None once it sees everything."""
+        window = self.window(input_shape)
+        if fields is None or window is None:
+            return None
+        return tuple(field.after(*axis) for field, axis in zip(fields, window, strict=True))
+
+    def walk(self):
+        """This layer, and for a block all layers inside it, each before what it holds."""
+        yield self
+
+    @property
+    def learns(self):
+        """Whether it has parameters that are trained."""
+        return self.trainable and bool(self.parameter_shapes(self.input_shape))
+
     @property
     def output_shape(self):
         """Shape of the output in the layer's place, None while it has none."""
@@ -105,8 +123,8 @@ class Layer(Arrays):
 
     @property
     def label(self):
-        """How messages call the layer: its name, or what a name would start with."""
-        return self.name or self.stem()
+        """How messages call the layer: its name, behind those of the blocks around it, or what a name would start with."""
+        return self.scope + (self.name or self.stem())
 
     @classmethod
     def stem(cls):

@@ -2,6 +2,8 @@
 
 {"format": 1, "input_shape": [28, 28, 1], "dtype": "float32", "seed": "0", "name": null, "output": "softmax",
  "layers": [{"type": "Conv2D", "trainable": true, "config": {"filters": 6, "size": 5, …, "name": "conv2d_1"}}, …]}
+
+The layers of a block stand in its config, described alike: {"type": "Residual", …, "config": {"body": [{"type": …}, …]}}.
 """
 
 import json
@@ -17,7 +19,7 @@ MOST_TEXT = 4 << 20  # characters of JSON
 MOST_LAYERS = 1000
 MOST_NUMBER = 1 << 17  # any size in a setting: filters, units, strides, sides of an image
 MOST_FEATURES = 1 << 26  # inputs of a network that takes flat rows
-MOST_DEPTH = 8  # lists within lists
+MOST_DEPTH = 24  # lists within lists; a block within a block takes 3 or 4
 MEMBERS = {
     "format": int,
     "input_shape": list,
@@ -55,7 +57,15 @@ def describe(layer):
     config = dict(layer.config())
     if "name" in config:
         config["name"] = layer.name
+    config |= {key: each(Layer, describe, config[key]) for key in layer.nested}
     return {"type": type(layer).__name__, "trainable": layer.trainable, "config": config}
+
+
+def each(kind, function, value):
+    """`value` with `function` of everything of this kind in it, however deep in lists."""
+    if isinstance(value, (list, tuple)):
+        return [each(kind, function, item) for item in value]
+    return function(value) if isinstance(value, kind) else value
 
 
 def from_json(text, network, layers, limit):
@@ -63,7 +73,7 @@ def from_json(text, network, layers, limit):
     found = parse(text)
     check(found)
     classes = {**LAYERS, **layers}
-    made = [make_layer(i, described, classes) for i, described in enumerate(found["layers"])]
+    made = [make_layer(f"layers[{i}]", described, classes) for i, described in enumerate(found["layers"])]
     try:
         net = network(made, **{key: found[key] for key in ("input_shape", "dtype", "name", "output")}, seed=int(found["seed"]))
     except FastconvError as error:
@@ -102,14 +112,26 @@ def check(found):
     check_members(found, MEMBERS, "the architecture")
     if not (found["seed"].isascii() and found["seed"].isdigit() and len(found["seed"]) <= 40):
         raise ModelFileError(f"seed: got {found['seed'][:50]!r}; needed up to 40 digits")
-    if len(found["layers"]) > MOST_LAYERS:
-        raise ModelFileError(f"describes {len(found['layers']):,} layers; at most {MOST_LAYERS:,} are read")
+    if (count := layers_in(found["layers"])) > MOST_LAYERS:
+        raise ModelFileError(f"describes {count:,} layers; at most {MOST_LAYERS:,} are read")
     check_numbers(found["input_shape"], "input_shape", MOST_FEATURES if len(found["input_shape"]) == 1 else MOST_NUMBER)
     for i, described in enumerate(found["layers"]):
-        if not isinstance(described, dict):
-            raise ModelFileError(f"layers[{i}]: got {described!r}; needed an object")
-        check_members(described, {"type": str, "trainable": bool, "config": dict}, f"layers[{i}]")
+        check_described(described, f"layers[{i}]")
         check_numbers(list(described["config"].values()), f"layers[{i}]", MOST_NUMBER)
+
+
+def layers_in(value):
+    """How many objects with a type are in there, those inside blocks too; depth is bounded by the reader of the JSON."""
+    if isinstance(value, dict):
+        return ("type" in value) + sum(map(layers_in, value.values()))
+    return sum(map(layers_in, value)) if isinstance(value, list) else 0
+
+
+def check_described(described, where):
+    """An object with the three members of a layer."""
+    if not isinstance(described, dict):
+        raise ModelFileError(f"{where}: got {described!r:.80}; needed an object")
+    check_members(described, {"type": str, "trainable": bool, "config": dict}, where)
 
 
 def check_members(found, types, where):
@@ -132,18 +154,23 @@ def check_numbers(value, where, most, depth=0):
         raise ModelFileError(f"{where}: the size {str(value)[:20]} is beyond anything sensible; at most {most:,}")
 
 
-def make_layer(index, described, classes):
-    """One layer from its type and settings."""
-    kind, config = described["type"], described["config"]
+def make_layer(where, described, classes):
+    """One layer from its type and settings, those inside a block first."""
+    check_described(described, where)
+    kind, config = described["type"], dict(described["config"])
     if kind not in classes:
-        raise ModelFileError(f"layers[{index}] is of the unknown type {kind!r:.80}; pass load(path, layers={{…}}) if it is yours")
+        raise ModelFileError(f"{where} is of the unknown type {kind!r:.80}; pass load(path, layers={{…}}) if it is yours")
+    for key in getattr(classes[kind], "nested", ()):
+        if key in config:
+            config[key] = each(dict, lambda inner, key=key: make_layer(f"{where}.{key}", inner, classes), config[key])
     try:
         layer = classes[kind](**config)
     except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
-        raise ModelFileError(f"layers[{index}]: {kind} refuses its settings: {error}") from None
+        raise ModelFileError(f"{where}: {kind} refuses its settings: {error}") from None
     if not isinstance(layer, Layer) or not isinstance(layer.name, str | None):
-        raise ModelFileError(f"layers[{index}]: {kind} with name {config.get('name')!r:.80} is not a layer with a proper name")
-    layer.trainable = described["trainable"]
+        raise ModelFileError(f"{where}: {kind} with name {config.get('name')!r:.80} is not a layer with a proper name")
+    if layer.trainable != described["trainable"]:  # a block's says something of layers that have theirs already
+        layer.trainable = described["trainable"]
     return layer
 
 

@@ -3,12 +3,15 @@
 Conventions: activations and MACs are those of one image; a MAC is one multiply and one add, so FLOPs = 2 MACs; only convolutions
 and dense layers are counted in MACs.  Parameters are weights, biases, scales and shifts; running statistics are buffers.  The
 activations of a network are those of its input and of every layer that makes an array of its own (a flattened view makes none).
+A block is one row with the sums of all layers inside it and its own output, or, expanded, a row for each of them and one for
+what joins them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from fastconv.geometry import ReceptiveField
+from fastconv.layers.block import Block
 
 __all__ = ["LayerRow", "Totals", "rows", "totals"]
 
@@ -18,7 +21,8 @@ class LayerRow:
     """Everything that is counted of one layer.
 
     `field` holds the receptive fields (height, width) of one unit, None where a unit sees the whole input; `unread` the rows and
-    columns at the bottom and right of the layer's input that no window reads.
+    columns at the bottom and right of the layer's input that no window reads.  `frozen` parameters are not trained.  `depth` is 1
+    for a layer inside a block, 2 in a block inside a block; a block's own row follows those of its layers.
     """
 
     name: str
@@ -35,6 +39,8 @@ class LayerRow:
     field: tuple[ReceptiveField, ReceptiveField] | None = None
     unread: tuple[int, int] = (0, 0)
     shares_memory: bool = False
+    frozen: int = 0
+    depth: int = 0
 
 
 @dataclass(frozen=True)
@@ -52,59 +58,82 @@ class Totals:
     flops: int
 
 
-def rows(net):
-    """(input row, one row for each layer)."""
+def rows(net, expand_nested=False):
+    """(input row, one row for each layer); with `expand_nested` also one for each layer inside a block."""
     fields = (ReceptiveField(), ReceptiveField()) if len(net.input_shape) == 3 else None
     size = prod(net.input_shape)
-    found = [LayerRow("input", "Input", "", net.input_shape, size, size * net.dtype.itemsize, field=fields)]
-    for layer in net.layers:
-        fields = next_fields(layer, fields)
-        found.append(layer_row(layer, fields))
-    return tuple(found)
+    first = LayerRow("input", "Input", "", net.input_shape, size, size * net.dtype.itemsize, field=fields)
+    return (first, *chain_rows([(layer, layer.input_shape) for layer in net.layers], fields, expand_nested, 0))
 
 
-def next_fields(layer, fields):
-    """Receptive fields behind a layer, None once a unit sees everything."""
-    window = layer.window(layer.input_shape)
-    if fields is None or window is None:
-        return None
-    return tuple(field.after(*axis) for field, axis in zip(fields, window, strict=True))
+def chain_rows(places, fields, expand_nested, depth):
+    """The rows of layers one after the other, `fields` those in front of the first."""
+    found = []
+    for layer, shape in places:
+        inside = [chain_rows(branch, fields, True, depth + 1) for branch in branches_of(layer, shape)]
+        fields = layer.fields_after(fields, shape)
+        own = layer_row(layer, shape, fields, depth)
+        if inside and not expand_nested:
+            own = summed(own, [row for branch in inside for row in branch])
+        found += [*(row for branch in inside for row in branch if expand_nested), own]
+    return found
 
 
-def layer_row(layer, fields):
-    """The row of one layer in its place."""
-    shape = layer.input_shape
+def branches_of(layer, shape):
+    """The places inside a block, branch by branch; none in a simple layer."""
+    return layer.places(shape) if isinstance(layer, Block) else ()
+
+
+def layer_row(layer, shape, fields, depth):
+    """The row of one layer for inputs of `shape`; of a block, what its joint alone adds."""
     output = layer.output_shape_for(shape)
     geometry = layer.geometry(shape)
-    return LayerRow(
-        name=layer.name,
+    row = LayerRow(
+        name=layer.label,
         type=type(layer).__name__,
         settings=layer.settings(),
         output_shape=output,
         activations=prod(output),
         activation_bytes=prod(output) * layer.dtype.itemsize,
-        formula=layer.formula(shape),
-        parameters=sum(map(prod, layer.parameter_shapes(shape).values())),
         trainable=layer.trainable,
-        buffers=sum(map(prod, layer.buffer_shapes(shape).values())),
-        macs=layer.macs(shape),
         field=fields,
         unread=geometry.unread if geometry else (0, 0),
         shares_memory=layer.shares_memory,
+        depth=depth,
     )
+    if isinstance(layer, Block):
+        return row
+    parameters = sum(map(prod, layer.parameter_shapes(shape).values()))
+    return replace(
+        row,
+        formula=layer.formula(shape),
+        parameters=parameters,
+        frozen=0 if layer.trainable else parameters,
+        buffers=sum(map(prod, layer.buffer_shapes(shape).values())),
+        macs=layer.macs(shape),
+    )
+
+
+def summed(block, inside):
+    """The row of a block that stays folded."""
+    own = [row for row in inside if not row.shares_memory]
+    sums = {name: sum(getattr(row, name) for row in inside) for name in ("parameters", "frozen", "buffers", "macs")}
+    arrays = {name: getattr(block, name) + sum(getattr(row, name) for row in own) for name in ("activations", "activation_bytes")}
+    formula = " + ".join(row.formula for row in inside if row.parameters) or "0"
+    return replace(block, formula=formula, **sums, **arrays)
 
 
 def totals(rows, itemsize):
     """Sums over `rows`; `itemsize` bytes for each number."""
     parameters = sum(row.parameters for row in rows)
-    trainable = sum(row.parameters for row in rows if row.trainable)
+    frozen = sum(row.frozen for row in rows)
     buffers = sum(row.buffers for row in rows)
     activations = sum(row.activations for row in rows if not row.shares_memory)
     macs = sum(row.macs for row in rows)
     return Totals(
         parameters=parameters,
-        trainable=trainable,
-        frozen=parameters - trainable,
+        trainable=parameters - frozen,
+        frozen=frozen,
         buffers=buffers,
         parameter_bytes=parameters * itemsize,
         activations=activations,

@@ -38,6 +38,11 @@ class ChainedLayers:
         self.spare = {}
         self.known = {}
 
+    @property
+    def learns(self):
+        """Whether any of the layers has parameters that are trained."""
+        return any(layer.learns for layer in self.layers)
+
     @functools.cached_property
     def chain(self):
         """The kernels' tables, and tiles compiled."""

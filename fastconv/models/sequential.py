@@ -9,8 +9,9 @@ from fastconv import functional as F
 from fastconv.errors import FastconvWarning, OptionError
 from fastconv.geometry import whole
 from fastconv.layers import Normalize, Sigmoid, Softmax
+from fastconv.layers.block import backward_through, forward_through
+from fastconv.layers.connect import connect
 from fastconv.models import ledger, weights_file
-from fastconv.models.connect import connect
 from fastconv.models.inputs import as_batch, checked_batch
 from fastconv.models.passes import steps_of
 from fastconv.models.summary import Summary
@@ -19,11 +20,6 @@ __all__ = ["Sequential", "load"]
 
 OUTPUTS = ("linear", "softmax", "sigmoid")
 MOST_BATCH_SIZES = 8  # whose passes are kept ready
-
-
-def learns(step):
-    """Whether a layer, or one of a chain, has parameters that are trained."""
-    return any(layer.trainable and layer.parameter_shapes(layer.input_shape) for layer in getattr(step, "layers", (step,)))
 
 
 class Sequential:
@@ -87,6 +83,11 @@ class Sequential:
         last = self.layers[-1] if self.layers else None
         return not (isinstance(last, (Softmax, Sigmoid)) or getattr(last, "activation", None) == "sigmoid")
 
+    def walk(self):
+        """Every layer, each block before the layers inside it; their `label` is the name that tells them apart."""
+        for layer in self.layers:
+            yield from layer.walk()
+
     # Numbers through it
 
     def trace(self, x, training=False):
@@ -103,11 +104,10 @@ class Sequential:
         """
         x = self._received(x)
         steps = self._steps_for(len(x), training)
-        for step in steps:
-            x = step.forward(x, training)
+        y = forward_through(steps, x, training)
         if training:
             self._last_steps = steps
-        return x
+        return y
 
     def _steps_for(self, batch, training):
         """Layers and chains of them, remembered for the last few batch sizes."""
@@ -125,13 +125,7 @@ class Sequential:
 
         Layers below the lowest trainable one are not visited unless the input's gradient is asked for.
         """
-        steps = self._last_steps or self.layers
-        learning = [i for i, step in enumerate(steps) if learns(step)]
-        lowest = 0 if needs_dx else min(learning, default=len(steps))
-        dy = np.asarray(dy, self.dtype)
-        for index in range(len(steps) - 1, lowest - 1, -1):
-            dy = steps[index].backward(dy, needs_dx=needs_dx or index > lowest)
-        return dy if needs_dx else None
+        return backward_through(self._last_steps or self.layers, np.asarray(dy, self.dtype), needs_dx)
 
     def __getstate__(self):
         """What copies and pickles hold: not the memory of passes, which is bound to places in this process."""
@@ -211,13 +205,16 @@ class Sequential:
 
     # Looking at it
 
-    def rows(self):
-        """One `LayerRow` for the input and for each layer: every count, from shapes alone."""
-        return ledger.rows(self)
+    def rows(self, expand_nested=False):
+        """One `LayerRow` for the input and for each layer: every count, from shapes alone.
 
-    def summary(self):
-        """The rows as a table that prints as text, shows as HTML in notebooks, and gives JSON."""
-        return Summary(self)
+        A block is one row with the sums of what is inside; with `expand_nested` every layer inside has its own.
+        """
+        return ledger.rows(self, expand_nested)
+
+    def summary(self, expand_nested=False):
+        """The rows as a table that prints as text, shows as HTML in notebooks, and gives JSON; blocks folded or opened."""
+        return Summary(self, expand_nested)
 
     def save(self, path):
         """Write architecture and weights to one .safetensors file, all or nothing; `fastconv.load` reads it."""

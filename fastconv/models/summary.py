@@ -9,6 +9,7 @@ from fastconv.models import ledger
 __all__ = ["Summary"]
 
 MIB = 1 << 20
+LONGEST_FORMULA = 40  # of a folded block: a longer sum is left to its layers
 SCHEMA = 1  # of the JSON form; grows when a member changes its meaning
 
 
@@ -21,10 +22,10 @@ class Summary:
     totals : Totals
     """
 
-    def __init__(self, net):
+    def __init__(self, net, expand_nested=False):
         self.title = net.name or "Sequential"
         self.dtype = net.dtype.name
-        self.rows = ledger.rows(net)
+        self.rows = ledger.rows(net, expand_nested)
         self.totals = ledger.totals(self.rows, net.dtype.itemsize)
 
     def table(self):
@@ -81,7 +82,7 @@ def cells(row):
     """One LayerRow as the texts of the table."""
     size = thousands(row.activations)
     return {
-        "name": row.name,
+        "name": NBSP * 2 * row.depth + row.name,
         "settings": row.settings,
         "output": sizes(row.output_shape),
         "activations": f"({size})" if row.shares_memory else size,
@@ -96,7 +97,10 @@ def with_value(row):
     if not row.parameters:
         return ""
     formula = row.formula.replace(" ", NBSP)  # broken before its value, if at all
-    return f"{formula} = {row.parameters:,}" + ("" if row.trainable else " (fixed)")
+    value = f"{formula} = {row.parameters:,}" if len(formula) <= LONGEST_FORMULA else f"{row.parameters:,}"
+    if not row.frozen:
+        return value
+    return f"{value} (fixed)" if row.frozen == row.parameters else f"{value} ({row.frozen:,} fixed)"
 
 
 def unread_note(row):

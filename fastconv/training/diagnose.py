@@ -35,10 +35,12 @@ def forward(net, loss, x, y):
     """The first output that is not finite, or what the loss and the backward pass say."""
     if not np.isfinite(x).all():
         return "the input is not finite"
-    scores = x
+    scores = before = np.asarray(x, net.dtype)
     for number, (layer, scores) in enumerate(net.trace(x, training=True), start=1):
         if not np.isfinite(scores).all():
-            return f"the output of {where(net, layer, number)} is the first that is not finite"
+            name, _ = inside(layer, before)
+            return f"the output of {where(net, number, name)} is the first that is not finite"
+        before = scores
     value, dy = loss.function(scores, y)
     if not np.isfinite(value):
         return f"all outputs are finite (the last layer's reach {abs(scores).max():.3g}), the loss itself is not"
@@ -56,13 +58,24 @@ def backward(net, dy):
             if overflows(gradient):
                 return f"the gradient of {layer.name}.{name} ({place(net, number)}) is the first that is not finite"
         if overflows(dy):
-            return f"the gradient that {where(net, layer, number)} passes down is the first that is not finite"
+            return f"the gradient that {where(net, number, layer.label)} passes down is the first that is not finite"
     return "layer by layer the same batch gives finite numbers"
 
 
-def where(net, layer, number):
-    """ "conv2d_1 (layer 2 of 9)"."""
-    return f"{layer.name} ({place(net, number)})"
+def inside(layer, x):
+    """(name, output) of the first layer with an output that is not finite; in a block, of the first layer inside it."""
+    for branch in getattr(layer, "branches", ()):
+        before = x
+        for inner in branch:
+            name, before = inside(inner, before)
+            if not np.isfinite(before).all():
+                return name, before
+    return layer.label, layer.forward(x, training=True)
+
+
+def where(net, number, name):
+    """ "conv2d_1 (layer 2 of 9)", or "residual_1.conv2d_1 (in layer 3 of 9)"."""
+    return f"{name} ({'in ' * ('.' in name)}{place(net, number)})"
 
 
 def place(net, number):

@@ -1,13 +1,13 @@
-"""From a list of layers to a network: names, shapes and a random stream for each."""
+"""From a list of layers to a chain of places: names, shapes and a random stream for each; in a network, and inside a block."""
 
 from collections import Counter
 
 import numpy as np
 
 from fastconv.errors import OptionError, ShapeError
-from fastconv.layers import Layer
+from fastconv.layers.base import Layer
 
-__all__ = ["connect", "propagate"]
+__all__ = ["check_kinds", "connect", "given_names", "places", "shapes_through"]
 
 
 def connect(layers, input_shape, dtype, seed):
@@ -15,21 +15,21 @@ def connect(layers, input_shape, dtype, seed):
     layers = tuple(layers)
     check_kinds(layers)
     names = given_names(layers)
-    inputs = propagate(layers, names, input_shape)
+    inputs = shapes_through(layers, names, input_shape)[:-1]
     seeds = np.random.SeedSequence(seed).spawn(len(layers))
     for layer, name, shape, stream in zip(layers, names, inputs, seeds, strict=True):
+        layer.name, layer.scope = name, ""
         layer.connect(shape, dtype, stream)
-        layer.name = name
     return layers
 
 
 def check_kinds(layers):
-    """Only layers, and each object once: a layer remembers one batch and one place."""
+    """Only layers, and each object once, blocks opened: a layer remembers one batch and one place."""
     for i, layer in enumerate(layers):
         if not isinstance(layer, Layer):
             hint = "; write its brackets too" if isinstance(layer, type) else ""
             raise OptionError(f"layers[{i}]: got {layer!r}; needed a layer, such as fc.Conv2D(10, 3){hint}")
-    for layer, times in Counter(layers).items():
+    for layer, times in Counter(inner for outer in layers for inner in outer.walk()).items():
         if times > 1:
             raise OptionError(f"layers: {layer!r} is there {times} times; make a new layer for each place")
 
@@ -40,6 +40,9 @@ def given_names(layers):
     twice = [name for name, times in taken.items() if times > 1]
     if twice:
         raise OptionError(f"layers: the name {twice[0]!r} is there twice; names must differ")
+    dotted = [name for name in taken if "." in str(name)]
+    if dotted:
+        raise OptionError(f"layers: the name {dotted[0]!r} has a dot, which stands between a block and its layers; use another")
     numbers, names = Counter(), []
     for layer in layers:
         name = layer.name
@@ -50,16 +53,16 @@ def given_names(layers):
     return names
 
 
-def propagate(layers, names, input_shape):
-    """The input shape of every layer; an error shows how far it went."""
-    shape, inputs = tuple(input_shape), []
+def shapes_through(layers, names, input_shape):
+    """[input shape of the first layer, of the second, …, output shape of the last]; an error shows how far it went."""
+    shapes = [tuple(input_shape)]
     for layer, name in zip(layers, names, strict=True):
-        inputs.append(shape)
         try:
-            shape = tuple(layer.output_shape_for(shape))
+            shapes.append(tuple(layer.output_shape_for(shapes[-1])))
         except ShapeError as error:
-            raise ShapeError(f"{name} (layer {len(inputs)} of {len(layers)}): {error}\n{so_far(layers, names, inputs)}") from None
-    return inputs
+            where = f"{name} (layer {len(shapes)} of {len(layers)})"
+            raise ShapeError(f"{where}: {error}\n{so_far(layers, names, shapes)}") from None
+    return shapes
 
 
 def so_far(layers, names, inputs):
@@ -69,3 +72,8 @@ def so_far(layers, names, inputs):
     lines = [f"  {name:{width}}  {'×'.join(map(str, shape))}" for name, shape in zip(shown, inputs, strict=True)]
     last = layers[len(inputs) - 1]
     return "\n".join([*lines, f"  {names[len(inputs) - 1]:{width}}  does not fit: {last.settings()}"])
+
+
+def places(layers, input_shape):
+    """((layer, its input shape), …) of named layers, one after the other."""
+    return tuple(zip(layers, shapes_through(layers, [layer.name for layer in layers], input_shape), strict=False))
