@@ -87,7 +87,8 @@ def of_network(net, x, y, loss, random):
         for layer in net.layers:
             layer.touch()
         out = net.forward(x, training=True)
-        return (float((out * weights).sum()), weights) if y is None else loss.function(out, y)
+        value, dy = (float((out * weights).sum()), weights) if y is None else loss.function(out, y)
+        return value + net.penalty(), dy
 
     def gradients():
         found = {"x": net.backward(forward()[1], needs_dx=True)}

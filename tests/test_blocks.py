@@ -106,7 +106,7 @@ def test_a_step_that_fails_puts_back_the_statistics_and_draws_inside():
     trainer.step(batch(net), [0, 1, 2, 0])
     before, draws = net.get_weights(), net.layers[1].draws
     assert draws == (1,)
-    with pytest.raises(fc.TrainingError, match=r"the output of residual_1\.batch_norm_1 \(in layer 2 of 5\) is the first"):
+    with pytest.raises(fc.TrainingError, match="its gradient overflows"):
         trainer.step(batch(net) * 1e30, [0, 1, 2, 0])
     assert net.layers[1].draws == draws
     assert {k: v.tobytes() for k, v in before.items()} == {k: v.tobytes() for k, v in net.get_weights().items()}

@@ -32,6 +32,8 @@ from fastconv.functional.pool import (
     max_pool2d,
     max_pool2d_grad,
 )
+from fastconv.functional.resize import upsample2d, upsample2d_grad, zero_pad2d, zero_pad2d_grad
+from fastconv.functional.response import local_response_norm, local_response_norm_grad
 from fastconv.functional.transpose import conv2d_transpose
 
 __all__ = [
@@ -54,6 +56,8 @@ __all__ = [
     "global_avg_pool2d_grad",
     "leaky_relu",
     "leaky_relu_grad",
+    "local_response_norm",
+    "local_response_norm_grad",
     "max_pool2d",
     "max_pool2d_grad",
     "plan",
@@ -67,4 +71,8 @@ __all__ = [
     "split_channels",
     "tanh",
     "tanh_grad",
+    "upsample2d",
+    "upsample2d_grad",
+    "zero_pad2d",
+    "zero_pad2d_grad",
 ]

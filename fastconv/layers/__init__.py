@@ -4,12 +4,15 @@ from fastconv.layers.activations import LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
 from fastconv.layers.base import Layer
 from fastconv.layers.block import Block
 from fastconv.layers.branches import Add, Concat, Residual
-from fastconv.layers.conv import Conv2D
+from fastconv.layers.conv import Conv2D, DepthwiseConv2D
 from fastconv.layers.dense import Dense, Flatten
 from fastconv.layers.dropout import Dropout
 from fastconv.layers.norm import BatchNorm, Normalize
 from fastconv.layers.op import Op
 from fastconv.layers.pool import AvgPool2D, GlobalAvgPool2D, MaxPool2D
+from fastconv.layers.resize import UpSampling2D, ZeroPad2D
+from fastconv.layers.response import LocalResponseNorm
+from fastconv.layers.separable import SeparableConv2D
 
 __all__ = [
     "LAYERS",
@@ -20,19 +23,24 @@ __all__ = [
     "Concat",
     "Conv2D",
     "Dense",
+    "DepthwiseConv2D",
     "Dropout",
     "Flatten",
     "GlobalAvgPool2D",
     "Layer",
     "LeakyReLU",
+    "LocalResponseNorm",
     "MaxPool2D",
     "Normalize",
     "Op",
     "ReLU",
     "Residual",
+    "SeparableConv2D",
     "Sigmoid",
     "Softmax",
     "Tanh",
+    "UpSampling2D",
+    "ZeroPad2D",
 ]
 
 LAYERS = {
@@ -52,6 +60,11 @@ LAYERS = {
         Softmax,
         Dropout,
         BatchNorm,
+        DepthwiseConv2D,
+        SeparableConv2D,
+        LocalResponseNorm,
+        ZeroPad2D,
+        UpSampling2D,
         Add,
         Residual,
         Concat,

@@ -20,12 +20,16 @@ A layer of your own needs `forward` and `backward`, and `parameter_shapes` if it
 import inspect
 import re
 
+import numpy as np
+
 from fastconv.errors import OptionError, ShapeError, TrainingError
 from fastconv.layers.arrays import Arrays
 from fastconv.layers.op import Op
 from fastconv.layers.values import frozen, plain
 
 __all__ = ["Layer"]
+
+MOST_PENALTY = 1e6  # of l1 and l2
 
 
 class Layer(Arrays):
@@ -42,6 +46,7 @@ class Layer(Arrays):
 
     kind = "custom"
     activation = None
+    l1 = l2 = 0.0  # weight regularisation: l1 · sum |w| + l2 / 2 · sum w² is part of the loss
     traits = ()  # attributes that decide the result, beyond shapes, geometry and activation
     shares_memory = False  # True: in inference the output is the input itself, or a view of it
     nested = ()  # constructor arguments that hold layers: of a block, see `fastconv.layers.block`
@@ -106,6 +111,21 @@ class Layer(Arrays):
         if fields is None or window is None:
             return None
         return tuple(field.after(*axis) for field, axis in zip(fields, window, strict=True))
+
+    def penalty(self):
+        """What regularisation adds to the loss."""
+        if not (self.trainable and (self.l1 or self.l2)):
+            return 0.0
+        w = self.arrays["w"]
+        return float(self.l1 * abs(w).sum(dtype=np.float64) + self.l2 / 2 * np.square(w).sum(dtype=np.float64))
+
+    def add_penalty_gradient(self):
+        """Add the gradient of `penalty` to that of w; `Sequential.backward` does it behind all layers."""
+        if self.trainable and (self.l1 or self.l2):
+            w, gradient = self.arrays["w"], self.grad("w")
+            gradient += self.l2 * w
+            if self.l1:
+                gradient += self.l1 * np.sign(w)
 
     def walk(self):
         """This layer, and for a block all layers inside it, each before what it holds."""

@@ -6,9 +6,9 @@ from fastconv import functional as F
 from fastconv.errors import ShapeError
 from fastconv.geometry import dense_formula, whole
 from fastconv.layers.activations import before_activation, check_activation
-from fastconv.layers.base import Layer
+from fastconv.layers.base import MOST_PENALTY, Layer
 from fastconv.layers.initializers import check_initializer
-from fastconv.layers.values import flag
+from fastconv.layers.values import flag, fraction
 
 __all__ = ["Dense", "Flatten"]
 
@@ -35,7 +35,7 @@ class Dense(Layer):
     """y = x w + b, (N, in) -> (N, units), with w (in, units) and b (units,): every input reaches every unit.
 
     `activation`: None, "relu", "leaky_relu", "sigmoid" or "tanh".  The last layer of a classifier has none: losses take
-    logits, and `predict` turns them into probabilities.
+    logits, and `predict` turns them into probabilities.  `initializer`, `l1`, `l2`: as in `Conv2D`.
 
     >>> Dense(120).formula((400,))
     '(400 + 1)·120'
@@ -43,12 +43,13 @@ class Dense(Layer):
 
     kind = "dense"
 
-    def __init__(self, units, *, activation=None, bias=True, initializer="he_normal", name=None):
+    def __init__(self, units, *, activation=None, bias=True, initializer="he_normal", l1=0.0, l2=0.0, name=None):
         super().__init__(name)
         self.units = whole(units, "units", 1)
         self.activation = check_activation(activation)
         self.bias = flag(bias, "bias")
         self.initializer = check_initializer(initializer)
+        self.l1, self.l2 = fraction(l1, "l1", 0, MOST_PENALTY), fraction(l2, "l2", 0, MOST_PENALTY)
 
     def output_shape_for(self, input_shape):
         if len(input_shape) != 1:

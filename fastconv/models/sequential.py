@@ -123,9 +123,17 @@ class Sequential:
     def backward(self, dy, needs_dx=False):
         """Gradients of all parameters from that of the output, into `layer.grads`; returns the input's with `needs_dx`.
 
-        Layers below the lowest trainable one are not visited unless the input's gradient is asked for.
+        Layers below the lowest trainable one are not visited unless the input's gradient is asked for.  The gradient of `penalty`
+        is added to those of the weights.
         """
-        return backward_through(self._last_steps or self.layers, np.asarray(dy, self.dtype), needs_dx)
+        dx = backward_through(self._last_steps or self.layers, np.asarray(dy, self.dtype), needs_dx)
+        for layer in self.walk():
+            layer.add_penalty_gradient()
+        return dx
+
+    def penalty(self):
+        """What the regularisation (l1, l2) of all layers adds to the loss; 0 for those that are not trained."""
+        return sum(layer.penalty() for layer in self.walk())
 
     def __getstate__(self):
         """What copies and pickles hold: not the memory of passes, which is bound to places in this process."""

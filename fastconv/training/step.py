@@ -52,6 +52,7 @@ class Stepper:
         """The loss, and the gradients left in the layers where it is finite."""
         scores = self.net.forward(x, training=True)
         value, dy = self.loss.function(scores, y)
+        value += self.net.penalty()
         clock.lap("forward")
         if isfinite(value):
             self.net.backward(dy)

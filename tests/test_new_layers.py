@@ -1,0 +1,135 @@
+"""Single layers against PyTorch and against the layers that they are made of."""
+
+import numpy as np
+import pytest
+
+import fastconv as fc
+from fastconv import functional as F
+
+
+def normal(*shape, seed=0, dtype=np.float64):
+    return np.random.default_rng(seed).normal(size=shape).astype(dtype)
+
+
+# ---- local response normalisation
+
+
+@pytest.mark.parametrize("size, channels", [(5, 96), (4, 7), (1, 3), (5, 2), (9, 4)])
+@pytest.mark.parametrize("beta", [0.75, 0.6])
+def test_local_response_norm_is_pytorchs_with_alpha_times_size(size, channels, beta):
+    torch = pytest.importorskip("torch")
+    x = normal(3, 6, 5, channels)
+    t = torch.from_numpy(x.transpose(0, 3, 1, 2).copy()).requires_grad_()
+    z = torch.nn.functional.local_response_norm(t, size, alpha=0.3 * size, beta=beta, k=1.5)
+    options = {"size": size, "alpha": 0.3, "beta": beta, "k": 1.5}
+    np.testing.assert_allclose(F.local_response_norm(x, **options), z.detach().numpy().transpose(0, 2, 3, 1), rtol=1e-12)
+    dy = normal(*x.shape, seed=1)
+    z.backward(torch.from_numpy(dy.transpose(0, 3, 1, 2).copy()))
+    dx = F.local_response_norm_grad(dy, x, **options)
+    np.testing.assert_allclose(dx, t.grad.numpy().transpose(0, 2, 3, 1), rtol=1e-10, atol=1e-13)
+
+
+def test_local_response_norm_in_pieces_is_that_of_single_pixels(monkeypatch):
+    from fastconv.functional import response
+
+    x = normal(2, 3, 5, 8, dtype=np.float32)
+    whole = F.local_response_norm(x)
+    monkeypatch.setattr(response, "BLOCK", 8)
+    assert F.local_response_norm(x).tobytes() == whole.tobytes()
+
+
+# ---- depthwise and separable
+
+
+def test_depthwise_is_a_convolution_of_each_channel_by_itself():
+    layer = fc.DepthwiseConv2D(3, multiplier=2, stride=2, padding=1, bias=False)
+    layer.build((9, 8, 3), "float64")
+    x, w = normal(2, 9, 8, 3), layer.params["w"]
+    single = [fc.conv2d(x[..., c : c + 1], w[..., 2 * c : 2 * c + 2], stride=2, padding=1) for c in range(3)]
+    np.testing.assert_allclose(layer(x), np.concatenate(single, axis=-1), rtol=1e-13)
+    assert layer.macs((9, 8, 3)) == 9 * 5 * 4 * 6
+
+
+def test_separable_is_depthwise_and_then_pointwise():
+    layer = fc.SeparableConv2D(5, 3, padding="same", activation="relu", multiplier=2)
+    net = fc.Sequential([layer], input_shape=(6, 7, 3), dtype="float64")
+    assert list(net.get_weights()) == [f"separable_conv2d_1.{n}" for n in ("depthwise_conv2d_1.w", "conv2d_1.w", "conv2d_1.b")]
+    x, arrays = normal(2, 6, 7, 3), layer.params
+    middle = fc.conv2d(x, arrays["depthwise_conv2d_1.w"], padding="same", groups=3)
+    expected = np.maximum(fc.conv2d(middle, arrays["conv2d_1.w"], arrays["conv2d_1.b"]), 0)
+    np.testing.assert_allclose(net.forward(x), expected, rtol=1e-13)
+    assert net.n_parameters == 9 * 6 + 6 * 5 + 5
+
+
+# ---- zeros around, pixels repeated
+
+
+def test_zeros_around_are_a_convolutions_own_padding():
+    x, w = normal(2, 5, 6, 3), normal(3, 3, 3, 4)
+    sides = ((2, 1), (0, 3))
+    padded = fc.zero_pad2d(x, sides)
+    np.testing.assert_allclose(fc.conv2d(padded, w), fc.conv2d(x, w, padding=sides), rtol=1e-12, atol=1e-14)
+    wide = fc.zero_pad2d(x, 0, channels=(1, 2))
+    assert wide.shape == (2, 5, 6, 6)
+    assert not wide[..., 0].any()
+    assert (wide[..., 1:4] == x).all()
+
+
+def test_the_field_of_padding_begins_before_the_image():
+    layers = [fc.ZeroPad2D(2), fc.Conv2D(1, 5)]
+    padded = fc.Sequential(layers, input_shape=(9, 9, 1)).rows()[-1]
+    plain = fc.Sequential([fc.Conv2D(1, 5, padding=2)], input_shape=(9, 9, 1)).rows()[-1]
+    assert padded.field == plain.field
+
+
+def test_upsampling_repeats_pixels_and_its_gradient_sums_them():
+    x = normal(2, 3, 4, 2)
+    np.testing.assert_array_equal(fc.upsample2d(x, (2, 3)), x.repeat(2, axis=1).repeat(3, axis=2))
+    np.testing.assert_array_equal(fc.upsample2d_grad(np.ones((2, 6, 12, 2)), (2, 3)), np.full(x.shape, 6.0))
+    row = fc.Sequential([fc.Conv2D(1, 3, padding=1), fc.UpSampling2D(2), fc.Conv2D(1, 3)], input_shape=(8, 8, 1)).rows()
+    assert (row[2].field[0].size, row[2].field[0].jump) == (3, 0.5)
+    assert row[3].field[0].size == 4  # three neighbours of half a pixel, on two pixels that see three each
+
+
+# ---- regularisation
+
+
+def test_l1_and_l2_are_in_the_loss_and_in_the_gradient():
+    layers = [
+        fc.Conv2D(4, 3, l2=0.3, activation="tanh"),
+        fc.Residual([fc.Conv2D(4, 1, l1=0.2)]),
+        fc.Flatten(),
+        fc.Dense(3, l2=0.1),
+    ]
+    net = fc.Sequential(layers, input_shape=(5, 5, 2), dtype="float64")
+    x, y = normal(4, 5, 5, 2), [0, 1, 2, 0]
+    assert fc.gradcheck(net, x, y, points=30).passed
+    w = {name: array for name, array in net.get_weights().items() if name.endswith("w")}
+    expected = (
+        0.15 * (w["conv2d_1.w"] ** 2).sum() + 0.2 * abs(w["residual_1.conv2d_1.w"]).sum() + 0.05 * (w["dense_1.w"] ** 2).sum()
+    )
+    np.testing.assert_allclose(net.penalty(), expected, rtol=1e-12)
+    trainer = fc.Trainer(net, fc.optim.SGD(0.0))
+    np.testing.assert_allclose(trainer.step(x, y), trainer.evaluate(x, y)["loss"] + expected, rtol=1e-12)
+
+
+def test_l2_in_a_chain_of_small_layers_is_pytorchs_weight_decay():
+    torch = pytest.importorskip("torch")
+    net = fc.Sequential([fc.Conv2D(4, 3, l2=0.5), fc.Flatten(), fc.Dense(3)], input_shape=(6, 6, 2))
+    x, y = normal(32, 6, 6, 2, dtype=np.float32), np.arange(32) % 3
+    w = net.layers[0].params["w"].copy()
+    plain = fc.Sequential([fc.Conv2D(4, 3), fc.Flatten(), fc.Dense(3)], input_shape=(6, 6, 2))
+    plain.set_weights(net.get_weights())
+    fc.Trainer(plain, fc.optim.SGD(0.1)).step(x, y)
+    gradient = plain.layers[0].grads["w"]
+    parameter = torch.nn.Parameter(torch.from_numpy(w.copy()))
+    parameter.grad = torch.from_numpy(gradient.copy())
+    torch.optim.SGD([parameter], 0.1, weight_decay=0.5).step()
+    fc.Trainer(net, fc.optim.SGD(0.1)).step(x, y)
+    np.testing.assert_allclose(net.layers[0].params["w"], parameter.detach().numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_a_frozen_layer_is_not_regularised():
+    net = fc.Sequential([fc.Dense(3, l2=1.0)], input_shape=(2,))
+    net.layers[0].trainable = False
+    assert net.penalty() == 0
