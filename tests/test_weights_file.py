@@ -14,6 +14,7 @@ from fastconv import models
 from fastconv.layers import arrays
 from test_layers import Scale
 from test_models import images, small
+from zoo_cases import reduced
 
 KEY = "fastconv"
 
@@ -91,7 +92,7 @@ def test_layers_that_are_not_trained_and_every_setting_are_kept(tmp_path):
 
 @pytest.mark.parametrize("name", models.ZOO)
 def test_every_network_of_the_zoo_comes_back(tmp_path, name):
-    net = models.ZOO[name]()
+    net = reduced(name)
     net.save(tmp_path / "net.safetensors")
     assert fc.load(tmp_path / "net.safetensors").summary().to_json() == net.summary().to_json()
 
@@ -215,6 +216,23 @@ def overlap(found):
     found["conv2d_1.b"]["data_offsets"] = found["conv2d_1.w"]["data_offsets"][:1] * 2
 
 
+def block(body, shortcut=None):
+    """The description of a residual block."""
+    config = {"body": body, "shortcut": shortcut, "activation": None, "name": None}
+    return {"type": "Residual", "trainable": True, "config": config}
+
+
+def nest(change):
+    """A lie about a dense layer inside a block that stands where the first layer was."""
+    layer = {"type": "Dense", "trainable": True, "config": {"units": 3}}
+    return bend(lambda a: a["layers"].__setitem__(0, block([{**layer, **change}])))
+
+
+def deep(levels):
+    """A block in a block in a block …"""
+    return block([deep(levels - 1)] if levels else [])
+
+
 NAN = np.full(3, np.nan)
 LIES = {
     "no such file": (lambda path, *_: path.unlink(), "cannot be read: No such file"),
@@ -263,6 +281,25 @@ LIES = {
     "absurd image": (bend(lambda a: a.update(input_shape=[10**9, 10**9, 2])), "the size 1000000000 is beyond anything sensible"),
     "absurd padding": (set_layer(0, padding=[[10**9, 0], [0, 0]]), "is beyond anything sensible"),
     "more weights than the file": (set_layer(0, filters=100_000), "describes a network of .* bytes, the file itself has"),
+    "layer in a block is unknown": (nest({"type": "os.system"}), r"layers\[0\]\.body is of the unknown type 'os.system'"),
+    "layer in a block without settings": (nest({"config": None}), r"layers\[0\]\.body: config is None, not of the right type"),
+    "layer in a block with an absurd size": (
+        nest({"config": {"units": 10**9}}),
+        "the size 1000000000 is beyond anything sensible",
+    ),
+    "block of no layer": (
+        bend(lambda a: a["layers"].__setitem__(0, block([7]))),
+        "Residual refuses its settings: .*got 7; needed a l",
+    ),
+    "block that is its own shortcut": (
+        bend(lambda a: a["layers"].__setitem__(0, block([], []))),
+        "tensor 'conv2d_1.b' is not part",
+    ),
+    "blocks within blocks without end": (bend(lambda a: a["layers"].__setitem__(0, deep(30))), "lists within lists"),
+    "too many layers in a block": (
+        bend(lambda a: a["layers"].__setitem__(0, block(a["layers"][1:2] * 999))),
+        "describes 1,007 layers; at most 1,000",
+    ),
     "too many layers": (bend(lambda a: a.update(layers=a["layers"][:1] * 1001)), "describes 1,001 layers; at most 1,000"),
     "layers do not fit": (set_layer(0, size=[9, 9], padding="valid"), "describes a network that cannot be"),
     "tensor missing": (replace(dense_1__b=None), "tensor 'dense_1.b' is missing"),

@@ -1,0 +1,199 @@
+"""The zoo: the literature's counts, and every network beside the same one in PyTorch."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import fastconv as fc
+from fastconv import models
+from zoo_cases import REDUCED, reduced
+
+# ---- counts: parameters, multiply-adds, activations of one image (None where the literature gives none)
+
+VGG16_ACTIVATIONS = 15_237_608
+COUNTS = [
+    ("alexnet", {}, 62_378_344, 1_135_256_096, None),
+    ("alexnet", {"groups": 2}, 60_965_224, None, None),
+    ("zfnet", {}, 62_357_608, None, None),
+    ("vgg16", {}, 138_357_544, 15_470_264_320, VGG16_ACTIVATIONS),
+    ("vgg19", {}, 143_667_240, None, None),
+    ("googlenet", {}, 6_998_552, 1_582_671_872, None),
+    ("resnet18", {}, 11_689_512, 1_814_073_344, None),
+    ("resnet34", {}, 21_797_672, 3_663_761_408, None),
+    ("resnet50", {}, 25_557_032, 4_089_184_256, None),
+    ("resnet101", {}, 44_549_160, 7_801_405_440, None),
+    ("resnet152", {}, 60_192_808, 11_513_626_624, None),
+    ("mobilenet_v1", {}, 4_231_976, 568_740_352, None),
+    ("resnet20", {}, 269_722, None, None),
+    ("resnet56", {}, 853_018, None, None),
+    ("alphago_policy", {}, 3_882_433, 1_400_726_208, None),
+]
+
+
+@pytest.mark.parametrize("name, options, parameters, macs, activations", COUNTS, ids=[f"{c[0]}{c[1] or ''}" for c in COUNTS])
+def test_counts_are_those_of_the_literature(name, options, parameters, macs, activations):
+    net = models.ZOO[name](**options)
+    for totals in (net.summary().totals, net.summary(expand_nested=True).totals):
+        assert totals.parameters == net.n_parameters == parameters
+        assert macs in (None, totals.macs)
+        assert activations in (None, totals.activations)
+    assert not any(layer.built for layer in net.walk() if layer.parameter_shapes(layer.input_shape))
+
+
+def test_vgg16_in_detail():
+    summary = models.vgg16().summary()
+    dense = [row.parameters for row in summary.rows if row.type == "Dense"]
+    assert dense == [102_764_544, 16_781_312, 4_097_000]
+    assert summary.totals.parameters - sum(dense) == 14_714_688
+    assert round(summary.totals.activation_bytes / 2**20, 1) == 58.1
+    assert round(2 * summary.totals.activation_bytes / 2**20, 1) == 116.3  # forward and backward
+
+
+INCEPTIONS = [
+    *((256, 163_696), (480, 388_736), (512, 376_176), (512, 449_160), (512, 510_104)),
+    *((528, 605_376), (832, 868_352), (832, 1_043_456), (1024, 1_444_080)),
+]
+
+
+def test_googlenets_inception_modules():
+    net = models.googlenet()
+    rows = [row for row in net.rows() if row.type == "Concat"]
+    assert [(row.output_shape[2], row.parameters) for row in rows] == INCEPTIONS
+    assert net.n_parameters - net.rows()[-1].parameters == 5_973_552
+
+
+@pytest.mark.parametrize(
+    "name, sizes",
+    [
+        ("alexnet", [227, 55, 27, 27, 13, 13, 13, 13, 6]),
+        ("zfnet", [225, 110, 55, 26, 13, 13, 13, 13, 6]),
+        ("googlenet", [224, 112, 56, 56, 56, 28, 28, 28, 14, 14, 14, 14, 14, 14, 7, 7, 7]),
+    ],
+)
+def test_sizes_of_the_feature_maps(name, sizes):
+    shapes = [row.output_shape for row in models.ZOO[name](lrn=False).rows()]
+    assert [shape[0] for shape in shapes if len(shape) == 3] == sizes
+
+
+@pytest.mark.parametrize("name, size, last", [("alexnet", 195, "max_pool2d_3"), ("vgg16", 212, "max_pool2d_5")])
+def test_receptive_fields_behind_the_last_pooling(name, size, last):
+    row = next(row for row in models.ZOO[name]().rows() if row.name == last)
+    assert [axis.size for axis in row.field] == [size, size]
+
+
+def test_the_field_of_a_residual_network_is_that_of_its_longest_way():
+    """435 pixels for ResNet-18: Araujo, Norris and Sim 2019, table 1; 427 for ResNet-50 with the stride in its 3×3 filters."""
+    for name, size in (("resnet18", 435), ("resnet50", 427)):
+        row = models.ZOO[name]().rows()[-3]
+        assert (row.type, row.field[0].size, row.field[0].jump) == ("Residual", size, 32)
+
+
+@pytest.mark.parametrize(
+    "name, depth",
+    [
+        *(("lenet5", 5), ("alexnet", 8), ("zfnet", 8), ("vgg16", 16), ("vgg19", 19), ("resnet18", 18), ("resnet34", 34)),
+        *(("resnet50", 50), ("resnet101", 101), ("resnet152", 152), ("resnet20", 20), ("resnet56", 56)),
+    ],
+)
+def test_a_networks_depth_counts_the_layers_with_weights_of_its_main_path(name, depth):
+    assert sum(map(weighted, models.ZOO[name]().layers)) == depth
+
+
+def weighted(layer):
+    if isinstance(layer, fc.Residual):
+        return sum(map(weighted, layer.body))
+    return isinstance(layer, (fc.Conv2D, fc.Dense))
+
+
+def test_a_summary_of_vgg16_needs_neither_weights_nor_numba():
+    code = (
+        "import resource, sys, time, fastconv as fc; start = time.perf_counter(); text = str(fc.models.vgg16().summary()); "
+        "print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 'numba' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    seconds, peak, numba = done.stdout.split()
+    assert (float(seconds) < 1, int(peak) < 100 * 1024, numba) == (True, True, "False")
+
+
+@pytest.mark.parametrize("width", [0, -1, "wide", True, float("nan")])
+def test_a_width_that_is_none_is_named(width):
+    with pytest.raises(fc.OptionError, match="width: got"):
+        models.vgg16(width=width)
+
+
+# ---- beside PyTorch
+
+
+def varied(net, seed=1):
+    """`net` with biases, statistics and scales as a trained network has them, so that none of them can be forgotten."""
+    random, weights = np.random.default_rng(seed), net.get_weights()
+    for name, array in weights.items():
+        kind = name.rsplit(".", 1)[1]
+        if kind in ("scale", "var"):
+            array[...] = random.uniform(0.5, 1.5, array.shape)
+        elif kind != "w":
+            array[...] = random.normal(0, 0.1, array.shape)
+    net.set_weights(weights)
+    return net
+
+
+def images(net, n, seed=2):
+    return np.random.default_rng(seed).normal(size=(n, *net.input_shape)).astype(net.dtype)
+
+
+def error(found, expected):
+    """The largest difference, in units of the largest number (all are 0 behind a ReLU that never opens)."""
+    assert found.shape == expected.shape
+    return abs(found - expected).max() / (abs(expected).max() or 1.0)
+
+
+@pytest.fixture(scope="module")
+def twin():
+    pytest.importorskip("torch")
+    from torch_network import TorchNetwork
+
+    return TorchNetwork
+
+
+@pytest.mark.parametrize("name", REDUCED)
+def test_forward_is_pytorchs(name, twin):
+    net = varied(reduced(name))
+    x = images(net, 3)
+    expected = twin(net).forward(x)
+    assert error(net.forward(x), expected) < 1e-4
+    *_, (_, last) = net.trace(x)
+    assert error(last, expected) < 1e-4
+
+
+@pytest.mark.parametrize("name", REDUCED)
+def test_gradients_are_pytorchs(name, twin):
+    net = varied(reduced(name, dtype="float64"))
+    for layer in net.layers:
+        if isinstance(layer, fc.Dropout):
+            layer.rate = 0.0
+    x = images(net, 3)
+    y = net.forward(x, training=True)
+    dy = np.random.default_rng(3).normal(size=y.shape)
+    expected_y, expected = twin(net).gradients(x, dy)
+    assert error(y, expected_y) < 1e-9
+    assert error(net.backward(dy, needs_dx=True), expected["x"]) < 1e-7
+    found = {f"{layer.name}.{name}": gradient for layer in net.layers for name, gradient in layer.grads.items()}
+    assert found.keys() == expected.keys() - {"x"}
+    assert max(error(found[name], expected[name]) for name in found) < 1e-7
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", REDUCED)
+def test_forward_in_full_size_is_pytorchs(name, twin):
+    net = varied(models.ZOO[name]())
+    x = images(net, 1)
+    assert error(net.forward(x), twin(net).forward(x)) < 1e-3
+
+
+@pytest.mark.full
+def test_alexnet_with_groups_is_pytorchs(twin):
+    net = varied(models.alexnet(groups=2))
+    x = images(net, 2)
+    assert error(net.forward(x), twin(net).forward(x)) < 1e-3
