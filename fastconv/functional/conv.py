@@ -18,12 +18,13 @@ NO_BIAS = {}  # (channels, dtype) -> zeros
 class PreparedWeights:
     """Weights together with their packed forms; accepted wherever `w` is, for any batch and image size.
 
-    It keeps a copy of `w`: later changes of the array do not reach it.
+    It keeps a copy of `w`: later changes of the array do not reach it (with copy=False they do, but not what is packed already).
     """
 
-    def __init__(self, w, layout="NHWC"):
+    def __init__(self, w, layout="NHWC", *, copy=True):
         w = w.w if type(w) is PreparedWeights else filters(as_array(w, "w"), layout)
-        self.w = ready(w, result_dtype(w)).copy()
+        w = ready(w, result_dtype(w))
+        self.w = w.copy() if copy else w.view()
         self.w.flags.writeable = False
         self.forms = {}
 

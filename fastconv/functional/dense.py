@@ -4,7 +4,7 @@ import numpy as np
 
 from fastconv.errors import ShapeError
 from fastconv.functional.arrays import as_array, result_dtype
-from fastconv.functional.conv import conv2d, conv2d_bias_grad, conv2d_input_grad, conv2d_weight_grad
+from fastconv.functional.conv import PreparedWeights, conv2d, conv2d_bias_grad, conv2d_input_grad, conv2d_weight_grad
 
 __all__ = ["dense", "dense_grad"]
 
@@ -21,18 +21,22 @@ def column(a):
     return a[None, :, None, :]
 
 
-def check_match(x, w):
-    if x.shape[1] != w.shape[0]:
-        raise ShapeError(f"x has {x.shape[1]} inputs (axis 1 of {x.shape}), w {w.shape[0]} (axis 0 of {w.shape}); needed as many")
+def check_match(x, filters):
+    inputs, outputs = filters.shape[2:]
+    if x.shape[1] != inputs:
+        raise ShapeError(
+            f"x has {x.shape[1]} inputs (axis 1 of {x.shape}), w {inputs} (axis 0 of {(inputs, outputs)}); needed as many"
+        )
 
 
-def dense(x, w, b=None, *, activation=None, out=None):
+def dense(x, w, b=None, *, activation=None, algorithm="auto", out=None):
     """y[n,o] = activation(b[o] + sum_i x[n,i] w[i,o]).
 
     Parameters
     ----------
     x : array (N, inputs)      w : array (inputs, outputs)      b : array (outputs,), optional
-    activation : as in `conv2d`
+        w may be `PreparedWeights` of w[None, None], which pays where the same weights are used again
+    activation, algorithm, out : as in `conv2d`
 
     Returns
     -------
@@ -42,14 +46,17 @@ def dense(x, w, b=None, *, activation=None, out=None):
     ------
     ShapeError, DTypeError, OptionError
     """
-    x, w = matrix(x, "x", "(N, inputs)"), matrix(w, "w", "(inputs, outputs)")
-    check_match(x, w)
-    if out is not None and isinstance(out, np.ndarray) and out.ndim == 2:
-        conv2d(column(x), w[None, None], b, activation=activation, out=column(out))
-        return out
+    x, filters = matrix(x, "x", "(N, inputs)"), w
+    if type(w) is not PreparedWeights:
+        w = matrix(w, "w", "(inputs, outputs)")
+        filters = w[None, None]
+    check_match(x, filters)
     if len(x) == 0:
-        return np.empty((0, w.shape[1]), result_dtype(x, w))
-    return conv2d(column(x), w[None, None], b, activation=activation, out=out)[0, :, 0]
+        return np.empty((0, filters.shape[3]), result_dtype(x, filters))
+    if out is not None and isinstance(out, np.ndarray) and out.ndim == 2:
+        conv2d(column(x), filters, b, activation=activation, algorithm=algorithm, out=column(out))
+        return out
+    return conv2d(column(x), filters, b, activation=activation, algorithm=algorithm, out=out)[0, :, 0]
 
 
 def dense_grad(dy, x, w, *, needs_dx=True):
@@ -58,7 +65,7 @@ def dense_grad(dy, x, w, *, needs_dx=True):
     dx = dy wᵀ,  dw = xᵀ dy,  db = the sum of dy over the batch.
     """
     dy, x, w = matrix(dy, "dy", "(N, outputs)"), matrix(x, "x", "(N, inputs)"), matrix(w, "w", "(inputs, outputs)")
-    check_match(x, w)
+    check_match(x, w[None, None])
     if dy.shape != (len(x), w.shape[1]):
         raise ShapeError(f"dy: got {dy.shape}; needed (N, outputs) = {(len(x), w.shape[1])}")
     dtype = result_dtype(dy, x, w)

@@ -5,7 +5,18 @@ import functools
 import numpy as np
 
 from fastconv.errors import DTypeError, ShapeError
-from fastconv.functional.arrays import as_array, deliver, empty, freeze, image_shape, images, ready, restore, result_dtype
+from fastconv.functional.arrays import (
+    as_array,
+    deliver,
+    empty,
+    freeze,
+    image_shape,
+    images,
+    ready,
+    restore,
+    result,
+    result_dtype,
+)
 from fastconv.geometry import PoolGeometry
 
 __all__ = ["avg_pool2d", "avg_pool2d_grad", "global_avg_pool2d", "global_avg_pool2d_grad", "max_pool2d", "max_pool2d_grad"]
@@ -24,7 +35,7 @@ def winner_dtype(geo):
     return np.dtype(np.uint8 if geo.kh * geo.kw <= 256 else np.int32)
 
 
-def max_pool2d(x, size, *, stride=None, padding=0, ceil_mode=False, return_argmax=False, layout="NHWC"):
+def max_pool2d(x, size, *, stride=None, padding=0, ceil_mode=False, return_argmax=False, layout="NHWC", out=None):
     """Largest value of each window and channel.
 
     Parameters
@@ -35,6 +46,7 @@ def max_pool2d(x, size, *, stride=None, padding=0, ceil_mode=False, return_argma
     ceil_mode : keep a last window that hangs over the edge, unless it starts in the padding
     return_argmax : return (y, argmax); argmax = i * KW + j is the tap that won, uint8 (int32 for windows over 256 taps)
     layout : "NHWC" or "NCHW"
+    out : array for y
 
     Returns
     -------
@@ -50,19 +62,20 @@ def max_pool2d(x, size, *, stride=None, padding=0, ceil_mode=False, return_argma
     x = as_array(x, "x")
     rank, x = x.ndim, images(x, "x", layout)
     geo = geometry_of(x.shape, size, stride, padding, ceil_mode)
-    y, winner = winners(x, geo, return_argmax)
-    y = restore(y, rank, layout)
+    dtype, plain = result_dtype(x), rank == 4 and layout == "NHWC"
+    y, copy_to = result(out, geo.y_shape, dtype, plain, x)
+    winner = winners(x, geo, y, return_argmax)
+    y = deliver(y, copy_to, rank, layout)
     return (y, restore(winner, rank, layout)) if return_argmax else y
 
 
-def winners(x, geo, wanted=True):
-    """(y, the taps that won, or None where they are not wanted)."""
+def winners(x, geo, y, wanted=True):
+    """Fill y; the taps that won, or None where they are not wanted."""
     from fastconv.kernels import pool
 
-    dtype = result_dtype(x)
-    y, winner = empty(geo.y_shape, dtype), np.empty(geo.y_shape, winner_dtype(geo)) if wanted else None
-    pool.maximum(geo, ready(x, dtype), y, winner)
-    return y, winner
+    winner = np.empty(geo.y_shape, winner_dtype(geo)) if wanted else None
+    pool.maximum(geo, ready(x, y.dtype), y, winner)
+    return winner
 
 
 def max_pool2d_grad(dy, x, size, *, stride=None, padding=0, ceil_mode=False, argmax=None, layout="NHWC", out=None):
@@ -89,10 +102,15 @@ def max_pool2d_grad(dy, x, size, *, stride=None, padding=0, ceil_mode=False, arg
     geo = geometry_of(shape_of(x, layout), size, stride, padding, ceil_mode)
     check_gradient(dy, geo)
     dtype = result_dtype(dy)
-    winner = winners(images(as_array(x, "x"), "x", layout), geo)[1] if argmax is None else checked_argmax(argmax, geo, layout)
+    winner = found_again(x, geo, layout) if argmax is None else checked_argmax(argmax, geo, layout)
     dx = empty(geo.x_shape, dtype)
     pool.maximum_grad(geo, ready(dy, dtype), winner, dx)
     return deliver(dx, out, rank, layout)
+
+
+def found_again(x, geo, layout):
+    x = images(as_array(x, "x"), "x", layout)
+    return winners(x, geo, empty(geo.y_shape, result_dtype(x)))
 
 
 def checked_argmax(argmax, geo, layout):
@@ -134,7 +152,7 @@ def axis_counts(size, kernel, stride, pad, outputs, include_pad):
     return np.minimum(first + kernel, high) - np.maximum(first, low)
 
 
-def avg_pool2d(x, size, *, stride=None, padding=0, ceil_mode=False, count_include_pad=False, layout="NHWC"):
+def avg_pool2d(x, size, *, stride=None, padding=0, ceil_mode=False, count_include_pad=False, layout="NHWC", out=None):
     """Mean of each window and channel.
 
     Divides by the pixels that are really there; with `count_include_pad` padding counts as zeros, as PyTorch does by default.
@@ -149,9 +167,9 @@ def avg_pool2d(x, size, *, stride=None, padding=0, ceil_mode=False, count_includ
     rank, x = x.ndim, images(x, "x", layout)
     geo = geometry_of(x.shape, size, stride, padding, ceil_mode)
     dtype = result_dtype(x)
-    y = empty(geo.y_shape, dtype)
+    y, copy_to = result(out, geo.y_shape, dtype, rank == 4 and layout == "NHWC", x)
     pool.average(geo, ready(x, dtype), counts(geo, bool(count_include_pad)), y)
-    return restore(y, rank, layout)
+    return deliver(y, copy_to, rank, layout)
 
 
 def avg_pool2d_grad(dy, x, size, *, stride=None, padding=0, ceil_mode=False, count_include_pad=False, layout="NHWC", out=None):

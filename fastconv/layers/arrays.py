@@ -6,6 +6,7 @@ import numpy as np
 
 from fastconv.errors import OptionError, ShapeError
 from fastconv.functional.arrays import as_array
+from fastconv.functional.conv import PreparedWeights
 from fastconv.layers.initializers import draw
 
 __all__ = ["Arrays"]
@@ -25,6 +26,7 @@ class Arrays:
     _seed = np.random.SeedSequence(0)
     _arrays = None
     _grads = None
+    _prepared = (None, None)
 
     def connect(self, input_shape, dtype, seed):
         """Take a place in a network: shape, element type and a `numpy.random.SeedSequence`; allocates nothing."""
@@ -122,6 +124,15 @@ class Arrays:
     def touch(self):
         """Say that arrays have changed: everything derived from them (prepared weights) is stale."""
         self.version += 1
+
+    def prepared(self):
+        """The weights "w" with their packed forms, made as inputs come that need them, kept until the weights change."""
+        version, weights = self._prepared
+        if version != self.version or weights is None:
+            w = self.arrays["w"]
+            weights = PreparedWeights(w if w.ndim == 4 else w[None, None], copy=False)
+            self._prepared = self.version, weights  # one assignment: another thread sees both or neither
+        return weights
 
     def set_params(self, **arrays):
         """Overwrite parameters or buffers by name: `layer.set_params(w=…)`.

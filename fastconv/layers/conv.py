@@ -13,8 +13,6 @@ __all__ = ["Bank", "Conv2D", "DepthwiseConv2D"]
 class Bank(Layer):
     """What all filter banks share; `filters_and_groups` says how many filters there are for how many channels."""
 
-    _prepared = (None, None)
-
     def __init__(self, size, stride, padding, dilation, pad_mode, activation, bias, initializer, l1, l2, name):
         super().__init__(name)
         self.size, self.stride, self.padding, self.dilation = map(frozen, (size, stride, padding, dilation))
@@ -68,16 +66,8 @@ class Bank(Layer):
         geo = self.geometry(input_shape)
         return (geo.kh, geo.sh, geo.dh, geo.pads[0][0]), (geo.kw, geo.sw, geo.dw, geo.pads[1][0])
 
-    def prepared(self, x_shape):
-        """The weights packed for inputs of `x_shape` (and, as they come, others), kept until they change."""
-        version, weights = self._prepared
-        if version != self.version:
-            version, weights = self.version, F.prepare(self.arrays["w"], x_shape, **self.options_for(x_shape[3]))
-            self._prepared = version, weights  # one assignment: another thread sees both or neither
-        return weights
-
     def forward(self, x, training=False):
-        w = self.arrays["w"] if training else self.prepared(x.shape)
+        w = self.arrays["w"] if training else self.prepared()
         y = F.conv2d(x, w, self.arrays.get("b"), activation=self.activation, **self.options_for(x.shape[3]))
         if training:
             self.keep(x=x, y=y if self.activation else None)

@@ -12,6 +12,8 @@ from fastconv.layers.values import flag, fraction
 
 __all__ = ["Dense", "Flatten"]
 
+READ_IN_PLACE = 1 << 25  # bytes of weights; one row of such a layer takes the time of reading them, packed or not
+
 
 class Flatten(Layer):
     """(N, H, W, C) -> (N, H·W·C) in memory order: channels vary fastest, where PyTorch's (N, C, H, W) has columns fastest."""
@@ -69,8 +71,14 @@ class Dense(Layer):
     def macs(self, input_shape):
         return input_shape[0] * self.units
 
+    def for_rows(self, rows):
+        """(weights, algorithm) for so many inputs in inference: packed, or as they are where packing would only take memory."""
+        w = self.arrays["w"]
+        return (w, "direct") if rows == 1 and w.nbytes > READ_IN_PLACE else (self.prepared(), "auto")
+
     def forward(self, x, training=False):
-        y = F.dense(x, self.arrays["w"], self.arrays.get("b"), activation=self.activation)
+        w, algorithm = (self.arrays["w"], "auto") if training else self.for_rows(len(x))
+        y = F.dense(x, w, self.arrays.get("b"), activation=self.activation, algorithm=algorithm)
         if training:
             self.keep(x=x, y=y if self.activation else None)
         return y

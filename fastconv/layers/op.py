@@ -1,6 +1,6 @@
 """One step of a network as a value: what `models.program` lowers a network to and `plans.plan_chain` reads."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fastconv.geometry import ConvGeometry, PoolGeometry
 
@@ -30,6 +30,10 @@ class Op:
     slots: tuple = ()
     activation: str | None = None
     settings: tuple = ()
+
+    def merged(self, activation, slots=()):
+        """The same with an activation computed by it, and further arrays read."""
+        return replace(self, activation=activation, slots=(*self.slots, *slots))
 
     def __str__(self):
         sizes = "×".join(map(str, self.in_shape)) + " -> " + "×".join(map(str, self.out_shape))

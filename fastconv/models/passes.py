@@ -6,6 +6,7 @@ import operator
 import numpy as np
 
 from fastconv.errors import TrainingError
+from fastconv.models.inference import steps_for
 from fastconv.models.program import lower
 from fastconv.plans import plan_chain
 
@@ -13,16 +14,20 @@ __all__ = ["ChainedLayers", "steps_of"]
 
 
 def steps_of(net, batch, training):
-    """The steps of a pass over `net`, with `forward(x, training)` and `backward(dy, needs_dx)`: layers and `ChainedLayers`."""
+    """The steps of a training pass, with `forward(x, training)` and `backward(dy, needs_dx)`: layers and `ChainedLayers`.
+
+    Or those of inference, with `forward(x, space)`: of `models.inference`, and `ChainedLayers`.
+    """
     mode = "training" if training else "inference"
+    layers = net.layers if training else steps_for(net.layers)
     ops = lower(net, max(batch, 1), mode)
     plan = plan_chain(ops, net.dtype, mode)
     if not plan.chains:
-        return tuple(net.layers)
-    (first, last), places = plan.chains[0], {layer.name: i for i, layer in enumerate(net.layers)}
+        return tuple(layers)
+    (first, last), places = plan.chains[0], {layer.name: i for i, layer in enumerate(layers)}
     begin = places[ops[first].layer]
-    end = places[ops[last + 1].layer] if last + 1 < len(ops) else len(net.layers)
-    return (*net.layers[:begin], ChainedLayers(net.layers[begin:end], plan), *net.layers[end:])
+    end = places[ops[last + 1].layer] if last + 1 < len(ops) else len(layers)
+    return (*layers[:begin], ChainedLayers(layers[begin:end], plan), *layers[end:])
 
 
 class ChainedLayers:
@@ -48,8 +53,8 @@ class ChainedLayers:
         """The kernels' tables, and tiles compiled."""
         return self.plan.ready()
 
-    def forward(self, x, training):
-        """The output of the last of the layers."""
+    def forward(self, x, _):
+        """The output of the last of the layers; the second argument is that of every step and says nothing new here."""
         work, known = self.workspace()
         versions = [layer.version for layer in self.weighted if layer.built]
         if versions != known:
@@ -59,7 +64,7 @@ class ChainedLayers:
         y = np.empty((len(x), int(np.prod(self.out_shape))), np.float32)
         self.chain.forward(x, y, work)
         self.idle.append((work, versions))
-        if training:
+        if self.plan.training:
             self.pass_ = x, work
         return y.reshape(len(x), *self.out_shape)
 

@@ -3,11 +3,10 @@
 The plain way, layer by layer, gives the same numbers; `plans.plan_chain` says which runs of these Ops go as one chain of kernels.
 """
 
-from dataclasses import replace
-
 from fastconv.errors import OptionError
 from fastconv.geometry import whole
 from fastconv.layers.op import Op
+from fastconv.models.inference import steps_for
 
 __all__ = ["Op", "lower"]
 
@@ -18,7 +17,8 @@ MERGED = ("relu", "sigmoid", "tanh")  # activation layers that a convolution or 
 def lower(net, batch, mode="inference"):
     r"""The Ops of `net` for `batch` inputs.
 
-    In both modes an activation layer behind a convolution or dense layer becomes part of it; in inference Dropout is left out.
+    In both modes an activation layer behind a convolution or dense layer becomes part of it; in inference so does a BatchNorm,
+    and Dropout is left out.
 
     >>> from fastconv.layers import Conv2D, Dropout, ReLU
     >>> from fastconv.models import Sequential
@@ -28,10 +28,10 @@ def lower(net, batch, mode="inference"):
     """
     if mode not in MODES:
         raise OptionError(f"mode: got {mode!r}; needed one of {', '.join(MODES)}")
-    ops = [layer.op(layer.input_shape, whole(batch, "batch", 1)) for layer in net.layers]
+    batch = whole(batch, "batch", 1)
     if mode == "inference":
-        ops = [op for op in ops if op.kind != "dropout"]
-    return merge_activations(ops)
+        return tuple(step.op(batch) for step in steps_for(net.layers))
+    return merge_activations([layer.op(layer.input_shape, batch) for layer in net.layers])
 
 
 def merge_activations(ops):
@@ -40,7 +40,7 @@ def merge_activations(ops):
     for op in ops:
         before = merged[-1] if merged else None
         if op.kind in MERGED and before is not None and before.kind in ("conv2d", "dense") and before.activation is None:
-            merged[-1] = replace(before, activation=op.kind)
+            merged[-1] = before.merged(op.kind)
         else:
             merged.append(op)
     return tuple(merged)

@@ -12,14 +12,19 @@ from fastconv.layers import Normalize, Sigmoid, Softmax
 from fastconv.layers.block import backward_through, forward_through
 from fastconv.layers.connect import connect
 from fastconv.models import ledger, weights_file
+from fastconv.models.inference import run
 from fastconv.models.inputs import as_batch, checked_batch
 from fastconv.models.passes import steps_of
+from fastconv.models.space import Space
 from fastconv.models.summary import Summary
 
 __all__ = ["Sequential", "load"]
 
 OUTPUTS = ("linear", "softmax", "sigmoid")
 MOST_BATCH_SIZES = 8  # whose passes are kept ready
+MOST_SPACE = 1 << 28  # bytes of memory that is kept between passes in inference
+MOST_SPACES = 4  # of as many threads
+MOST_MAPS = 1 << 29  # bytes of feature maps that `predict` has at a time
 
 
 class Sequential:
@@ -60,6 +65,7 @@ class Sequential:
         self.layers = connect(layers, self.input_shape, self.dtype, self.seed)
         self.output = output
         self._steps = {}
+        self._spaces = []
 
     @property
     def output(self):
@@ -100,13 +106,31 @@ class Sequential:
     def forward(self, x, training=False):
         """Output for a batch x (N, *input_shape); with `training` the network keeps what `backward` needs, otherwise nothing.
 
-        Small layers go through the cache as one chain, which gives the results of `trace` to rounding.
+        Small layers go through the cache as one chain; without `training`, BatchNorm and activations become part of the
+        convolution before them and memory is used again.  Both give the results of `trace` to rounding.
         """
         x = self._received(x)
         steps = self._steps_for(len(x), training)
+        if not training:
+            return self._inferred(steps, x)
         y = forward_through(steps, x, training)
-        if training:
-            self._last_steps = steps
+        self._last_steps = steps
+        return y
+
+    def _inferred(self, steps, x):
+        """The output of a pass in a `Space` that no other thread has; it is kept for the next pass unless it is large."""
+        try:
+            owner, batch, space = self._spaces.pop()
+        except IndexError:
+            owner = None
+        if owner is not steps or batch != len(x):
+            space = Space()
+        y = run(steps, x, space)
+        if space.owns(y) or np.may_share_memory(y, x):
+            y = y.copy()
+        space.finish()
+        if space.bytes <= MOST_SPACE and len(self._spaces) < MOST_SPACES:
+            self._spaces.append((steps, len(x), space))
         return y
 
     def _steps_for(self, batch, training):
@@ -137,13 +161,21 @@ class Sequential:
 
     def __getstate__(self):
         """What copies and pickles hold: not the memory of passes, which is bound to places in this process."""
-        return {**self.__dict__, "_steps": {}, "_last_steps": None}
+        return {**self.__dict__, "_steps": {}, "_last_steps": None, "_spaces": []}
 
     def predict(self, x, batch_size=256):
-        """Class probabilities, or whatever `output` says, for x (N, *input_shape), computed `batch_size` at a time."""
+        """Class probabilities, or whatever `output` says, for x (N, *input_shape), computed `batch_size` at a time.
+
+        Fewer at a time where the feature maps of so many would take more than 512 MiB, so that memory stays bounded.
+        """
         x, batch_size = checked_batch(x, self.input_shape), whole(batch_size, "batch_size", 1)
+        batch_size = min(batch_size, max(1, MOST_MAPS // self._largest_maps()))
         batches = [self._answer(x[start : start + batch_size]) for start in range(0, max(len(x), 1), batch_size)]
         return np.concatenate(batches)
+
+    def _largest_maps(self):
+        """Bytes of feature maps that a pass over one image needs at a time: about those of three neighbouring layers."""
+        return 3 * self.dtype.itemsize * max(prod(layer.output_shape) for layer in (self, *self.walk()))
 
     def _answer(self, x):
         y = self.forward(x)

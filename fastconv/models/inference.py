@@ -1,0 +1,214 @@
+"""A network in evaluation mode: fewer steps, and memory that is used again.
+
+A convolution or dense layer takes the BatchNorm behind it into its weights and the activation behind that into its own; Dropout
+is left out; steps write into memory of a `Space` where they can.  Results are those of the layers to rounding, also inside
+blocks.  Folded weights are kept until a version changes.
+"""
+
+import numpy as np
+
+from fastconv import functional as F
+from fastconv.functional.conv import PreparedWeights
+from fastconv.layers import LAYERS
+from fastconv.layers.block import Block
+from fastconv.layers.branches import Add, Concat
+
+__all__ = ["run", "steps_for"]
+
+WEIGHTED = ("conv2d", "depthwise_conv2d", "dense")
+ACTIVATIONS = ("relu", "sigmoid", "tanh")  # layers that a weighted one before them can compute itself
+
+
+def own_kind(layer):
+    """Its kind, None for a class of somebody's own, which may do anything."""
+    return layer.kind if LAYERS.get(type(layer).__name__) is type(layer) else None
+
+
+def apart(y, *others):
+    """y, as a copy where it is one of the others or a view of it: today, but who knows in the next pass."""
+    return y.copy() if any(np.may_share_memory(y, other) for other in others) else y
+
+
+def steps_for(layers):
+    """The steps that do what `layers` do in inference."""
+    left, steps = [layer for layer in layers if own_kind(layer) not in ("dropout", "spatial_dropout2d")], []
+    while left:
+        layer, *left = left
+        if own_kind(layer) in (*WEIGHTED, "batch_norm"):
+            norm = left.pop(0) if can_fold(layer, left) else None
+            activation = left.pop(0) if layer.activation is None and left and own_kind(left[0]) in ACTIVATIONS else None
+            steps.append((Weighted if own_kind(layer) in WEIGHTED else Normed)(layer, norm, activation))
+        elif isinstance(layer, Block):
+            steps.append(Branches(layer))
+        else:
+            steps.append(POOLS.get(own_kind(layer), Plain)(layer))
+    return tuple(steps)
+
+
+def can_fold(layer, behind):
+    """Whether the next layer is a BatchNorm that can go into the weights of this one."""
+    return bool(behind) and own_kind(layer) in WEIGHTED and own_kind(behind[0]) == "batch_norm" and layer.activation is None
+
+
+def run(steps, x, space):
+    """The output of the last step; memory is given back as soon as nobody reads it, but never that of x itself."""
+    y = given = x
+    for step in steps:
+        x, y = y, step.forward(y, space)
+        if x is not given:
+            space.give(x, y, given)
+    return y
+
+
+class Plain:
+    """A layer as it is."""
+
+    def __init__(self, layer):
+        self.layer = self.last = layer
+        self.name, self.dtype, self.shape = layer.label, layer.dtype, layer.output_shape
+
+    @property
+    def output_shape(self):
+        """Of one image; no step changes the shape of what its layer gives."""
+        return self.shape
+
+    def op(self, batch):
+        """What the step does, as an `Op`."""
+        return self.layer.op(self.layer.input_shape, batch)
+
+    def forward(self, x, space):
+        """The output for a batch x; in memory of `space` where the layer can use it."""
+        y = self.layer.forward(x)
+        return y if own_kind(self.layer) else apart(y, x)
+
+    def target(self, x, space):
+        """An array for the output."""
+        return space.take((len(x), *self.shape), self.dtype)
+
+
+class Pool(Plain):
+    """Maximum or average of windows."""
+
+    function = staticmethod(F.max_pool2d)
+
+    def forward(self, x, space):
+        return self.function(x, self.layer.size, out=self.target(x, space), **self.layer.options)
+
+
+class AveragePool(Pool):
+    """The average."""
+
+    def forward(self, x, space):
+        include = self.layer.count_include_pad
+        return F.avg_pool2d(x, self.layer.size, count_include_pad=include, out=self.target(x, space), **self.layer.options)
+
+
+POOLS = {"max_pool2d": Pool, "avg_pool2d": AveragePool}
+
+
+class Normed(Plain):
+    """A BatchNorm that no convolution takes in, with the activation behind it."""
+
+    def __init__(self, layer, norm, activation):
+        super().__init__(layer)
+        self.last = activation or layer
+
+    def op(self, batch):
+        op = super().op(batch)
+        return op if self.last is self.layer else op.merged(self.last.kind)
+
+    def forward(self, x, space):
+        y = self.layer.forward(x)
+        return y if self.last is self.layer else self.last.forward(y)
+
+
+class Weighted(Plain):
+    """A convolution or dense layer with the BatchNorm and the activation behind it, as far as there are any."""
+
+    def __init__(self, layer, norm, activation):
+        super().__init__(layer)
+        self.norm, self.last = norm, activation or norm or layer
+        self.sources = [source for source in (layer, norm) if source is not None]
+        self.activation = activation.kind if activation else layer.activation
+        self.options = layer.options if layer.kind != "dense" else {}
+        self._folded = (None, None, None)
+
+    @property
+    def version(self):
+        """Grows with every change of the arrays behind the folded weights."""
+        return sum(source.version for source in self.sources)
+
+    @property
+    def built(self):
+        """Whether the arrays exist."""
+        return all(source.built for source in self.sources)
+
+    @property
+    def arrays(self):
+        """{"w": …} and, where there is one, {"b": …}, BatchNorm included."""
+        return self.layer.arrays if self.norm is None else self.folded()[1]
+
+    def op(self, batch):
+        op = super().op(batch)
+        if self.norm is not None:
+            op = op.merged(op.activation, self.norm.op(self.norm.input_shape, batch).slots)
+        return op.merged(self.activation)
+
+    def folded(self):
+        """(prepared weights, arrays) with the BatchNorm in them; kept until something changes."""
+        version, prepared, arrays = self._folded
+        if version != self.version:
+            arrays = fold(self.layer.arrays, self.norm)
+            w = arrays["w"]
+            prepared = PreparedWeights(w if w.ndim == 4 else w[None, None], copy=False)
+            version = self.version  # building the arrays counts as a change
+            self._folded = version, prepared, arrays
+        return prepared, arrays
+
+    def forward(self, x, space):
+        out = self.target(x, space)
+        if self.norm is not None:
+            w, arrays = self.folded()
+        else:
+            w, arrays = None, self.layer.arrays
+        if self.layer.kind == "dense":
+            w, algorithm = self.layer.for_rows(len(x)) if w is None else (w, "auto")
+            return F.dense(x, w, arrays.get("b"), activation=self.activation, algorithm=algorithm, out=out)
+        w = self.layer.prepared() if w is None else w
+        return F.conv2d(x, w, arrays.get("b"), activation=self.activation, out=out, **self.options)
+
+
+def fold(arrays, norm):
+    """{"w", "b"} of a layer that does what a layer with `arrays` and BatchNorm `norm` do one after the other.
+
+    scale (x w + b - mean) / sqrt(var + eps) + shift  =  x (w f) + (shift + (b - mean) f)  with  f = scale / sqrt(var + eps),
+    computed in float64 and rounded once.
+    """
+    of, w = {name: array.astype(np.float64) for name, array in norm.arrays.items()}, arrays["w"]
+    factor = of["scale"] / np.sqrt(of["var"] + norm.eps)
+    shift = of["shift"] + (arrays.get("b", 0.0) - of["mean"]) * factor
+    return {"w": (w * factor).astype(w.dtype), "b": shift.astype(w.dtype)}
+
+
+class Branches(Plain):
+    """A block, each of its branches in steps."""
+
+    def __init__(self, layer):
+        super().__init__(layer)
+        self.branches = tuple(steps_for(branch) for branch in layer.branches)
+
+    def forward(self, x, space):
+        outputs = [run(steps, x, space) for steps in self.branches]
+        y = self.joined(outputs, x, space)
+        for part in outputs:
+            space.give(part, x, y)
+        return y
+
+    def joined(self, outputs, x, space):
+        """The block's output: sums go into the first branch's memory, stacks into memory of their own."""
+        if type(self.layer).join is Concat.join:
+            return F.concat(outputs, out=self.target(x, space))
+        if type(self.layer).join is Add.join and np.may_share_memory(outputs[0], x):
+            return self.layer.summed(outputs, self.target(x, space))
+        y = self.layer.join(outputs, x, False)
+        return y if own_kind(self.layer) else apart(y, x, *outputs)
