@@ -7,11 +7,8 @@ from fastconv.errors import ModelFileError
 
 __all__ = ["CLASSIFIERS", "find_model", "known_classes", "named_after"]
 
-# of the zoo, those that end in a choice of classes
-CLASSIFIERS = (
-    *("lenet5", "small_mnist", "convnetjs_cifar", "tiny_vgg", "course39", "alexnet", "zfnet", "vgg16", "vgg19", "googlenet"),
-    *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnet20", "resnet56", "mobilenet_v1"),
-)
+# of the zoo, those that end in a choice of classes and are made for small images
+CLASSIFIERS = ("lenet5", "small_mnist", "convnetjs_cifar", "tiny_vgg", "course39", "resnet20", "resnet56")
 SUFFIX = ".safetensors"
 
 

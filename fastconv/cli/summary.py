@@ -16,7 +16,7 @@ def arguments(parser):
     parser.add_argument(
         "model",
         metavar="MODEL",
-        help="a .safetensors file, or a network of the zoo: lenet5, convnetjs_cifar, alexnet, vgg16, googlenet, resnet50, …",
+        help="a .safetensors file, or a network of the zoo: lenet5, convnetjs_cifar, alexnet, vgg16, googlenet, resnet50, ...",
     )
     parser.add_argument("--input", type=sizes, metavar="HxWxC", help="another input size for a network of the zoo")
 
