@@ -19,13 +19,15 @@ _HOMES = {
         max_pool2d max_pool2d_grad avg_pool2d avg_pool2d_grad global_avg_pool2d global_avg_pool2d_grad dense dense_grad
         relu relu_grad leaky_relu leaky_relu_grad sigmoid sigmoid_grad tanh tanh_grad softmax softmax_grad
         batch_norm batch_norm_train batch_norm_grad local_response_norm local_response_norm_grad
-        zero_pad2d zero_pad2d_grad upsample2d upsample2d_grad""",
+        zero_pad2d zero_pad2d_grad upsample2d upsample2d_grad conv2d_transpose_grad elu elu_grad gelu gelu_grad swish
+        swish_grad adaptive_avg_pool2d adaptive_avg_pool2d_grad adaptive_max_pool2d adaptive_max_pool2d_grad""",
     "machine": "set_threads get_threads info",
     "geometry": "connection_matrix",
     "plans": "set_workspace_limit",
     "layers": """
-        Layer Normalize Conv2D MaxPool2D AvgPool2D GlobalAvgPool2D Dense Flatten ReLU LeakyReLU Sigmoid Tanh Softmax
-        Dropout BatchNorm Add Residual Concat DepthwiseConv2D SeparableConv2D LocalResponseNorm ZeroPad2D UpSampling2D""",
+        Layer Normalize Conv2D DepthwiseConv2D SeparableConv2D Conv2DTranspose Dense Flatten MaxPool2D AvgPool2D
+        GlobalAvgPool2D GlobalMaxPool2D AdaptiveAvgPool2D AdaptiveMaxPool2D ReLU LeakyReLU ELU GELU Swish Sigmoid Tanh
+        Softmax Dropout SpatialDropout2D BatchNorm LocalResponseNorm ZeroPad2D UpSampling2D Add Residual Concat""",
     "models": "Sequential load",
     "training": "Trainer History Checkpoint",
     "gradient_check": "gradcheck",

@@ -15,6 +15,7 @@ __all__ = [
     "ConvGeometry",
     "PoolGeometry",
     "ReceptiveField",
+    "adaptive_windows",
     "connection_matrix",
     "conv_formula",
     "conv_parameters",
@@ -151,6 +152,17 @@ def source_index(size, pad, mode, axis="height"):
         "circular": lambda i: i % size,
     }[mode]
     return tuple(where(i) for i in range(-before, size + after))
+
+
+def adaptive_windows(size, count, axis="height"):
+    """`count` windows that cover an axis, evenly: (floor(i n / count), ceil((i + 1) n / count)).
+
+    >>> adaptive_windows(7, 3)
+    ((0, 3), (2, 5), (4, 7))
+    """
+    if count > size:
+        raise ShapeError(f"{axis}: got {size} pixels for {count} windows; needed at least one for each: use a smaller size")
+    return tuple((i * size // count, -(-(i + 1) * size // count)) for i in range(count))
 
 
 def unread_pixels(size, kernel, stride, dilation, pad, output):

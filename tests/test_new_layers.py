@@ -133,3 +133,142 @@ def test_a_frozen_layer_is_not_regularised():
     net = fc.Sequential([fc.Dense(3, l2=1.0)], input_shape=(2,))
     net.layers[0].trainable = False
     assert net.penalty() == 0
+
+
+# ---- transposed convolution
+
+
+@pytest.mark.parametrize(
+    "size, options",
+    [
+        (4, {"stride": 2, "padding": 1}),
+        (3, {"stride": (2, 3), "padding": (1, 0), "output_padding": (1, 2), "groups": 2, "activation": "relu"}),
+        (3, {"dilation": 2, "bias": False}),
+    ],
+    ids=str,
+)
+def test_transposed_convolution_is_pytorchs(size, options):
+    torch = pytest.importorskip("torch")
+    layer = fc.Conv2DTranspose(6, size, **options)
+    layer.build((5, 4, 4), "float64")
+    x, w = normal(2, 5, 4, 4), layer.params["w"]
+    t, groups = torch.from_numpy(x.transpose(0, 3, 1, 2).copy()).requires_grad_(), options.get("groups", 1)
+    # PyTorch: (C, O / groups, KH, KW); here (KH, KW, C / groups, O), O in blocks of its groups
+    parts = np.split(w, groups, axis=3)
+    v = torch.from_numpy(np.concatenate([part.transpose(2, 3, 0, 1) for part in parts])).requires_grad_()
+    wanted = {key: options[key] for key in ("stride", "padding", "output_padding", "dilation") if key in options}
+    z = torch.nn.functional.conv_transpose2d(t, v, None, groups=groups, **wanted)
+    z = z.relu() if "activation" in options else z
+    y = layer.forward(x, training=True)
+    np.testing.assert_allclose(y, z.detach().numpy().transpose(0, 2, 3, 1), rtol=1e-11, atol=1e-12)
+    dy = normal(*y.shape, seed=1)
+    z.backward(torch.from_numpy(dy.transpose(0, 3, 1, 2).copy()))
+    np.testing.assert_allclose(layer.backward(dy), t.grad.numpy().transpose(0, 2, 3, 1), rtol=1e-10, atol=1e-12)
+    dw = np.concatenate(np.split(v.grad.numpy(), groups), axis=1) if groups > 1 else v.grad.numpy()
+    np.testing.assert_allclose(layer.grads["w"], dw.transpose(2, 3, 0, 1), rtol=1e-10, atol=1e-12)
+
+
+def test_transposed_convolution_is_counted_as_the_convolution_back():
+    layer = fc.Conv2DTranspose(6, 3, stride=2, padding="same")
+    back = fc.Conv2D(4, 3, stride=2, padding="same")
+    assert layer.output_shape_for((5, 4, 4)) == (10, 8, 6)
+    assert layer.macs((5, 4, 4)) == back.macs((10, 8, 6))
+    assert layer.formula((5, 4, 4)) == "(3·3·4 + 1)·6"
+
+
+@pytest.mark.parametrize("kernel, stride, pad", [(4, 2, 1), (3, 2, 0), (3, 1, 1), (2, 2, 0), (5, 3, 2)])
+def test_the_field_of_a_transposed_convolution_holds_what_a_nudge_reaches(kernel, stride, pad):
+    up = fc.Conv2DTranspose(1, kernel, stride=stride, padding=pad, initializer="ones", bias=False)
+    net = fc.Sequential([fc.Conv2D(1, 3, padding=1, initializer="ones", bias=False), up], input_shape=(9, 9, 1), dtype="float64")
+    field, widest = net.rows()[-1].field[0], 0
+    nudged = np.zeros((9, 9, 9, 1))
+    nudged[np.arange(9), np.arange(9), 4] = 1
+    reached = net.forward(nudged).any(axis=(2, 3))  # (pixel, unit)
+    for unit in range(reached.shape[1]):
+        pixels = np.flatnonzero(reached[:, unit])
+        widest = max(widest, np.ptp(pixels) + 1 if pixels.size else 0)
+        assert all(pixels >= np.floor(field.start + unit * field.jump))
+    assert widest == field.size
+
+
+# ---- pooling to a size
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, (5, 7), (4, 7), 5])
+def test_adaptive_pooling_is_pytorchs(size):
+    torch = pytest.importorskip("torch")
+    x = normal(2, 5, 7, 3)
+    for name in ("avg", "max"):
+        t = torch.from_numpy(x.transpose(0, 3, 1, 2).copy()).requires_grad_()
+        z = getattr(torch.nn.functional, f"adaptive_{name}_pool2d")(t, size)
+        y = getattr(F, f"adaptive_{name}_pool2d")(x, size)
+        np.testing.assert_allclose(y, z.detach().numpy().transpose(0, 2, 3, 1), rtol=1e-12)
+        dy = normal(*y.shape, seed=1)
+        z.backward(torch.from_numpy(dy.transpose(0, 3, 1, 2).copy()))
+        dx = getattr(F, f"adaptive_{name}_pool2d_grad")(dy, x.shape if name == "avg" else x, size)
+        np.testing.assert_allclose(dx, t.grad.numpy().transpose(0, 2, 3, 1), rtol=1e-12, atol=1e-14)
+
+
+def test_adaptive_pooling_wants_a_pixel_for_each_window():
+    with pytest.raises(fc.ShapeError, match="width: got 7 pixels for 8 windows"):
+        fc.adaptive_avg_pool2d(normal(2, 9, 7, 3), 8)
+    row = fc.Sequential([fc.Conv2D(1, 3), fc.AdaptiveMaxPool2D(4)], input_shape=(9, 10, 1)).rows()[-1]
+    assert [(field.size, field.jump) for field in row.field] == [(5, 1.75), (4, 2)]
+
+
+def test_global_max_pooling_is_the_largest_of_each_map():
+    x = normal(3, 4, 5, 6)
+    layer = fc.GlobalMaxPool2D()
+    layer.build((4, 5, 6), "float64")
+    np.testing.assert_array_equal(layer(x), x.max(axis=(1, 2)))
+
+
+# ---- smooth activations
+
+
+@pytest.mark.parametrize("name, theirs", [("elu", "elu"), ("gelu", "gelu"), ("swish", "silu")])
+@pytest.mark.parametrize("dtype, rtol", [(np.float64, 1e-13), (np.float32, 4e-6)])
+def test_smooth_activations_are_pytorchs(name, theirs, dtype, rtol):
+    torch = pytest.importorskip("torch")
+    x = np.concatenate([np.linspace(-12, 12, 4001), [0.0, -0.0, 1e-30, -1e-30, 40.0, -40.0]]).astype(dtype)
+    t = torch.from_numpy(x.astype(np.float64)).requires_grad_()
+    z = getattr(torch.nn.functional, theirs)(t)
+    y = getattr(F, name)(x)
+    assert y.dtype == dtype
+    near = x > -1  # farther out GELU is 1 - erf in PyTorch, which loses digits
+    np.testing.assert_allclose(y[near], z.detach().numpy()[near], rtol=rtol, atol=1e-30)
+    np.testing.assert_allclose(y[~near], z.detach().numpy()[~near], rtol=0, atol=1e-6 if dtype == np.float32 else 1e-14)
+    z.sum().backward()
+    dx = getattr(F, f"{name}_grad")(np.ones_like(x), y if name == "elu" else x)
+    np.testing.assert_allclose(dx, t.grad.numpy(), rtol=0, atol=1e-6 if dtype == np.float32 else 1e-14)
+
+
+def test_the_normal_distribution_keeps_its_digits_in_both_tails():
+    from math import erfc, sqrt
+
+    x = np.linspace(-11, 9, 2000)
+    expected = np.array([erfc(-v / sqrt(2)) / 2 for v in x])
+    np.testing.assert_allclose(fc.gelu(x), x * expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize("name", ["elu", "gelu", "swish"])
+def test_nan_and_infinity_stay_what_they_are(name):
+    with np.errstate(invalid="ignore"):
+        y = getattr(F, name)(np.float32([np.nan, np.inf]))
+    assert np.isnan(y[0])
+    assert y[1] == np.inf
+
+
+# ---- dropout of maps
+
+
+def test_spatial_dropout_drops_whole_maps():
+    layer = fc.SpatialDropout2D(0.25)
+    layer.build((6, 5, 400), "float32")
+    y = layer.forward(np.ones((3, 6, 5, 400), np.float32), training=True)
+    assert (y == y[:, :1, :1]).all()
+    kept = (y[:, 0, 0] > 0).mean()
+    assert abs(kept - 0.75) < 4 * np.sqrt(0.75 * 0.25 / 1200)
+    np.testing.assert_allclose(y.max(), 4 / 3, rtol=1e-6)
+    x = np.ones((1, 6, 5, 400), np.float32)
+    assert layer.forward(x) is x

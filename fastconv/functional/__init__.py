@@ -1,6 +1,7 @@
 """The public array operations: each checks, asks `plans`, launches kernels.  Arrays in, new arrays out; inputs never change."""
 
 from fastconv.functional.activations import (
+    activate,
     leaky_relu,
     leaky_relu_grad,
     relu,
@@ -11,6 +12,12 @@ from fastconv.functional.activations import (
     softmax_grad,
     tanh,
     tanh_grad,
+)
+from fastconv.functional.adaptive import (
+    adaptive_avg_pool2d,
+    adaptive_avg_pool2d_grad,
+    adaptive_max_pool2d,
+    adaptive_max_pool2d_grad,
 )
 from fastconv.functional.conv import (
     PreparedWeights,
@@ -34,10 +41,16 @@ from fastconv.functional.pool import (
 )
 from fastconv.functional.resize import upsample2d, upsample2d_grad, zero_pad2d, zero_pad2d_grad
 from fastconv.functional.response import local_response_norm, local_response_norm_grad
-from fastconv.functional.transpose import conv2d_transpose
+from fastconv.functional.smooth import elu, elu_grad, gelu, gelu_grad, swish, swish_grad
+from fastconv.functional.transpose import conv2d_transpose, conv2d_transpose_grad
 
 __all__ = [
     "PreparedWeights",
+    "activate",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool2d_grad",
+    "adaptive_max_pool2d",
+    "adaptive_max_pool2d_grad",
     "add",
     "avg_pool2d",
     "avg_pool2d_grad",
@@ -49,9 +62,14 @@ __all__ = [
     "conv2d_bias_grad",
     "conv2d_input_grad",
     "conv2d_transpose",
+    "conv2d_transpose_grad",
     "conv2d_weight_grad",
     "dense",
     "dense_grad",
+    "elu",
+    "elu_grad",
+    "gelu",
+    "gelu_grad",
     "global_avg_pool2d",
     "global_avg_pool2d_grad",
     "leaky_relu",
@@ -69,6 +87,8 @@ __all__ = [
     "softmax",
     "softmax_grad",
     "split_channels",
+    "swish",
+    "swish_grad",
     "tanh",
     "tanh_grad",
     "upsample2d",

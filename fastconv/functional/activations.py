@@ -7,6 +7,7 @@ from fastconv.functional.arrays import as_array, ready, result_dtype
 from fastconv.kernels.codes import LEAKY_SLOPE
 
 __all__ = [
+    "activate",
     "leaky_relu",
     "leaky_relu_grad",
     "relu",
@@ -93,3 +94,11 @@ def softmax_grad(dy, y):
     """y * (dy - sum(dy * y)) over the last axis, with y = softmax(x)."""
     dy, y = floats(dy, "dy"), floats(y, "y")
     return y * (dy - (dy * y).sum(axis=-1, keepdims=True))
+
+
+FUSED = {"relu": relu, "leaky_relu": leaky_relu, "sigmoid": sigmoid, "tanh": tanh}
+
+
+def activate(x, activation):
+    """x behind an activation that convolutions can compute themselves, by its name; x itself for None."""
+    return x if activation is None else FUSED[activation](x)

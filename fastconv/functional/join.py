@@ -3,14 +3,13 @@
 import numpy as np
 
 from fastconv.errors import ShapeError
-from fastconv.functional.activations import leaky_relu, sigmoid, tanh
+from fastconv.functional.activations import activate
 from fastconv.functional.arrays import as_array, result_dtype
 from fastconv.functional.conv import activation_code
 
 __all__ = ["add", "concat", "split_channels"]
 
 BLOCK = 1 << 15  # numbers that stay in the cache between the sum and its ReLU
-OTHERS = {"leaky_relu": leaky_relu, "sigmoid": sigmoid, "tanh": tanh}
 
 
 def add(a, b, *, activation=None, out=None):
@@ -30,7 +29,7 @@ def add(a, b, *, activation=None, out=None):
     if activation == "relu":
         np.maximum(y, y.dtype.type(0), out=y)
     elif activation:
-        y[...] = OTHERS[activation](y)
+        y[...] = activate(y, activation)
     return y
 
 

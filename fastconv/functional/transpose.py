@@ -3,10 +3,18 @@
 from fastconv import plans
 from fastconv.errors import OptionError, ShapeError
 from fastconv.functional.arrays import as_array, deliver, freeze, images, ready, result, result_dtype
-from fastconv.functional.conv import PreparedWeights, bias, check_workspace, weights
+from fastconv.functional.conv import (
+    PreparedWeights,
+    bias,
+    check_workspace,
+    conv2d,
+    conv2d_bias_grad,
+    conv2d_weight_grad,
+    weights,
+)
 from fastconv.geometry import image_sizes, kernel_span, pair, resolve_padding, whole
 
-__all__ = ["conv2d_transpose"]
+__all__ = ["conv2d_transpose", "conv2d_transpose_grad", "output_shape"]
 
 
 def conv2d_transpose(
@@ -53,6 +61,23 @@ def conv2d_transpose(
         plan.run(plan.geometry, x, plan.pack(ready(adjoint, dtype)), y)
     y += bias(b, y_shape[3], dtype)
     return deliver(y, copy_to, rank, layout)
+
+
+def conv2d_transpose_grad(dy, x, w, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1, needs_dx=True):
+    """Gradients of `conv2d_transpose`: (dx or None, dw, db) from dy (N, P, Q, O), with x, w and the options that it was given.
+
+    dx is the convolution of dy that `conv2d_transpose` is the input gradient of, dw its weight gradient with the parts of image
+    and gradient exchanged, db the sum of dy over all but the channels.
+    """
+    dy, x, w = as_array(dy, "dy"), as_array(x, "x"), as_array(w, "w")
+    image_sizes(x.shape)
+    adjoint = exchange_channels(w, x.shape[3], groups)
+    y_shape, pads = output_shape(x.shape, w.shape, pair(stride, "stride"), padding, output_padding, pair(dilation, "dilation"))
+    if dy.shape != y_shape:
+        raise ShapeError(f"dy: got {dy.shape}; these shapes and options make an output of {y_shape}: pass a dy of that shape")
+    options = {"stride": stride, "padding": pads, "dilation": dilation, "groups": groups}
+    dw = exchange_channels(conv2d_weight_grad(x, dy, adjoint.shape, **options), w.shape[3], groups)
+    return conv2d(dy, adjoint, **options) if needs_dx else None, dw, conv2d_bias_grad(dy)
 
 
 def exchange_channels(w, channels, groups):

@@ -5,7 +5,7 @@ from fastconv.errors import OptionError
 from fastconv.layers.base import Layer
 from fastconv.layers.values import fraction
 
-__all__ = ["LeakyReLU", "ReLU", "Sigmoid", "Softmax", "Tanh"]
+__all__ = ["ELU", "GELU", "LeakyReLU", "ReLU", "Sigmoid", "Softmax", "Swish", "Tanh"]
 
 POINT = ((1, 1, 1, 0), (1, 1, 1, 0))  # window of a layer that works on single positions: the receptive field stays
 
@@ -96,3 +96,51 @@ class LeakyReLU(Pointwise):
     def backward(self, dy, needs_dx=True):
         x = self.kept("x")
         return F.leaky_relu_grad(dy, x, self.slope) if needs_dx else None
+
+
+class FromInput(Pointwise):
+    """y = value(x), whose gradient follows from x: `value_grad(dy, x)`."""
+
+    def forward(self, x, training=False):
+        if training:
+            self.keep(x=x)
+        return self.value(x)
+
+    def backward(self, dy, needs_dx=True):
+        x = self.kept("x")
+        return self.value_grad(dy, x) if needs_dx else None
+
+
+class GELU(FromInput):
+    """y = x Φ(x), Φ the normal distribution function, exactly.  Hendrycks and Gimpel 2016, arXiv:1606.08415."""
+
+    kind = "gelu"
+    value, value_grad = staticmethod(F.gelu), staticmethod(F.gelu_grad)
+
+
+class Swish(FromInput):
+    """y = x sigmoid(x), also called SiLU.  Ramachandran, Zoph and Le 2017, arXiv:1710.05941."""
+
+    kind = "swish"
+    value, value_grad = staticmethod(F.swish), staticmethod(F.swish_grad)
+
+
+class ELU(Pointwise):
+    """y = x where x > 0, else alpha (exp(x) - 1).  Clevert, Unterthiner and Hochreiter 2016, arXiv:1511.07289."""
+
+    kind = "elu"
+    traits = ("alpha",)
+
+    def __init__(self, alpha=1.0, *, name=None):
+        super().__init__(name)
+        self.alpha = fraction(alpha, "alpha", 0, 1e6)
+
+    def forward(self, x, training=False):
+        y = F.elu(x, self.alpha)
+        if training:
+            self.keep(y=y)
+        return y
+
+    def backward(self, dy, needs_dx=True):
+        y = self.kept("y")
+        return F.elu_grad(dy, y, self.alpha) if needs_dx else None

@@ -1,11 +1,11 @@
 """Pooling layers: no parameters; the window moves over each channel by itself."""
 
 from fastconv import functional as F
-from fastconv.geometry import PoolGeometry, pair, resolve_padding
+from fastconv.geometry import PoolGeometry, ReceptiveField, adaptive_windows, pair, resolve_padding
 from fastconv.layers.base import Layer, image_shape
 from fastconv.layers.values import flag, frozen
 
-__all__ = ["AvgPool2D", "GlobalAvgPool2D", "MaxPool2D"]
+__all__ = ["AdaptiveAvgPool2D", "AdaptiveMaxPool2D", "AvgPool2D", "GlobalAvgPool2D", "GlobalMaxPool2D", "MaxPool2D"]
 
 
 class Pool2D(Layer):
@@ -89,3 +89,84 @@ class GlobalAvgPool2D(Layer):
     def backward(self, dy, needs_dx=True):
         shape = self.kept("shape")
         return F.global_avg_pool2d_grad(dy, shape) if needs_dx else None
+
+
+class GlobalMaxPool2D(Layer):
+    """(N, H, W, C) -> (N, C): the largest value of each feature map; the gradient goes to the first one in reading order."""
+
+    kind = "global_max_pool2d"
+
+    def output_shape_for(self, input_shape):
+        return image_shape(self, input_shape)[2:]
+
+    def forward(self, x, training=False):
+        if not training:
+            return F.max_pool2d(x, x.shape[1:3])[:, 0, 0]
+        y, argmax = F.max_pool2d(x, x.shape[1:3], return_argmax=True)
+        self.keep(x=x, argmax=argmax)
+        return y[:, 0, 0]
+
+    def backward(self, dy, needs_dx=True):
+        x, argmax = self.kept("x", "argmax")
+        return F.max_pool2d_grad(dy[:, None, None], x, x.shape[1:3], argmax=argmax) if needs_dx else None
+
+
+class AdaptivePool2D(Layer):
+    """What both share: `size` = int or (height, width) of the output, for images of any size from that on."""
+
+    traits = ("size",)
+
+    def __init__(self, size, *, name=None):
+        super().__init__(name)
+        self.size = frozen(size)
+        pair(self.size, "size")
+
+    def windows(self, input_shape):
+        """The windows of both axes."""
+        h, w, _ = image_shape(self, input_shape)
+        ph, pw = pair(self.size, "size")
+        return adaptive_windows(h, ph, "height"), adaptive_windows(w, pw, "width")
+
+    def output_shape_for(self, input_shape):
+        rows, columns = self.windows(input_shape)
+        return len(rows), len(columns), input_shape[2]
+
+    def fields_after(self, fields, input_shape):
+        """The widest window; where windows differ, `jump` is their mean distance."""
+        return fields and tuple(map(widest, fields, self.windows(input_shape), input_shape[:2]))
+
+
+def widest(field, windows, pixels):
+    jump = field.jump * pixels / len(windows)
+    size = field.size + (max(end - start for start, end in windows) - 1) * field.jump
+    return ReceptiveField(size, int(jump) if jump == int(jump) else jump, field.start)
+
+
+class AdaptiveAvgPool2D(AdaptivePool2D):
+    """Means over windows that cover the image, so that a network takes images of any size: see `adaptive_avg_pool2d`."""
+
+    kind = "adaptive_avg_pool2d"
+
+    def forward(self, x, training=False):
+        if training:
+            self.keep(shape=x.shape)
+        return F.adaptive_avg_pool2d(x, self.size)
+
+    def backward(self, dy, needs_dx=True):
+        shape = self.kept("shape")
+        return F.adaptive_avg_pool2d_grad(dy, shape, self.size) if needs_dx else None
+
+
+class AdaptiveMaxPool2D(AdaptivePool2D):
+    """The largest value of such windows: see `adaptive_max_pool2d`."""
+
+    kind = "adaptive_max_pool2d"
+
+    def forward(self, x, training=False):
+        if training:
+            self.keep(x=x)
+        return F.adaptive_max_pool2d(x, self.size)
+
+    def backward(self, dy, needs_dx=True):
+        x = self.kept("x")
+        return F.adaptive_max_pool2d_grad(dy, x, self.size) if needs_dx else None
