@@ -4,6 +4,7 @@ import numpy as np
 
 from fastconv.errors import ShapeError
 from fastconv.functional.arrays import as_array, result_dtype
+from fastconv.functional.conv import conv2d, conv2d_bias_grad, conv2d_weight_grad
 
 __all__ = ["batch_norm", "batch_norm_grad", "batch_norm_train"]
 
@@ -23,6 +24,24 @@ def inputs(x, **vectors):
     return x, *(channel_vector(v, name, x) for name, v in vectors.items())
 
 
+def as_images(x):
+    """x (..., C) as (N, H, W, C): what is no batch of images is one column of pixels."""
+    return x if x.ndim == 4 else x.reshape(1, -1, 1, x.shape[-1])
+
+
+def of_each_channel(x, factor, offset):
+    """x factor + offset, (C,) each: a 1x1 convolution of every channel by itself, on all threads."""
+    if x.size == 0:
+        return np.empty_like(x)
+    return conv2d(as_images(x), factor[None, None, None], offset, groups=x.shape[-1]).reshape(x.shape)
+
+
+def sum_of_products(a, b):
+    """The sum of a b over all but the channels: the weight gradient of that convolution; in fixed blocks, then a tree."""
+    channels = a.shape[-1]
+    return conv2d_weight_grad(as_images(a), as_images(b), (1, 1, 1, channels), groups=channels)[0, 0, 0]
+
+
 def batch_norm(x, scale, shift, *, mean, var, eps=1e-5):
     """y = (x - mean) / sqrt(var + eps) * scale + shift with given statistics, channels last.
 
@@ -30,15 +49,21 @@ def batch_norm(x, scale, shift, *, mean, var, eps=1e-5):
     """
     x, scale, shift, mean, var = inputs(x, scale=scale, shift=shift, mean=mean, var=var)
     factor = scale / np.sqrt(var + x.dtype.type(eps))
-    return x * factor + (shift - mean * factor)
+    return of_each_channel(x, factor, shift - mean * factor)
 
 
-def statistics(x):
-    """(mean, biased variance) of each channel, summed in float64."""
-    axes = tuple(range(x.ndim - 1))
-    mean = x.mean(axis=axes, dtype=np.float64)
-    var = np.square(x - mean.astype(x.dtype)).mean(axis=axes, dtype=np.float64)
-    return mean.astype(x.dtype), var.astype(x.dtype)
+def centred(x):
+    """(x minus about its mean, what is left of the mean in it, that mean, the biased variance), for each channel.
+
+    The corrected two-pass algorithm of Chan, Golub and LeVeque 1983: squares are summed only when the mean is gone, so that no
+    digits are lost where it is large, and what rounding left of it is taken out of the result.
+    """
+    count, ones = x.dtype.type(x.size // x.shape[-1]), np.ones(x.shape[-1], x.dtype)
+    mean = conv2d_bias_grad(as_images(x)) / count
+    z = of_each_channel(x, ones, -mean)
+    rest = conv2d_bias_grad(as_images(z)) / count
+    var = np.maximum(sum_of_products(z, z) / count - rest * rest, 0)  # NaN stays NaN
+    return z, rest, mean + rest, var
 
 
 def batch_norm_train(x, scale, shift, *, eps=1e-5):
@@ -46,12 +71,13 @@ def batch_norm_train(x, scale, shift, *, eps=1e-5):
     x, scale, shift = inputs(x, scale=scale, shift=shift)
     if x.size == 0:
         raise ShapeError(f"x: got shape {x.shape}, which has no values to take statistics of; needed at least one image")
-    mean, var = statistics(x)
-    return batch_norm(x, scale, shift, mean=mean, var=var, eps=eps), mean, var
+    z, rest, mean, var = centred(x)
+    factor = scale / np.sqrt(var + x.dtype.type(eps))
+    return of_each_channel(z, factor, shift - rest * factor), mean, var
 
 
-def batch_norm_grad(dy, x, scale, mean, var, *, eps=1e-5):
-    """Gradients of `batch_norm_train`: (dx, dscale, dshift), the dependence of mean and var on x included.
+def batch_norm_grad(dy, x, scale, mean, var, *, eps=1e-5, needs_dx=True):
+    """Gradients of `batch_norm_train`: (dx or None, dscale, dshift), the dependence of mean and var on x included.
 
     With z = (x - mean) / sqrt(var + eps):  dshift = sum dy,  dscale = sum dy z,
     dx = scale / sqrt(var + eps) * (dy - dshift / m - z dscale / m),  m values in each channel.
@@ -60,10 +86,13 @@ def batch_norm_grad(dy, x, scale, mean, var, *, eps=1e-5):
     dy = as_array(dy, "dy")
     if dy.shape != x.shape:
         raise ShapeError(f"dy: got shape {dy.shape}; needed that of x, {x.shape}")
-    dy = dy.astype(x.dtype, copy=False)
-    axes, inverse = tuple(range(x.ndim - 1)), 1 / np.sqrt(var + x.dtype.type(eps))
-    z = (x - mean) * inverse
-    dshift = dy.sum(axis=axes, dtype=np.float64).astype(x.dtype)
-    dscale = (dy * z).sum(axis=axes, dtype=np.float64).astype(x.dtype)
-    count = x.dtype.type(x.size // x.shape[-1])
-    return scale * inverse * (dy - dshift / count - z * (dscale / count)), dscale, dshift
+    dy = np.ascontiguousarray(dy, x.dtype)
+    inverse = 1 / np.sqrt(var + x.dtype.type(eps))
+    z = of_each_channel(x, inverse, -mean * inverse)
+    dshift, dscale = conv2d_bias_grad(as_images(dy)), sum_of_products(dy, z)
+    if not needs_dx:
+        return None, dscale, dshift
+    count, factor = x.dtype.type(x.size // x.shape[-1]), scale * inverse
+    dx = of_each_channel(dy, factor, -factor * dshift / count)
+    dx += of_each_channel(z, -factor * dscale / count, np.zeros_like(factor))
+    return dx, dscale, dshift

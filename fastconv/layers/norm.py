@@ -117,7 +117,7 @@ class BatchNorm(Pointwise):
 
     def backward(self, dy, needs_dx=True):
         x, mean, var = self.kept("x", "mean", "var")
-        dx, dscale, dshift = F.batch_norm_grad(dy, x, self.arrays["scale"], mean, var, eps=self.eps)
+        dx, dscale, dshift = F.batch_norm_grad(dy, x, self.arrays["scale"], mean, var, eps=self.eps, needs_dx=needs_dx)
         if self.trainable:
             self.set_grads(scale=dscale, shift=dshift)
-        return dx if needs_dx else None
+        return dx
