@@ -99,6 +99,7 @@ SIMPLE = {
     "avg_pool2d": avg_pool,
     "zero_pad2d": zero_pad,
     "global_avg_pool2d": lambda layer, t: t.mean(dim=(2, 3)),
+    "global_max_pool2d": lambda layer, t: t.amax(dim=(2, 3)),
     "local_response_norm": lambda layer, t: TF.local_response_norm(t, layer.size, layer.alpha * layer.size, layer.beta, layer.k),
 }
 

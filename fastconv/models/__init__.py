@@ -12,6 +12,7 @@ from fastconv.models.program import Op, lower
 from fastconv.models.resnet import resnet18, resnet34, resnet50, resnet101, resnet152
 from fastconv.models.resnet_cifar import resnet20, resnet56
 from fastconv.models.sequential import Sequential, load
+from fastconv.models.small_cifar import small_cifar
 from fastconv.models.small_mnist import small_mnist
 from fastconv.models.summary import Summary
 from fastconv.models.tiny_vgg import tiny_vgg
@@ -43,6 +44,7 @@ __all__ = [
     "resnet101",
     "resnet152",
     "save",
+    "small_cifar",
     "small_mnist",
     "ten_filters",
     "tiny_vgg",
@@ -55,6 +57,6 @@ __all__ = [
 BUILDERS = (
     *(lenet5, small_mnist, convnetjs_cifar, tiny_vgg, ten_filters, course39, cat_or_not),
     *(alexnet, zfnet, vgg16, vgg19, googlenet, resnet18, resnet34, resnet50, resnet101, resnet152),
-    *(resnet20, resnet56, mobilenet_v1, alphago_policy),
+    *(small_cifar, resnet20, resnet56, mobilenet_v1, alphago_policy),
 )
 ZOO = {builder.__name__: builder for builder in BUILDERS}

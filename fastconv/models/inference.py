@@ -118,8 +118,12 @@ class Normed(Plain):
         return op if self.last is self.layer else op.merged(self.last.kind)
 
     def forward(self, x, space):
-        y = self.layer.forward(x)
-        return y if self.last is self.layer else self.last.forward(y)
+        if self.last is self.layer or x.ndim != 4:
+            y = self.layer.forward(x)
+            return y if self.last is self.layer else self.last.forward(y)
+        factor, offset = factor_and_offset(self.layer, self.dtype)
+        w, channels = factor[None, None, None], x.shape[3]
+        return F.conv2d(x, w, offset, groups=channels, activation=self.last.kind, out=self.target(x, space))
 
 
 class Weighted(Plain):
@@ -178,16 +182,21 @@ class Weighted(Plain):
         return F.conv2d(x, w, arrays.get("b"), activation=self.activation, out=out, **self.options)
 
 
-def fold(arrays, norm):
-    """{"w", "b"} of a layer that does what a layer with `arrays` and BatchNorm `norm` do one after the other.
-
-    scale (x w + b - mean) / sqrt(var + eps) + shift  =  x (w f) + (shift + (b - mean) f)  with  f = scale / sqrt(var + eps),
-    computed in float64 and rounded once.
-    """
-    of, w = {name: array.astype(np.float64) for name, array in norm.arrays.items()}, arrays["w"]
+def factor_and_offset(norm, dtype):
+    """The BatchNorm as x factor + offset, computed in float64 and rounded once."""
+    of = {name: array.astype(np.float64) for name, array in norm.arrays.items()}
     factor = of["scale"] / np.sqrt(of["var"] + norm.eps)
-    shift = of["shift"] + (arrays.get("b", 0.0) - of["mean"]) * factor
-    return {"w": (w * factor).astype(w.dtype), "b": shift.astype(w.dtype)}
+    return factor.astype(dtype), (of["shift"] - of["mean"] * factor).astype(dtype)
+
+
+def fold(arrays, norm):
+    """{"w", "b"} of a layer that does what a layer with `arrays` and BatchNorm `norm` do one after the other:
+
+    (x w + b) factor + offset  =  x (w factor) + (b factor + offset).
+    """
+    w = arrays["w"]
+    factor, offset = factor_and_offset(norm, np.float64)
+    return {"w": (w * factor).astype(w.dtype), "b": (arrays.get("b", 0.0) * factor + offset).astype(w.dtype)}
 
 
 class Branches(Plain):
