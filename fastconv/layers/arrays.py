@@ -52,6 +52,10 @@ class Arrays:
         self._arrays = {name: self.initial(name, shape, rng) for name, shape in shapes.items()}
         self.touch()
 
+    def __getstate__(self):
+        """What copies and pickles hold: not what is remembered for one backward pass, nor what is made from weights again."""
+        return {key: value for key, value in self.__dict__.items() if key not in ("_kept", "_prepared")}
+
     def initial(self, name, shape, rng):
         """First value of one array: biases ("b") 0, everything else by the rule `self.initializer`."""
         return draw("zeros" if name == "b" else self.initializer, shape, rng, self.dtype)
