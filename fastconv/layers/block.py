@@ -28,11 +28,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from fastconv.errors import OptionError, ShapeError
+from fastconv.errors import OptionError
 from fastconv.layers.base import Layer
 from fastconv.layers.connect import check_kinds, given_names, places
+from fastconv.layers.inner_arrays import InnerArrays
 
-__all__ = ["Block", "backward_through", "forward_through", "same_shape"]
+__all__ = ["Block", "backward_through", "forward_through", "layer_list"]
 
 
 def layer_list(value, name):
@@ -63,7 +64,7 @@ def backward_through(steps, dy, needs_dx=True):
     return dy if needs_dx else None
 
 
-class Block(Layer):
+class Block(InnerArrays):
     """Base of layers made of layers.
 
     Attributes
@@ -151,7 +152,7 @@ class Block(Layer):
             fields = layer.fields_after(fields, shape)
         return fields
 
-    # The arrays of all layers as one layer's
+    # A place in a network
 
     def connect(self, input_shape, dtype, seed):
         super().connect(input_shape, dtype, seed)
@@ -167,80 +168,6 @@ class Block(Layer):
         self.array_shapes()  # says what to do about a block without a place
         for layer in self.layers:
             layer.build(rng=rng)
-
-    def walk(self):
-        yield self
-        for layer in self.layers:
-            yield from layer.walk()
-
-    def _gathered(self, attribute):
-        return {f"{layer.name}.{name}": value for layer in self.layers for name, value in getattr(layer, attribute).items()}
-
-    @property
-    def built(self):
-        return all(layer.built for layer in self.layers)
-
-    @property
-    def arrays(self):
-        return self._gathered("arrays")
-
-    @property
-    def gradients(self):
-        return self._gathered("gradients")
-
-    @property
-    def trainable(self):
-        """Whether any layer inside is trained; setting it sets all of them."""
-        return any(layer.trainable for layer in self.layers)
-
-    @trainable.setter
-    def trainable(self, value):
-        for layer in self.layers:
-            layer.trainable = value
-
-    @property
-    def learns(self):
-        return any(layer.learns for layer in self.layers)
-
-    def trainable_arrays(self):
-        found = {layer.name: layer.trainable_arrays() for layer in self.layers}
-        return {f"{layer}.{name}": pair for layer, arrays in found.items() for name, pair in arrays.items()}
-
-    @property
-    def version(self):
-        """Grows with every change of an array inside."""
-        return sum(layer.version for layer in self.layers)
-
-    def touch(self):
-        for layer in self.layers:
-            layer.touch()
-
-    @property
-    def draws(self):
-        """How often each layer that draws random numbers while training has done so; one number sets all of them."""
-        return tuple(layer.draws for layer in self.layers if hasattr(layer, "draws"))
-
-    @draws.setter
-    def draws(self, values):
-        drawing = [layer for layer in self.layers if hasattr(layer, "draws")]
-        for layer, value in zip(drawing, values if isinstance(values, tuple) else [values] * len(drawing), strict=True):
-            layer.draws = value
-
-    def checked(self, arrays, allow_nonfinite=False):
-        known, given = {layer.name: layer for layer in self.layers}, {}
-        for key, value in arrays.items():
-            layer, _, name = key.partition(".")
-            if layer not in known:
-                raise OptionError(f"{self.label}.{key}: no such array; {self.label} holds {', '.join(known) or 'nothing'}")
-            given.setdefault(layer, {})[name] = value
-        found = {layer: known[layer].checked(values, allow_nonfinite) for layer, values in given.items()}
-        return {f"{layer}.{name}": value for layer, values in found.items() for name, value in values.items()}
-
-    def write(self, checked):
-        for layer in self.layers:
-            own = {key.removeprefix(f"{layer.name}."): v for key, v in checked.items() if key.startswith(f"{layer.name}.")}
-            if own:
-                layer.write(own)
 
     # Description
 
@@ -282,14 +209,3 @@ def total(gradients, dy):
     for other in others[1:]:
         first += other
     return first
-
-
-def same_shape(block, shapes):
-    """The shape that all branches agree on, or ShapeError."""
-    if len(set(map(tuple, shapes))) > 1:
-        got = " and ".join("×".join(map(str, shape)) for shape in shapes)
-        raise ShapeError(
-            f"{block.label}: its branches give {got}, which cannot be added; end them alike: a shortcut of "
-            f"fc.Conv2D({shapes[0][-1]}, 1, stride=…) changes sizes and channels"
-        )
-    return tuple(shapes[0])

@@ -5,7 +5,7 @@ import numpy as np
 from fastconv import functional as F
 from fastconv.errors import OptionError, ShapeError
 from fastconv.layers.activations import before_activation, check_activation
-from fastconv.layers.block import Block, layer_list, same_shape
+from fastconv.layers.block import Block, layer_list
 
 __all__ = ["Add", "Concat", "Residual"]
 
@@ -44,6 +44,17 @@ class Add(Block):
 
     def split(self, dy):
         return [before_activation(self.activation, dy, self.kept("y"))] * len(self.branches)
+
+
+def same_shape(block, shapes):
+    """The shape that all branches agree on, or ShapeError."""
+    if len(set(map(tuple, shapes))) > 1:
+        got = " and ".join("×".join(map(str, shape)) for shape in shapes)
+        raise ShapeError(
+            f"{block.label}: its branches give {got}, which cannot be added; end them alike: a shortcut of "
+            f"fc.Conv2D({shapes[0][-1]}, 1, stride=…) changes sizes and channels"
+        )
+    return tuple(shapes[0])
 
 
 def reusable(y, x):
