@@ -8,7 +8,7 @@ from fastconv.geometry import whole
 
 __all__ = ["local_response_norm", "local_response_norm_grad"]
 
-BLOCK = 1 << 16  # numbers of a piece, which stays in the cache from the squares to the quotient
+BLOCK = 1 << 15  # numbers of a piece, which stays in the cache from the squares to the quotient
 
 
 def local_response_norm(x, size=5, *, alpha=1e-4, beta=0.75, k=2.0):
@@ -22,9 +22,10 @@ def local_response_norm(x, size=5, *, alpha=1e-4, beta=0.75, k=2.0):
     """
     x = inputs(x, size, k)
     y = np.empty_like(x)
-    before, after = size // 2, (size - 1) // 2
+    windows = Windows(x, size // 2, (size - 1) // 2)
     for block, target in blocks(x, y):
-        np.divide(block, power(scales(block, before, after, alpha, k), beta), out=target)
+        d = scales(windows, block, alpha, k)
+        np.divide(block, power(d, beta), out=target)
     return y
 
 
@@ -39,11 +40,12 @@ def local_response_norm_grad(dy, x, size=5, *, alpha=1e-4, beta=0.75, k=2.0):
     if dy.shape != x.shape:
         raise ShapeError(f"dy: got shape {dy.shape}; needed that of x, {x.shape}")
     dy, dx = ready(dy, x.dtype), np.empty_like(x)
-    before, after = size // 2, (size - 1) // 2
+    windows, holders = Windows(x, size // 2, (size - 1) // 2), Windows(x, (size - 1) // 2, size // 2)
     for values, gradients, target in blocks(x, dy, dx):
-        d = scales(values, before, after, alpha, k)
+        d = scales(windows, values, alpha, k)
         np.divide(gradients, power(d, beta), out=target)
-        target -= x.dtype.type(2 * alpha * beta) * values * window_sums(target * values / d, after, before)
+        np.divide(values, d, out=d)
+        target -= x.dtype.type(2 * alpha * beta) * values * holders.sums(target, d)
     return dx
 
 
@@ -57,33 +59,45 @@ def inputs(x, size, k):
     return ready(x, result_dtype(x))
 
 
+def pixels_of_a_block(x):
+    return max(1, BLOCK // max(1, x.shape[-1]))
+
+
 def blocks(*arrays):
     """Pieces of arrays of one shape, as (pixels, channels)."""
-    rows = [array.reshape(-1, array.shape[-1]) for array in arrays]
-    step = max(1, BLOCK // max(1, arrays[0].shape[-1]))
+    rows, step = [array.reshape(-1, array.shape[-1]) for array in arrays], pixels_of_a_block(arrays[0])
     for start in range(0, len(rows[0]), step):
         yield [array[start : start + step] for array in rows]
 
 
-def scales(x, before, after, alpha, k):
+class Windows:
+    """Sums over the channels c - before ... c + after, a block of pixels at a time, in memory that is used again.
+
+    With zeros between the pixels a shift of the whole memory never brings in a neighbour's channels.
+    """
+
+    def __init__(self, x, before, after):
+        self.before, self.channels, self.reach = before, x.shape[-1], before + after
+        self.padded = np.zeros((pixels_of_a_block(x) + 1, self.channels + self.reach), x.dtype)
+        self.total = np.empty(self.padded.size, x.dtype)
+
+    def sums(self, a, b):
+        """The sums of a b, both (pixels, channels); the array is overwritten by the next call."""
+        pixels, flat = len(a), self.padded.reshape(-1)
+        count = pixels * self.padded.shape[1]
+        total = self.total[:count]
+        np.multiply(a, b, out=self.padded[:pixels, self.before : self.before + self.channels])
+        total[:] = flat[:count]
+        for shift in range(1, self.reach + 1):
+            total += flat[shift : shift + count]
+        return total.reshape(pixels, -1)[:, : self.channels]
+
+
+def scales(windows, x, alpha, k):
     """d = k + alpha sum x²."""
-    d = window_sums(np.square(x), before, after)
-    d *= x.dtype.type(alpha)
+    d = windows.sums(x, x) * x.dtype.type(alpha)
     d += x.dtype.type(k)
     return d
-
-
-def window_sums(a, before, after):
-    """The sum of a (pixels, channels) over the channels c - before ... c + after."""
-    pixels, channels = a.shape
-    # With zeros between the pixels a shift of the whole memory never brings in a neighbour's channels.
-    padded = np.zeros((pixels + 1, channels + before + after), a.dtype)
-    padded[:pixels, before : before + channels] = a
-    flat, count = padded.reshape(-1), pixels * padded.shape[1]
-    sums = flat[:count].copy()
-    for shift in range(1, before + after + 1):
-        sums += flat[shift : shift + count]
-    return sums.reshape(pixels, -1)[:, :channels]
 
 
 def power(d, beta):
