@@ -15,13 +15,20 @@ import pytest
 
 from damage import damaged, refuses
 from fastconv import data
-from fastconv.data import cifar, cifar_zip
+from fastconv.data import cifar, cifar_zip, kept
 from fastconv.errors import DataError
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 needs_cifar = pytest.mark.skipif(
     not (SHARED / "cifar10" / "cifar10-jpeg.zip").is_file(), reason=f"the CIFAR zip is not in {SHARED}"
 )
+
+
+@pytest.fixture(autouse=True)
+def images_are_kept_apart(monkeypatch, tmp_path_factory):
+    """What these tests decode is not kept among this user's images; returns the place."""
+    monkeypatch.setenv("FASTCONV_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+    return kept.place("cifar10-jpeg")
 
 
 # ---- binary version
@@ -247,6 +254,59 @@ def test_zip_lies_are_refused(tmp_path, small_zip):
         path.write_bytes(content)
         refuses(lambda: data.cifar10(tmp_path), path, words)
         assert os.listdir(tmp_path) == [path.name], kind
+
+
+def same(one, other):
+    return all((a == b).all() for left, right in zip(one, other, strict=True) for a, b in zip(left, right, strict=True))
+
+
+def test_a_zip_is_decoded_once(tmp_path, small_zip, monkeypatch):
+    (tmp_path / cifar_zip.ZIP_NAME).write_bytes(small_zip())
+    first = data.cifar10(tmp_path)
+    monkeypatch.setattr(cifar_zip, "decode", None)
+    again = data.cifar10(tmp_path)
+    assert same(first, again) and again[0][0].flags.writeable and again[0][1].dtype == np.int64
+
+
+def test_another_zip_or_another_pillow_is_decoded_again(tmp_path, small_zip, monkeypatch):
+    path = tmp_path / cifar_zip.ZIP_NAME
+    path.write_bytes(small_zip())
+    first = data.cifar10(tmp_path)
+    path.write_bytes(small_zip({"train/cat/0001.jpg": jpeg((200, 10, 30))}))
+    assert not same(first, data.cifar10(tmp_path))
+    monkeypatch.setattr("PIL.__version__", "0.0")
+    monkeypatch.setattr(cifar_zip, "decode", lambda *_: np.full((32, 32, 3), 7, np.uint8))
+    assert (data.cifar10(tmp_path)[0][0] == 7).all()
+
+
+DAMAGE = {
+    "cut": lambda b: b[:-1],
+    "longer": lambda b: b + b"!",
+    "empty": lambda b: b"",
+    "a flipped bit": lambda b: b[:5000] + bytes([b[5000] ^ 1]) + b[5001:],
+    "a flipped bit of the checksum": lambda b: b[:33] + bytes([b[33] ^ 1]) + b[34:],
+    "of another zip": lambda b: bytes(32) + b[32:],
+}
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+def test_damaged_kept_images_are_not_believed(tmp_path, small_zip, images_are_kept_apart, how):
+    (tmp_path / cifar_zip.ZIP_NAME).write_bytes(small_zip())
+    first, place = data.cifar10(tmp_path), images_are_kept_apart
+    good = place.read_bytes()
+    place.write_bytes(DAMAGE[how](good))
+    assert same(first, data.cifar10(tmp_path))
+    assert place.read_bytes() == good  # written again
+
+
+def test_images_that_cannot_be_kept_are_decoded_each_time(tmp_path, small_zip, monkeypatch):
+    (tmp_path / cifar_zip.ZIP_NAME).write_bytes(small_zip())
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("FASTCONV_CACHE_DIR", str(tmp_path / "file"))
+    assert same(data.cifar10(tmp_path), data.cifar10(tmp_path))
+    monkeypatch.delenv("FASTCONV_CACHE_DIR")
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda *a, **k: "~nobody-of-this-name/cache")
+    assert same(data.cifar10(tmp_path), data.cifar10(tmp_path))
 
 
 @needs_cifar

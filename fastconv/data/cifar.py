@@ -37,7 +37,8 @@ def cifar10(folder=None, download=False, *, _base_url=None):
     ----------
     folder : where the data lie, or its sub-folder `cifar10`; default FASTCONV_DATA, then the user's cache.  Read are, the first
         that is there: the six .bin files, `cifar-10-binary.tar.gz`, and `cifar10-jpeg.zip` (members train/CLASS/NNNN.jpg; needs
-        Pillow, some 10 s; its images are in the order 0000 of each class, 0001 of each class, …, since the zip has no other)
+        Pillow, some 10 s the first time, decoded images are kept in the cache; its images are in the order 0000 of each class,
+        0001 of each class, …, since the zip has no other)
     download : True fetches `cifar-10-binary.tar.gz`, 170 MB, checked by its SHA-256, when nothing was found (extra `data`)
 
     Returns

@@ -1,5 +1,6 @@
 """CIFAR-10 as a zip of JPEG files: train/CLASS/0000.jpg … 4999.jpg and test/CLASS/0000.jpg … 0999.jpg for the ten classes."""
 
+import hashlib
 import io
 import os
 import zipfile
@@ -8,6 +9,7 @@ import zlib
 import numpy as np
 
 from fastconv.data.classes import class_names
+from fastconv.data.kept import keep, kept
 from fastconv.errors import DataError, MissingExtraError
 
 __all__ = ["ZIP_NAME", "read_zip"]
@@ -21,24 +23,39 @@ LARGEST_IMAGE = 65_536  # bytes; a 32×32 JPEG has about 1,000
 def read_zip(path):
     """Both sets of the zip, the images in the order 0000 of each class, 0001 of each class, …: any slice is balanced.
 
-    Members are read into memory by the names above and nothing else is looked at.  Raises DataError for a member that is missing,
-    twice there, too large, encrypted, or not a 32×32 colour JPEG; MissingExtraError without Pillow.
+    Members are read into memory by the names above and nothing else is looked at.  The decoded images are kept for the next time
+    (`fastconv.data.kept`), as long as the zip lists the same members with the same checksums.  Raises DataError for a member that
+    is missing, twice there, too large, encrypted, or not a 32×32 colour JPEG; MissingExtraError without Pillow.
     """
     try:
-        import PIL.Image  # noqa: F401
+        import PIL
     except ImportError:
         raise MissingExtraError.of(f"Reading {path.name}", "Pillow", "data") from None
+    classes = len(class_names("cifar10"))
     try:
-        check_end(path)
-        with zipfile.ZipFile(path) as archive:
-            members = by_name(archive, path)
-            return tuple(read_set(archive, members, part, per_class, path) for part, per_class in PER_CLASS.items())
+        stamp = hashlib.sha256(directory(path) + f"Pillow {PIL.__version__}".encode()).digest()
+        images = kept("cifar10-jpeg", stamp, [(count * classes, 32, 32, 3) for count in PER_CLASS.values()])
+        if images is None:
+            images = decoded(path)
+            keep("cifar10-jpeg", stamp, images)
     except (zipfile.BadZipFile, OSError, EOFError, zlib.error, UnicodeError, NotImplementedError) as error:
         raise DataError(f"{path}: cannot be read ({error}); delete it and get it again") from error
+    labels = [np.tile(np.arange(classes, dtype=np.int64), count) for count in PER_CLASS.values()]
+    return tuple(zip(images, labels, strict=True))
 
 
-def check_end(path):
-    """Refuse a zip whose directory is huge, before `zipfile` reads that whole; the last 22 bytes say its size."""
+def decoded(path):
+    """The images of both sets."""
+    with zipfile.ZipFile(path) as archive:
+        members = by_name(archive, path)
+        return [read_set(archive, members, part, per_class, path) for part, per_class in PER_CLASS.items()]
+
+
+def directory(path):
+    """The end of the zip, with names, sizes and checksums of all members; one that is huge is refused before it is read.
+
+    The last 22 bytes say its size.
+    """
     with open(path, "rb") as file:
         file.seek(-42, os.SEEK_END)
         locator, end = file.read(20), file.read(22)
@@ -47,6 +64,9 @@ def check_end(path):
     size = int.from_bytes(end[12:16], "little")
     if size > LARGEST_DIRECTORY:
         raise DataError(f"{path}: says that its directory has {size:,} bytes; needed at most {LARGEST_DIRECTORY:,}")
+    with open(path, "rb") as file:
+        file.seek(-min(size + 22, os.path.getsize(path)), os.SEEK_END)
+        return file.read()
 
 
 def by_name(archive, path):
@@ -64,7 +84,7 @@ def read_set(archive, members, part, per_class, path):
         number, label = divmod(position, len(classes))
         name = f"{part}/{classes[label]}/{number:04d}.jpg"
         images[position] = decode(read_member(archive, members.get(name), name, path), name, path)
-    return images, np.tile(np.arange(len(classes), dtype=np.int64), per_class)
+    return images
 
 
 def read_member(archive, member, name, path):
