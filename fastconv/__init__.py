@@ -22,7 +22,7 @@ _HOMES = {
         zero_pad2d zero_pad2d_grad upsample2d upsample2d_grad conv2d_transpose_grad elu elu_grad gelu gelu_grad swish
         swish_grad adaptive_avg_pool2d adaptive_avg_pool2d_grad adaptive_max_pool2d adaptive_max_pool2d_grad""",
     "machine": "set_threads get_threads info",
-    "geometry": "connection_matrix",
+    "geometry": "connection_matrix design ReceptiveField",
     "plans": "set_workspace_limit",
     "layers": """
         Layer Normalize Conv2D DepthwiseConv2D SeparableConv2D Conv2DTranspose Dense Flatten MaxPool2D AvgPool2D

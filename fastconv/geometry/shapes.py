@@ -1,4 +1,4 @@
-"""Every formula about shapes: integers in, integers out.  No other file computes an output size.
+"""Sizes of windows and of what they give: integers in, integers out.  No other file computes an output size.
 
 Notation: size n, kernel k, stride s, dilation d, padding (before, after).  A dilated kernel spans d (k - 1) + 1 pixels, and
 
@@ -10,23 +10,21 @@ from dataclasses import dataclass
 from math import ceil
 
 from fastconv.errors import OptionError, ShapeError
+from fastconv.geometry.counts import conv_parameters
 
 __all__ = [
     "ConvGeometry",
     "PoolGeometry",
-    "ReceptiveField",
     "adaptive_windows",
-    "connection_matrix",
-    "conv_formula",
-    "conv_parameters",
-    "dense_formula",
-    "dense_parameters",
+    "image_sizes",
+    "kernel_span",
     "output_size",
     "padding_for",
     "pair",
-    "receptive_field",
     "resolve_padding",
     "source_index",
+    "unread_pixels",
+    "whole",
 ]
 
 AXES = ("height", "width")
@@ -343,114 +341,3 @@ class PoolGeometry:
             unread_pixels(self.h, self.kh, self.sh, 1, self.pads[0], self.p),
             unread_pixels(self.w, self.kw, self.sw, 1, self.pads[1], self.q),
         )
-
-
-def conv_parameters(kh, kw, c_in, c_out, *, groups=1, bias=True):
-    """(kh kw c_in / groups + 1) c_out; the image size does not enter.
-
-    >>> conv_parameters(3, 3, 3, 10)
-    280
-    """
-    return (kh * kw * (c_in // groups) + bool(bias)) * c_out
-
-
-def conv_formula(kh, kw, c_in, c_out, *, groups=1, bias=True):
-    """The same in symbols: '(3·3·3 + 1)·10'."""
-    taps = f"{kh}·{kw}·{c_in // groups}"
-    return f"({taps} + 1)·{c_out}" if bias else f"{taps}·{c_out}"
-
-
-def dense_parameters(n_in, n_out, *, bias=True):
-    """(n_in + 1) n_out."""
-    return (n_in + bool(bias)) * n_out
-
-
-def dense_formula(n_in, n_out, *, bias=True):
-    """The same in symbols: '(400 + 1)·120'."""
-    return f"({n_in} + 1)·{n_out}" if bias else f"{n_in}·{n_out}"
-
-
-@dataclass(frozen=True)
-class ReceptiveField:
-    """What one unit sees of the input along an axis: unit u reads the pixels start + u jump ... start + u jump + size - 1.
-
-    `start` is negative where the first window begins in the padding.
-    """
-
-    size: int = 1
-    jump: int = 1
-    start: int = 0
-
-    def after(self, kernel, stride=1, dilation=1, pad_before=0):
-        """The field of a unit of the next layer."""
-        span = kernel_span(kernel, dilation)
-        return ReceptiveField(self.size + (span - 1) * self.jump, self.jump * stride, self.start - pad_before * self.jump)
-
-    def enlarged(self, kernel, stride=1, dilation=1, pad_before=0):
-        """The field behind a transposed convolution, or an upsampling (kernel = stride).
-
-        Units lie `stride` times closer and do not all see as much: `size` is that of those that see most, `start` that of the
-        first; `jump` may be a fraction.
-        """
-        span, jump = kernel_span(kernel, dilation), self.jump / stride
-        reach = -(-span // stride) - 1  # units before, beside the nearest one
-        first = -((span - 1 - pad_before) // stride)
-        return ReceptiveField(
-            self.size + reach * self.jump, int(jump) if jump.is_integer() else jump, self.start + first * self.jump
-        )
-
-    def union(self, *others):
-        """The least field that holds this one and others: of a unit that sums or stacks several branches."""
-        fields = (self, *others)
-        start = min(field.start for field in fields)
-        end = max(field.start + field.size for field in fields)
-        return ReceptiveField(end - start, max(field.jump for field in fields), start)
-
-
-def receptive_field(layers):
-    """Of a chain of (kernel, stride, dilation, pad_before), first layer first.
-
-    >>> receptive_field([(5, 1, 1, 0), (2, 2, 1, 0), (5, 1, 1, 0), (2, 2, 1, 0)])
-    ReceptiveField(size=16, jump=4, start=0)
-    """
-    field = ReceptiveField()
-    for layer in layers:
-        field = field.after(*layer)
-    return field
-
-
-def connection_matrix(w, x_shape, **options):
-    """Convolution of one image as a matrix: `matrix @ x.ravel() == conv2d(x, w, **options).ravel()`.
-
-    Shared weights show as equal numbers on its diagonals, sparse connection as its zeros.  `w` is (KH, KW) for an (H, W)
-    image or (KH, KW, C / groups, O) for (H, W, C); options as in `ConvGeometry.of`.
-
-    >>> import numpy as np
-    >>> m = connection_matrix(np.ones((3, 3)), (6, 6))
-    >>> m.shape, int((m != 0).sum(1).max())
-    ((16, 36), 9)
-    """
-    import numpy as np
-
-    w = np.asarray(w)
-    if w.ndim == 2:
-        w, x_shape = w[:, :, None, None], (*x_shape, 1)
-    geo = ConvGeometry.of((1, *x_shape), w.shape, **options)
-    cells = geo.p * geo.q * geo.o * geo.h * geo.w * geo.c
-    if cells > 10**8:
-        raise ShapeError(
-            f"connection_matrix: {cells:,} cells are too many to hold; needed at most 100,000,000: use a smaller image"
-        )
-    if geo.flip:
-        w = w[::-1, ::-1]
-    rows, cols = geo.sources()
-    matrix = np.zeros((geo.p, geo.q, geo.o, geo.h, geo.w, geo.c), np.result_type(w, np.float32))
-    c_group, o_group = geo.c // geo.groups, geo.o // geo.groups
-    for p, q, i, j in np.ndindex(geo.p, geo.q, geo.kh, geo.kw):
-        h, v = rows[p * geo.sh + i * geo.dh], cols[q * geo.sw + j * geo.dw]
-        if h < 0 or v < 0:
-            continue
-        for g in range(geo.groups):
-            outs, ins = slice(g * o_group, (g + 1) * o_group), slice(g * c_group, (g + 1) * c_group)
-            matrix[p, q, outs, h, v, ins] += w[i, j, :, outs].T
-    return matrix.reshape(geo.p * geo.q * geo.o, geo.h * geo.w * geo.c)
