@@ -174,7 +174,7 @@ def test_a_missing_extra_is_code_5(tmp_path, monkeypatch):
     ids=["bug", "memory", "ctrl-c"],
 )
 def test_other_failures_are_one_line_and_their_code(monkeypatch, error, code, line):
-    monkeypatch.setattr(fc.models.Sequential, "summary", lambda net: (_ for _ in ()).throw(error))
+    monkeypatch.setattr(fc.models.Sequential, "summary", lambda net, **options: (_ for _ in ()).throw(error))
     assert run("summary", "lenet5") == (code, "", line)
     found = run("summary", "lenet5", "--debug")
     assert found[0] == code and "Traceback" in found[2] and found[2].endswith(line)

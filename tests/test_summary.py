@@ -1,5 +1,6 @@
 """The summary: the same numbers as text, JSON and HTML; aligned, safe, and readable on any terminal."""
 
+import csv
 import io
 import json
 import re
@@ -10,6 +11,7 @@ import pytest
 import fastconv as fc
 from fastconv import models
 from fastconv.display.table import Column, Table
+from fastconv.models import forecast
 from test_models import small
 
 
@@ -112,3 +114,150 @@ def test_a_narrow_table_breaks_spare_columns_then_drops_them_and_counts_wide_cha
 def test_a_table_gives_its_rows_as_json_untouched():
     table = Table((Column("n", "n", show="{:.1f}".format),), ({"n": 1.25, "hidden": [1]},))
     assert json.loads(table.json(schema=3)) == {"schema": 3, "rows": [{"n": 1.25, "hidden": [1]}]}
+
+
+# ---- memory, times, dense layers, several sizes
+
+
+def test_memory_of_a_training_step_counts_everything_twice():
+    """A lecture's convention: values and gradients, of activations and of parameters."""
+    memory = models.lenet5().summary(batch=10, training=True).memory
+    assert memory.activations == memory.activation_gradients == 10 * 4 * 11_166
+    assert memory.parameters == memory.parameter_gradients == 4 * 62_006
+    assert memory.total == 2 * (10 * 4 * 11_166 + 4 * 62_006)
+    net = small()  # float64
+    net.layers[0].trainable = False
+    memory = net.summary(training=True).memory
+    assert memory.parameters == 8 * net.n_parameters and memory.parameter_gradients == memory.parameters - 8 * 76
+    text = " ".join(models.lenet5().summary(batch=64).text(width=200).split())
+    assert "Memory of a forward pass with batch 64, if every array stays: activations 2.73 MiB + parameters 242.2 KiB" in text
+    assert "43.6 KiB = 44.7 kB" in text
+
+
+def test_dense_layers_in_the_place_of_convolutions_have_the_weights_of_the_lecture():
+    summary = models.lenet5().summary(dense=True)
+    assert summary.rows[1].as_dense == 14_450_688 and summary.rows[1].parameters == 456
+    assert "14,450,688" in summary.text(width=200) and "14,450,688" not in models.lenet5().summary().text(width=200)
+    wide = fc.Sequential([fc.Conv2D(64, 5, bias=False)], input_shape=(32, 32, 3)).rows()[1]
+    assert (wide.as_dense, wide.parameters, round(wide.as_dense / wide.parameters)) == (154_140_672, 4_800, 32_113)
+
+
+def test_one_network_at_several_sizes_keeps_its_parameters():
+    found = [models.ten_filters((side, side, 3)).summary() for side in (6, 1000, 5000)]
+    rows = json.loads(models.compare(found).json())["rows"]
+    assert [row["parameters"] for row in rows] == [280] * 3
+    assert [row["activations"] for row in rows] == [268, 12_960_040, 324_800_040]
+
+
+def test_planned_convolutions_tell_algorithm_and_time(monkeypatch):
+    monkeypatch.setattr("fastconv.models.forecast.cycles_per_second", lambda: 1e9)
+    monkeypatch.setattr("fastconv.models.summary_table.cycles_per_second", lambda: 1e9)
+    net = fc.Sequential([fc.Conv2D(64, 3, padding=1), fc.Conv2D(64, 3, padding=1), fc.Flatten()], input_shape=(56, 56, 64))
+    plans = [fc.plan((2, 56, 56, 64), (3, 3, 64, 64), padding=1, direction=d) for d in ("forward", "weight_grad", "input_grad")]
+    forward, training = net.summary(batch=2, plan=True), net.summary(batch=2, plan=True, training=True)
+    assert forward.forecasts["conv2d_1"].algorithms == (plans[0].algorithm,)
+    assert forward.forecasts["conv2d_1"].seconds == pytest.approx(plans[0].cycles / 1e9)
+    assert forward.seconds == pytest.approx(2 * plans[0].cycles / 1e9)
+    assert training.forecasts["conv2d_1"].algorithms == (plans[0].algorithm, plans[1].algorithm)  # its dx is not asked for
+    assert training.forecasts["conv2d_2"].seconds == pytest.approx(sum(plan.cycles for plan in plans) / 1e9)
+    text = " ".join(training.text(width=250).split())
+    assert plans[0].algorithm in text and "Time: an estimate for the convolutions alone, forward and both gradients" in text
+    found = json.loads(forward.to_json())["forecasts"]["conv2d_2"]
+    assert found == {"algorithms": [plans[0].algorithm], "seconds": forward.forecasts["conv2d_2"].seconds}
+
+
+def test_the_speed_of_this_machine_is_measured_once():
+    speed = forecast.cycles_per_second()
+    assert 1e7 < speed < 1e13 and forecast.cycles_per_second() == speed
+
+
+def test_layers_that_go_as_one_chain_are_marked():
+    summary = models.lenet5().summary(batch=64, plan=True)
+    if summary.chain:  # there are CPUs without
+        assert "* conv2d_1 to dense_3 go through the cache as one chain" in " ".join(summary.notes())
+    assert models.lenet5(dtype="float64").summary(plan=True).chain == ()
+
+
+# ---- other forms
+
+
+def test_csv_has_a_line_for_each_row_with_plain_numbers(tmp_path):
+    text = models.lenet5().summary().to_csv(tmp_path / "lenet5.csv")
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert (tmp_path / "lenet5.csv").read_text() == text
+    assert [int(row["parameters"]) for row in rows] == [0, 456, 0, 2416, 0, 0, 48_120, 10_164, 850]
+    assert [row["output"] for row in rows][1:3] == ["28×28×6", "14×14×6"]
+    assert [rows[4][f"{key}_height"] for key in ("size", "jump", "start")] == ["16", "4", "0"]
+    assert rows[5]["size_height"] == ""  # all
+
+
+def test_html_is_a_whole_document_without_script_and_without_network(tmp_path):
+    page = models.lenet5().summary().to_html(tmp_path / "lenet5.html")
+    assert page.startswith("<!doctype html>") and page.rstrip().endswith("</html>")
+    assert "(5·5·3 + 1)·6 = 456" in page and "<title>LeNet-5</title>" in page
+    assert not re.search(r"<script|src=|href=|url\(|@import", page)
+
+
+# ---- blocks
+
+
+def with_blocks():
+    inner = fc.Concat([fc.Conv2D(4, 1), [fc.Conv2D(2, 1), fc.Conv2D(4, 3, padding=1)]])
+    body = [fc.Conv2D(6, 3, padding=1, activation="relu"), inner]
+    layers = [fc.Conv2D(8, 3, padding=1), fc.Residual(body, activation="relu"), fc.Flatten(), fc.Dense(3)]
+    return fc.Sequential(layers, input_shape=(6, 5, 3))
+
+
+def test_names_inside_blocks_are_short_in_text_and_whole_in_json():
+    summary = with_blocks().summary(expand_nested=True)
+    names = [line.split("  ")[0] if line[0] != " " else line[:14].rstrip() for line in summary.text(width=250).splitlines()[3:11]]
+    assert names == [
+        "input",
+        "conv2d_1",
+        "  conv2d_1",
+        "    conv2d_1",
+        "    conv2d_2",
+        "    conv2d_3",
+        "  concat_1",
+        "residual_1",
+    ]
+    rows = json.loads(summary.to_json())["layers"]
+    assert [(row["name"], row["parent"]) for row in rows[2:4]] == [
+        ("residual_1.conv2d_1", "residual_1"),
+        ("residual_1.concat_1.conv2d_1", "residual_1.concat_1"),
+    ]
+    assert "expand_nested opens them" in " ".join(with_blocks().summary().notes())
+    assert "expand_nested" not in " ".join(summary.notes())
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_columns_add_up_to_their_totals_folded_and_opened(opened, monkeypatch):
+    monkeypatch.setattr("fastconv.models.forecast.cycles_per_second", lambda: 1e3)
+    monkeypatch.setattr("fastconv.models.summary_table.cycles_per_second", lambda: 1e3)
+    summary = with_blocks().summary(opened, plan=True, dense=True)
+    table = summary.table()
+
+    def column(key, rows):
+        return [
+            float(cell.split("= ")[-1].split("\u00a0")[0].replace(",", ""))
+            for row in rows
+            if (cell := row.get(key, "")) and "(" not in cell[:1]
+        ]
+
+    for key in ("activations", "macs", "dense"):
+        assert sum(column(key, table.rows)) == column(key, table.foot)[0], key
+    parameters = [row.parameters for row in summary.rows]
+    assert sum(parameters) == summary.totals.parameters == with_blocks().n_parameters
+    assert sum(column("time", table.rows)) == pytest.approx(column("time", table.foot)[0], abs=0.1)
+    assert set(summary.forecasts) == {
+        f"{place}conv2d_{n}" for place, n in [("", 1), ("residual_1.", 1), *(("residual_1.concat_1.", n) for n in (1, 2, 3))]
+    }
+
+
+def test_html_folds_what_is_inside_a_block():
+    page = with_blocks().summary().to_html()
+    assert page.count("<input type=checkbox") == 1 and page.count("<tbody class=inside>") == 1
+    inside = page[page.index("<tbody class=inside>") :]
+    inside = inside[: inside.index("</tbody>")]
+    assert inside.count("<tr>") == 6 and "&nbsp;&nbsp;&nbsp;&nbsp;conv2d_3" in inside
+    assert "checkbox" not in models.lenet5().summary().to_html()

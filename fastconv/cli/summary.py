@@ -1,15 +1,21 @@
 """`fastconv summary`: the layers of a network and every count, as formulas with their values."""
 
 from fastconv.cli.models import find_model
-from fastconv.cli.usage import sizes
+from fastconv.cli.usage import UsageError, positive, sizes
 
 HELP = "layers, shapes, parameters as formulas, multiply-adds"
-ABOUT = "Shows the layers of a network with all counts.  Nothing is computed and no weights are needed."
+ABOUT = """Shows the layers of a network with all counts.  Nothing is computed and no weights are needed (with --plan one
+convolution is run, to learn how fast this machine is)."""
 EXAMPLES = (
     ("fastconv summary lenet5", "LeNet-5, 62,006 parameters"),
-    ("fastconv summary ten_filters --input 1000x1000x3", "280 parameters, whatever the size"),
+    ("fastconv summary ten_filters --input 6x6x3 1000x1000x3 5000x5000x3", "280 parameters, whatever the size"),
+    ("fastconv summary lenet5 --plan --batch 64", "which algorithm runs, and how long it will take"),
+    ("fastconv summary lenet5 --dense", "what dense layers would need in the place of convolutions"),
+    ("fastconv summary lenet5 --batch 64 --training", "memory of a training step"),
+    ("fastconv summary lenet5 --format html --save lenet5.html", ""),
     ("fastconv summary digits.safetensors", "a network that was saved"),
 )
+FORMATS = ("text", "json", "csv", "html")
 
 
 def arguments(parser):
@@ -18,13 +24,50 @@ def arguments(parser):
         metavar="MODEL",
         help="a .safetensors file, or a network of the zoo: lenet5, convnetjs_cifar, alexnet, vgg16, googlenet, resnet50, ...",
     )
-    parser.add_argument("--input", type=sizes, metavar="HxWxC", help="another input size for a network of the zoo")
+    parser.add_argument(
+        "--input",
+        type=sizes,
+        nargs="+",
+        metavar="HxWxC",
+        help="another input size for a network of the zoo; several are compared",
+    )
+    parser.add_argument("--batch", type=positive, default=1, metavar="N", help="images, for memory and times (default 1)")
+    parser.add_argument("--training", action="store_true", help="memory and times with gradients")
+    parser.add_argument("--plan", action="store_true", help="algorithm and predicted time of each convolution on this machine")
+    parser.add_argument("--dense", action="store_true", help="weights of dense layers in the place of convolutions")
+    parser.add_argument("--expand-nested", action="store_true", help="a row for each layer inside a block")
+    parser.add_argument("--format", choices=FORMATS, default="text", help="default text; --json is --format json")
+    parser.add_argument("--save", metavar="FILE", help="write to a file instead of the standard output")
 
 
 def run(args, output):
-    """Print the network's summary."""
-    found = find_model(args.model, args.input).summary()
-    if output.as_json:
-        output.document(found.to_json())
+    """Print or save the network's summary, or compare it at several sizes."""
+    options = {name: getattr(args, name) for name in ("batch", "training", "plan", "dense", "expand_nested")}
+    shapes = args.input or [None]
+    found = [find_model(args.model, shape).summary(**options) for shape in shapes]
+    kind = "json" if args.json else args.format
+    text = form(found[0], kind) if len(found) == 1 else comparison(found, kind)
+    if args.save:
+        from fastconv.files import atomic_write
+
+        atomic_write(args.save, f"{text}\n".encode())
+        output.message(f"written to {args.save}")
+    elif kind == "json":
+        output.document(text)
     else:
-        output.text(found)
+        output.text(text.rstrip("\n"))
+
+
+def form(summary, kind):
+    """The summary as text of one kind."""
+    return {"text": summary.text, "json": summary.to_json, "csv": summary.to_csv, "html": summary.to_html}[kind]()
+
+
+def comparison(found, kind):
+    """The totals of one network at several input sizes."""
+    from fastconv.models import compare
+
+    if kind not in ("text", "json"):
+        raise UsageError(f"--format: several sizes are compared as text or json, not as {kind}; give one --input")
+    table = compare(found)
+    return table.text() if kind == "text" else table.json(schema=1)

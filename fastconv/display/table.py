@@ -13,7 +13,9 @@ from dataclasses import dataclass
 __all__ = ["Column", "Table", "sizes", "thousands"]
 
 GAP = "  "
+DEPTH = "depth"
 NBSP = "\u00a0"  # a space where a cell is not broken; shown as a space
+FOLDING = "<style>tbody.inside{display:none} tbody:has(input.opens:checked)+tbody.inside{display:table-row-group}</style>"
 PLAIN = str.maketrans({"·": "*", "×": "x", "─": "-", "–": "-", "²": "^2"})  # for terminals that cannot show these
 
 
@@ -31,8 +33,8 @@ def sizes(shape):
 class Column:
     """One column: `key` finds the value in a row, `show` makes text of it.
 
-    Where a table is too wide, the cells of `spare` columns break at spaces; where that is not enough these columns are left out
-    and the others break.
+    Where a table is too wide, `extra` columns are left out; then the cells of `spare` columns break at spaces; where that is not
+    enough these columns are left out too and the others break.
     """
 
     key: str
@@ -40,6 +42,7 @@ class Column:
     align: str = "left"
     show: Callable = str
     spare: bool = False
+    extra: bool = False
 
     def cell(self, row):
         """Text of one row; "" where the row has no such value."""
@@ -49,6 +52,9 @@ class Column:
 @dataclass(frozen=True)
 class Table:
     """Columns over rows (dicts), a foot of further rows under a rule, and notes below.
+
+    A row that belongs to an earlier one says so with a number above 0 under the key `DEPTH`: HTML folds it away until that is
+    opened, text shows it like any other.
 
     >>> print(Table((Column("n", "name"), Column("v", "value", "right")), ({"n": "a", "v": 1}, {"n": "bc", "v": 20})))
     name  value
@@ -72,23 +78,45 @@ class Table:
         layout = Layout.fitting(self.columns, (*self.rows, *self.foot), width)
         title = [printable(self.title)] if self.title else []
         foot = [layout.rule, *layout.lines(self.foot)] if self.foot else []
-        notes = [line for note in self.notes for line in textwrap.wrap(printable(note), width)]
+        notes = [line.replace(NBSP, " ") for note in self.notes for line in textwrap.wrap(printable(note), width)]
         return in_ascii("\n".join([*title, *layout.head, layout.rule, *layout.lines(self.rows), *foot, *notes]), plain)
 
     def html(self):
         """A self-contained <table>; every text is escaped."""
         head = "".join(f"<th style='text-align:{c.align}'>{html.escape(c.title)}</th>" for c in self.columns)
-        body = "".join(self._html_row(row) for row in self.rows)
         foot = "".join(self._html_row(row) for row in self.foot)
         caption = f"<caption>{html.escape(self.title)}</caption>" if self.title else ""
         notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
-        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody><tfoot>{foot}</tfoot></table>{notes}"
+        return f"<table>{caption}<thead><tr>{head}</tr></thead>{self._html_body()}<tfoot>{foot}</tfoot></table>{notes}"
 
-    def _html_row(self, row):
-        cells = "".join(
-            f"<td style='text-align:{c.align}'>{html.escape(c.cell(row).replace(NBSP, ' '))}</td>" for c in self.columns
-        )
-        return f"<tr>{cells}</tr>"
+    def _html_body(self):
+        """Rows in one <tbody>, or each that can be opened with those that belong to it."""
+        groups = []
+        for row in self.rows:
+            if row.get(DEPTH) and groups:
+                groups[-1].append(row)
+            else:
+                groups.append([row])
+        if all(len(group) == 1 for group in groups):
+            return f"<tbody>{''.join(self._html_row(row) for row in self.rows)}</tbody>"
+        return FOLDING + "".join(map(self._html_group, groups))
+
+    def _html_group(self, rows):
+        first, *inside = rows
+        if not inside:
+            return f"<tbody>{self._html_row(first)}</tbody>"
+        hidden = "".join(self._html_row(row) for row in inside)
+        opener = "<label><input type=checkbox class=opens> "
+        return f"<tbody>{self._html_row(first, opener)}</tbody><tbody class=inside>{hidden}</tbody>"
+
+    def _html_row(self, row, opener=""):
+        """One row, with `opener` before the text of its first cell."""
+        texts = [html.escape(c.cell(row)) for c in self.columns]
+        indent = len(texts[0]) - len(texts[0].lstrip(NBSP))
+        texts = [text.replace(NBSP, " ") for text in texts]
+        texts[0] = f"{opener}{texts[0]}</label>" if opener else "&nbsp;" * indent + texts[0].lstrip()
+        cells = (f"<td style='text-align:{c.align}'>{text}</td>" for c, text in zip(self.columns, texts, strict=True))
+        return f"<tr>{''.join(cells)}</tr>"
 
     def json(self, **extra):
         """JSON text of the rows as they were given, with `extra` members beside them."""
@@ -110,7 +138,11 @@ class Layout:
 
     @classmethod
     def fitting(cls, columns, rows, width):
-        """All columns if they fit, else without the spare ones; the others are narrowed as far as words allow."""
+        """All columns if they fit, else without the extra and then the spare ones; the others are narrowed as words allow."""
+        layout = cls.narrowed(columns, rows, width, [False] * len(columns))
+        if len(layout.rule) <= width:
+            return layout
+        columns = tuple(c for c in columns if not c.extra)
         layout = cls.narrowed(columns, rows, width, [c.spare for c in columns])
         if len(layout.rule) <= width:
             return layout

@@ -2,6 +2,7 @@
 
 from fastconv.models.alexnet import alexnet, zfnet
 from fastconv.models.alphago import alphago_policy
+from fastconv.models.compare import compare
 from fastconv.models.convnetjs import convnetjs_cifar
 from fastconv.models.course import cat_or_not, course39, ten_filters
 from fastconv.models.googlenet import googlenet
@@ -29,6 +30,7 @@ __all__ = [
     "alexnet",
     "alphago_policy",
     "cat_or_not",
+    "compare",
     "convnetjs_cifar",
     "course39",
     "googlenet",

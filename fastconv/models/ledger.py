@@ -13,7 +13,7 @@ from math import prod
 from fastconv.geometry import ReceptiveField
 from fastconv.layers.block import Block
 
-__all__ = ["LayerRow", "Totals", "rows", "totals"]
+__all__ = ["LayerRow", "Memory", "Totals", "memory", "rows", "totals"]
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,9 @@ class LayerRow:
     """Everything that is counted of one layer.
 
     `field` holds the receptive fields (height, width) of one unit, None where a unit sees the whole input; `unread` the rows and
-    columns at the bottom and right of the layer's input that no window reads.  `frozen` parameters are not trained.  `depth` is 1
-    for a layer inside a block, 2 in a block inside a block; a block's own row follows those of its layers.
+    columns at the bottom and right of the layer's input that no window reads.  `frozen` parameters are not trained.  `as_dense`
+    has the weights, without biases, of a dense layer in the place of a convolution.  `depth` is 1 for a layer inside a block, 2
+    in a block inside a block, and `parent` the name of that block; a block's own row follows those of its layers.
     """
 
     name: str
@@ -40,7 +41,9 @@ class LayerRow:
     unread: tuple[int, int] = (0, 0)
     shares_memory: bool = False
     frozen: int = 0
+    as_dense: int = 0
     depth: int = 0
+    parent: str | None = None
 
 
 @dataclass(frozen=True)
@@ -58,21 +61,37 @@ class Totals:
     flops: int
 
 
+@dataclass(frozen=True)
+class Memory:
+    """Bytes by convention: every activation of the batch is there at once; training adds the gradient of each and of each weight.
+
+    What an optimizer keeps is not in it: as much as the trainable parameters for momentum, twice that for Adam.
+    """
+
+    batch: int
+    training: bool
+    activations: int
+    activation_gradients: int
+    parameters: int
+    parameter_gradients: int
+    total: int
+
+
 def rows(net, expand_nested=False):
     """(input row, one row for each layer); with `expand_nested` also one for each layer inside a block."""
     fields = (ReceptiveField(), ReceptiveField()) if len(net.input_shape) == 3 else None
     size = prod(net.input_shape)
     first = LayerRow("input", "Input", "", net.input_shape, size, size * net.dtype.itemsize, field=fields)
-    return (first, *chain_rows([(layer, layer.input_shape) for layer in net.layers], fields, expand_nested, 0))
+    return (first, *chain_rows([(layer, layer.input_shape) for layer in net.layers], fields, expand_nested))
 
 
-def chain_rows(places, fields, expand_nested, depth):
+def chain_rows(places, fields, expand_nested, depth=0, parent=None):
     """The rows of layers one after the other, `fields` those in front of the first."""
     found = []
     for layer, shape in places:
-        inside = [chain_rows(branch, fields, True, depth + 1) for branch in branches_of(layer, shape)]
+        inside = [chain_rows(branch, fields, True, depth + 1, layer.label) for branch in branches_of(layer, shape)]
         fields = layer.fields_after(fields, shape)
-        own = layer_row(layer, shape, fields, depth)
+        own = replace(layer_row(layer, shape, fields), depth=depth, parent=parent)
         if inside and not expand_nested:
             own = summed(own, [row for branch in inside for row in branch])
         found += [*(row for branch in inside for row in branch if expand_nested), own]
@@ -84,7 +103,7 @@ def branches_of(layer, shape):
     return layer.places(shape) if isinstance(layer, Block) else ()
 
 
-def layer_row(layer, shape, fields, depth):
+def layer_row(layer, shape, fields):
     """The row of one layer for inputs of `shape`; of a block, what its joint alone adds."""
     output = layer.output_shape_for(shape)
     geometry = layer.geometry(shape)
@@ -99,25 +118,25 @@ def layer_row(layer, shape, fields, depth):
         field=fields,
         unread=geometry.unread if geometry else (0, 0),
         shares_memory=layer.shares_memory,
-        depth=depth,
     )
     if isinstance(layer, Block):
         return row
-    parameters = sum(map(prod, layer.parameter_shapes(shape).values()))
+    parameters, macs = sum(map(prod, layer.parameter_shapes(shape).values())), layer.macs(shape)
     return replace(
         row,
         formula=layer.formula(shape),
         parameters=parameters,
         frozen=0 if layer.trainable else parameters,
         buffers=sum(map(prod, layer.buffer_shapes(shape).values())),
-        macs=layer.macs(shape),
+        macs=macs,
+        as_dense=prod(shape) * prod(output) if geometry and macs else 0,
     )
 
 
 def summed(block, inside):
     """The row of a block that stays folded."""
     own = [row for row in inside if not row.shares_memory]
-    sums = {name: sum(getattr(row, name) for row in inside) for name in ("parameters", "frozen", "buffers", "macs")}
+    sums = {name: sum(getattr(row, name) for row in inside) for name in ("parameters", "frozen", "buffers", "macs", "as_dense")}
     arrays = {name: getattr(block, name) + sum(getattr(row, name) for row in own) for name in ("activations", "activation_bytes")}
     formula = " + ".join(row.formula for row in inside if row.parameters) or "0"
     return replace(block, formula=formula, **sums, **arrays)
@@ -141,3 +160,12 @@ def totals(rows, itemsize):
         macs=macs,
         flops=2 * macs,
     )
+
+
+def memory(totals, itemsize, batch, training):
+    """`Memory` of a batch of numbers of `itemsize` bytes."""
+    activations = batch * totals.activation_bytes
+    gradients = totals.trainable * itemsize if training else 0
+    doubled = activations if training else 0
+    total = activations + doubled + totals.parameter_bytes + gradients
+    return Memory(batch, training, activations, doubled, totals.parameter_bytes, gradients, total)

@@ -252,9 +252,9 @@ class Sequential:
         """
         return ledger.rows(self, expand_nested)
 
-    def summary(self, expand_nested=False):
-        """The rows as a table that prints as text, shows as HTML in notebooks, and gives JSON; blocks folded or opened."""
-        return Summary(self, expand_nested)
+    def summary(self, expand_nested=False, *, batch=1, training=False, plan=False, dense=False):
+        """The rows as a table that prints as text, shows as HTML in notebooks, and gives JSON and CSV: a `models.Summary`."""
+        return Summary(self, expand_nested, batch=batch, training=training, plan=plan, dense=dense)
 
     def save(self, path):
         """Write architecture and weights to one .safetensors file, all or nothing; `fastconv.load` reads it."""

@@ -1,73 +1,124 @@
-"""The rows of a network as a table: text, HTML and JSON of the same numbers."""
+"""Every count of a network, as text, HTML, CSV and JSON of the same numbers."""
 
+import csv
+import io
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
-from fastconv.display.table import NBSP, Column, Table, sizes, thousands
+from fastconv.display.page import page
+from fastconv.display.table import sizes
+from fastconv.files import atomic_write
+from fastconv.geometry import whole
+from fastconv.layers.block import Block
+from fastconv.layers.values import flag
 from fastconv.models import ledger
+from fastconv.models.forecast import chained, forecast
+from fastconv.models.summary_table import notes, summary_table
 
 __all__ = ["Summary"]
 
-MIB = 1 << 20
-LONGEST_FORMULA = 40  # of a folded block: a longer sum is left to its layers
 SCHEMA = 1  # of the JSON form; grows when a member changes its meaning
+FIELD = ("size", "jump", "start")
 
 
 class Summary:
     """What `net.summary()` returns: prints as a table, shows as HTML in notebooks.
 
+    Parameters
+    ----------
+    expand_nested : a row for each layer inside a block too, where otherwise the block's own row has the sums; HTML has both
+    batch : images; memory and predicted times are those of the whole batch, everything else of one image
+    training : memory and times with gradients
+    plan : adds the algorithm and the predicted time of each convolution on this machine; runs one convolution to learn its speed
+    dense : adds the weights that a dense layer would have in the place of each convolution
+
     Attributes
     ----------
-    rows : tuple of LayerRow, the input first
-    totals : Totals
+    rows : tuple of LayerRow, the input first        totals : Totals        memory : Memory
+    expand_nested, batch, training, plan, dense : as given
+    forecasts : {layer name: Forecast} with `plan`, else empty
     """
 
-    def __init__(self, net, expand_nested=False):
+    def __init__(self, net, expand_nested=False, *, batch=1, training=False, plan=False, dense=False):
         self.title = net.name or "Sequential"
         self.dtype = net.dtype.name
-        self.rows = ledger.rows(net, expand_nested)
+        self.batch, self.training = whole(batch, "batch", 1), flag(training, "training")
+        self.dense, self.expand_nested = flag(dense, "dense"), flag(expand_nested, "expand_nested")
+        self.folded, self.opened = ledger.rows(net), ledger.rows(net, True)
+        self.rows = self.opened if expand_nested else self.folded
         self.totals = ledger.totals(self.rows, net.dtype.itemsize)
+        self.memory = ledger.memory(self.totals, net.dtype.itemsize, self.batch, self.training)
+        self.plan = flag(plan, "plan")
+        self.forecasts = self._forecasts(net) if plan else {}
+        self.chain = chained(net, self.batch, self.training) if plan else ()
+
+    def _forecasts(self, net):
+        """{layer name: Forecast} of all convolutions; the first layer with parameters needs no gradient of its input."""
+        found, below = {}, False
+        for layer, shape in every_layer(net.layers):
+            if one := forecast(layer, shape, self.batch, self.training, needs_dx=below):
+                found[layer.label] = one
+            below = below or bool(layer.parameter_shapes(shape))
+        return found
+
+    @property
+    def seconds(self):
+        """Predicted time of all convolutions, None without `plan`."""
+        return sum(one.seconds for one in self.forecasts.values()) if self.plan else None
 
     def table(self):
-        """The `display.table.Table` that text and HTML are made from."""
-        columns = (
-            Column("name", "layer"),
-            Column("settings", "what it is", spare=True),
-            Column("output", "output", "right"),
-            Column("activations", "activations", "right"),
-            Column("parameters", "parameters", "right"),
-            Column("macs", "MACs", "right"),
-            Column("field", "sees", "right"),
-        )
-        foot = {"name": "total", **self._total_cells()}
-        return Table(columns, tuple(map(cells, self.rows)), (foot,), self.notes(), f"{self.title}, {self.dtype}")
-
-    def _total_cells(self):
-        totals = self.totals
-        return {name: thousands(getattr(totals, name)) for name in ("activations", "parameters", "macs")}
+        """The rows as a `display.table.Table`."""
+        return summary_table(self, self.rows)
 
     def notes(self):
         """The conventions, with this network's numbers, and pixels that are never read."""
-        t = self.totals
-        lines = [
-            f"Parameters: {t.parameters:,} = {t.trainable:,} trainable + {t.frozen:,} not; {binary(t.parameter_bytes)}."
-            + (f"  Buffers (running statistics), not counted: {t.buffers:,}." if t.buffers else ""),
-            f"Activations of one forward pass of one image: {t.activations:,} values, {binary(t.activation_bytes)}; "
-            f"(in brackets) = the memory of the layer above, not added.",
-            f"MACs for one image, a MAC is one multiply and one add: {t.macs:,}; FLOPs = 2 × MACs = {t.flops:,}.",
-            "Sees: pixels of the input, height×width, that one output value depends on.  1 MiB = 1,024 KiB = 1,048,576 bytes.",
-        ]
-        return (*lines, *filter(None, map(unread_note, self.rows)))
+        return notes(self)
 
     def text(self, width=None, plain=None):
         """The table as text, `width` characters wide (the terminal's by default); `plain`: ASCII only."""
         return self.table().text(width, plain)
 
-    def to_json(self):
-        """The same numbers as JSON text: {"schema", "name", "dtype", "layers": […], "totals": {…}}."""
-        layers = [asdict(row) for row in self.rows]
-        found = {"schema": SCHEMA, "name": self.title, "dtype": self.dtype, "layers": layers, "totals": asdict(self.totals)}
-        return json.dumps(found, ensure_ascii=False, indent=2)
+    def to_json(self, path=None):
+        """The same numbers as JSON text: {"schema", "name", "dtype", "layers": […], "totals", "memory", "forecasts"}.
+
+        Written to `path` if given, all or nothing.
+        """
+        found = {
+            "schema": SCHEMA,
+            "name": self.title,
+            "dtype": self.dtype,
+            "layers": [asdict(row) for row in self.rows],
+            "totals": asdict(self.totals),
+            "memory": asdict(self.memory),
+        }
+        if self.plan:
+            found["forecasts"] = {name: asdict(one) for name, one in self.forecasts.items()}
+        return delivered(json.dumps(found, ensure_ascii=False, indent=2), path)
+
+    def to_csv(self, path=None):
+        """One line for each row, with plain numbers; written to `path` if given."""
+        text = io.StringIO()
+        rows = [self._flat(row) for row in self.rows]
+        writer = csv.DictWriter(text, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return delivered(text.getvalue(), path)
+
+    def _flat(self, row):
+        """A LayerRow without values inside values."""
+        flat = {name: value for name, value in asdict(row).items() if name not in ("field", "unread", "output_shape")}
+        flat["output"] = sizes(row.output_shape)
+        for axis, name in enumerate(("height", "width")):
+            flat |= {f"{key}_{name}": getattr(row.field[axis], key) if row.field else None for key in FIELD}
+            flat[f"unread_{name}"] = row.unread[axis]
+        if self.plan:
+            one = self.forecasts.get(row.name)
+            flat |= {"algorithms": " ".join(one.algorithms) if one else None, "seconds": one.seconds if one else None}
+        return flat
+
+    def to_html(self, path=None):
+        """A whole HTML document, blocks to be opened by a click; written to `path` if given."""
+        return delivered(page(self.title, f'<div class="table">{self._repr_html_()}</div>'), path)
 
     def __str__(self):
         return self.text()
@@ -75,40 +126,39 @@ class Summary:
     __repr__ = __str__
 
     def _repr_html_(self):
-        return self.table().html()
+        return summary_table(self, foldable(self.folded, self.opened)).html()
 
 
-def cells(row):
-    """One LayerRow as the texts of the table."""
-    size = thousands(row.activations)
-    return {
-        "name": NBSP * 2 * row.depth + row.name,
-        "settings": row.settings,
-        "output": sizes(row.output_shape),
-        "activations": f"({size})" if row.shares_memory else size,
-        "parameters": with_value(row),
-        "macs": thousands(row.macs) if row.macs else "",
-        "field": sizes([axis.size for axis in row.field]) if row.field else "all",
-    }
+def every_layer(layers):
+    """(layer, its input shape) of all plain layers, those inside blocks in the order of their branches."""
+    for layer in layers:
+        yield from plain_layers(layer, layer.input_shape)
 
 
-def with_value(row):
-    """ "(3·3·3 + 1)·10 = 280"; nothing for a layer without parameters."""
-    if not row.parameters:
-        return ""
-    formula = row.formula.replace(" ", NBSP)  # broken before its value, if at all
-    value = f"{formula} = {row.parameters:,}" if len(formula) <= LONGEST_FORMULA else f"{row.parameters:,}"
-    if not row.frozen:
-        return value
-    return f"{value} (fixed)" if row.frozen == row.parameters else f"{value} ({row.frozen:,} fixed)"
+def plain_layers(layer, shape):
+    if not isinstance(layer, Block):
+        yield layer, shape
+    for branch in layer.places(shape) if isinstance(layer, Block) else ():
+        for inner, inner_shape in branch:
+            yield from plain_layers(inner, inner_shape)
 
 
-def unread_note(row):
-    """A sentence on input pixels that no window of this layer reads, None where there are none."""
-    lost = [f"{count} {axis}{'s' * (count > 1)}" for count, axis in zip(row.unread, ("row", "column"), strict=True) if count]
-    return f"{row.name}: no window reads the last {' and '.join(lost)} of its input." if lost else None
+def foldable(folded, opened):
+    """Each row of `folded`, and behind a block the rows that it stands for, one deeper."""
+    rest = iter(opened)
+    for row in folded:
+        inside = []
+        for other in rest:
+            if other.depth == 0:
+                break
+            inside.append(other)
+        yield row
+        if inside:
+            yield from (*inside, replace(other, depth=1, parent=None))
 
 
-def binary(size):
-    """Bytes as "1.20 MiB", smaller ones as "44.0 KiB"."""
-    return f"{size / MIB:,.2f} MiB" if size >= MIB else f"{size / 1024:.1f} KiB"
+def delivered(text, path):
+    """`text`, also written to `path`."""
+    if path is not None:
+        atomic_write(path, text.encode())
+    return text
