@@ -28,8 +28,8 @@ _HOMES = {
         Layer Normalize Conv2D DepthwiseConv2D SeparableConv2D Conv2DTranspose Dense Flatten MaxPool2D AvgPool2D
         GlobalAvgPool2D GlobalMaxPool2D AdaptiveAvgPool2D AdaptiveMaxPool2D ReLU LeakyReLU ELU GELU Swish Sigmoid Tanh
         Softmax Dropout SpatialDropout2D BatchNorm LocalResponseNorm ZeroPad2D UpSampling2D Add Residual Concat""",
-    "models": "Sequential load",
-    "training": "Trainer History Checkpoint",
+    "models": "Ensemble Sequential load to_convolutional",
+    "training": "Checkpoint Evaluation History Trainer evaluate",
     "gradient_check": "gradcheck",
     "tuning": "autotune Tuned load_tuned",
     "teaching": "explain",
@@ -49,6 +49,7 @@ _MODULES = {
     "callbacks": "training.callbacks",
     "optim": "training.optimizers",
     "losses": "training.losses",
+    "metrics": "training.metrics",
     "plans": "plans",
     "training": "training",
 }

@@ -4,9 +4,11 @@ from fastconv.models.alexnet import alexnet, zfnet
 from fastconv.models.alphago import alphago_policy
 from fastconv.models.compare import compare
 from fastconv.models.convnetjs import convnetjs_cifar
+from fastconv.models.convolutional import to_convolutional
 from fastconv.models.course import cat_or_not, course39, ten_filters
+from fastconv.models.ensemble import Ensemble
 from fastconv.models.googlenet import googlenet
-from fastconv.models.ledger import LayerRow, Totals
+from fastconv.models.ledger import LayerRow, Memory, Totals
 from fastconv.models.lenet import lenet5
 from fastconv.models.mobilenet import mobilenet_v1
 from fastconv.models.program import Op, lower
@@ -22,7 +24,9 @@ from fastconv.models.weights_file import save
 
 __all__ = [
     "ZOO",
+    "Ensemble",
     "LayerRow",
+    "Memory",
     "Op",
     "Sequential",
     "Summary",
@@ -50,6 +54,7 @@ __all__ = [
     "small_mnist",
     "ten_filters",
     "tiny_vgg",
+    "to_convolutional",
     "vgg16",
     "vgg19",
     "zfnet",

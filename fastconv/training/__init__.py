@@ -3,6 +3,7 @@
 from fastconv.training.augment import Warp
 from fastconv.training.checkpoint import Checkpoint
 from fastconv.training.crops import Augment, Crop, Cutout, Flip, Shift
+from fastconv.training.evaluation import Evaluation, evaluate
 from fastconv.training.history import History
 from fastconv.training.losses import LOSSES
 from fastconv.training.optimizers import OPTIMIZERS, SGD, Adam
@@ -29,4 +30,6 @@ __all__ = [
     "Trainer",
     "Views",
     "Warp",
+    "Evaluation",
+    "evaluate",
 ]

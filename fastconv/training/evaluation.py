@@ -1,0 +1,140 @@
+"""What a network gets right and wrong, class by class."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastconv.display.table import Column, Table, thousands
+from fastconv.errors import OptionError
+from fastconv.training.batches import images
+from fastconv.training.labels import binary_targets, class_labels
+from fastconv.training.metrics import confusion_matrix, ranks, top_k_accuracy
+
+__all__ = ["Evaluation", "evaluate"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The answers of a network to labelled examples; prints as a table of the classes.
+
+    Attributes
+    ----------
+    probabilities : (N, classes), as `predict` gives them       labels : int64 (N,)
+    classes : tuple of names
+    """
+
+    probabilities: np.ndarray
+    labels: np.ndarray
+    classes: tuple
+
+    @property
+    def accuracy(self):
+        """Fraction of right answers."""
+        return self.top_k(1)
+
+    def top_k(self, k=5):
+        """Fraction of the examples whose class is among the k most probable."""
+        return top_k_accuracy(self.probabilities, self.labels, k)
+
+    @property
+    def confusion(self):
+        """counts[i, j]: examples of class i taken for class j; int64."""
+        return confusion_matrix(self.probabilities, self.labels)
+
+    def mistakes(self, most=None):
+        """Numbers of the examples that were answered wrongly, the surest answer first; at most `most`."""
+        wrong = np.flatnonzero(ranks(self.probabilities, self.labels) > 0)
+        sure = np.nan_to_num(self.probabilities[wrong].max(1), nan=-np.inf)
+        return wrong[np.argsort(-sure, kind="stable")][:most]
+
+    def rows(self):
+        """A dict for each class: its name, images, right ones, accuracy (recall), precision, and what it is most taken for.
+
+        None where there is nothing to divide by, or no mistake.
+        """
+        counts = self.confusion
+        return [class_row(counts, label, self.classes) for label in range(len(self.classes))]
+
+    def table(self):
+        """`rows` as a `display.table.Table`."""
+        columns = (
+            Column("class", "class"),
+            Column("images", "images", "right", thousands),
+            Column("right", "right", "right", thousands),
+            Column("accuracy", "accuracy", "right", percent),
+            Column("precision", "precision", "right", percent),
+            Column("taken_for", "most often taken for"),
+        )
+        rows = tuple({**row, "taken_for": confused(row)} for row in self.rows())
+        right = int(np.trace(self.confusion))
+        foot = {"class": "total", "images": len(self.labels), "right": right, "accuracy": self.accuracy}
+        notes = [
+            "Accuracy: of the images of a class, those that were recognised (recall).  Precision: of the images taken for a "
+            "class, those that are of it."
+        ]
+        if len(self.classes) > 5:
+            notes.append(f"Among the five most probable classes: {self.top_k(5):.2%}.")
+        return Table(columns, rows, (foot,), tuple(notes))
+
+    def __str__(self):
+        return str(self.table())
+
+    def __repr__(self):
+        return f"<Evaluation: {len(self.labels):,} examples, {len(self.classes)} classes, accuracy {self.accuracy:.4f}>"
+
+    def _repr_html_(self):
+        return self.table().html()
+
+
+def evaluate(net, x, y, *, classes=None, batch_size=256):
+    """Ask a network, or an `Ensemble`, about labelled examples.
+
+    Parameters
+    ----------
+    net : something with `predict` whose answers are class probabilities, or one probability (yes or no)
+    x : (N, *net.input_shape)       y : class numbers or one-hot rows, (N,)
+    classes : names in the order of the labels; default: their numbers
+    batch_size : images computed at a time
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    ShapeError, DTypeError, DataError : x or y does not fit the network;  OptionError : not as many names as classes
+    """
+    found = net.predict(images(x, net.input_shape), batch_size)
+    if found.ndim == 2 and found.shape[1] == 1:
+        labels = binary_targets(y, (len(found),)).astype(np.int64)
+        found = np.concatenate([1 - found, found], axis=1)
+    else:
+        labels = class_labels(y, found.shape)
+    names = tuple(map(str, range(found.shape[1]) if classes is None else classes))
+    if len(names) != found.shape[1]:
+        raise OptionError(f"classes: got {len(names)} names; the network has {found.shape[1]} classes")
+    return Evaluation(found, labels, names)
+
+
+def class_row(counts, label, classes):
+    images, taken, right = int(counts[label].sum()), int(counts[:, label].sum()), int(counts[label, label])
+    wrong = counts[label].copy()
+    wrong[label] = 0
+    other = int(wrong.argmax())
+    return {
+        "class": classes[label],
+        "images": images,
+        "right": right,
+        "accuracy": right / images if images else None,
+        "precision": right / taken if taken else None,
+        "taken_for": classes[other] if wrong[other] else None,
+        "times": int(wrong[other]),
+    }
+
+
+def confused(row):
+    return f"{row['taken_for']} ({row['times']:,})" if row["taken_for"] is not None else ""
+
+
+def percent(value):
+    return "" if value is None else f"{value:.2%}"
