@@ -40,6 +40,26 @@ def test_280_parameters_for_every_image_size():
         assert document("summary", "ten_filters", "--input", f"{size}x{size}x3")["totals"]["parameters"] == 280
 
 
+def test_several_sizes_are_compared():
+    code, text, _ = run("summary", "ten_filters", "--input", "6x6x3", "--input", "1000x1000x3")
+    assert code == 0 and text.count(" 280 ") == 2 and "12,960,040" in text
+    rows = document("summary", "ten_filters", "--input", "6x6x3", "--input", "1000x1000x3")["rows"]
+    assert [row["parameters"] for row in rows] == [280, 280]
+    code, _, message = run("summary", "ten_filters", "--input", "6x6x3", "--input", "7x7x3", "--format", "csv")
+    assert code == 2 and "--format: several sizes are compared as text or json" in message
+
+
+def test_summary_in_every_form(tmp_path):
+    assert json.loads(run("summary", "lenet5", "--format", "json")[1]) == document("summary", "lenet5")
+    lines = run("summary", "lenet5", "--format", "csv")[1].splitlines()
+    assert lines[0].startswith("name,type,settings") and len(lines) == 10
+    code, text, message = run("summary", "lenet5", "--format", "html", "--save", tmp_path / "lenet5.html")
+    assert (code, text) == (0, "") and "written to" in message
+    assert (tmp_path / "lenet5.html").read_text().startswith("<!doctype html>")
+    assert "total" in run("summary", "resnet20", "--expand-nested", "--batch", "8", "--training", "--dense")[1]
+    assert len(document("summary", "resnet20", "--expand-nested")["layers"]) > len(document("summary", "resnet20")["layers"])
+
+
 def test_options_may_stand_before_the_command():
     assert json.loads(run("--json", "summary", "lenet5")[1]) == json.loads(run("summary", "lenet5", "--json")[1])
 

@@ -125,6 +125,10 @@ def test_memory_of_a_training_step_counts_everything_twice():
     assert memory.activations == memory.activation_gradients == 10 * 4 * 11_166
     assert memory.parameters == memory.parameter_gradients == 4 * 62_006
     assert memory.total == 2 * (10 * 4 * 11_166 + 4 * 62_006)
+    vgg = models.vgg16().summary(training=True).memory
+    assert (
+        f"{(vgg.activations + vgg.activation_gradients) / 2**20:.1f}" == "116.3"
+    )  # of which the lecture has 93 MB forward alone
     net = small()  # float64
     net.layers[0].trainable = False
     memory = net.summary(training=True).memory

@@ -8,10 +8,11 @@ ABOUT = """Shows the layers of a network with all counts.  Nothing is computed a
 convolution is run, to learn how fast this machine is)."""
 EXAMPLES = (
     ("fastconv summary lenet5", "LeNet-5, 62,006 parameters"),
-    ("fastconv summary ten_filters --input 6x6x3 1000x1000x3 5000x5000x3", "280 parameters, whatever the size"),
+    ("fastconv summary ten_filters --input 6x6x3 --input 1000x1000x3", "280 parameters, whatever the size"),
     ("fastconv summary lenet5 --plan --batch 64", "which algorithm runs, and how long it will take"),
     ("fastconv summary lenet5 --dense", "what dense layers would need in the place of convolutions"),
-    ("fastconv summary lenet5 --batch 64 --training", "memory of a training step"),
+    ("fastconv summary vgg16 --batch 64 --training", "memory of a training step"),
+    ("fastconv summary resnet18 --expand-nested", "a row for each layer inside a block"),
     ("fastconv summary lenet5 --format html --save lenet5.html", ""),
     ("fastconv summary digits.safetensors", "a network that was saved"),
 )
@@ -22,7 +23,7 @@ def arguments(parser):
     parser.add_argument(
         "model",
         metavar="MODEL",
-        help="a .safetensors file, or a network of the zoo: lenet5, convnetjs_cifar, alexnet, vgg16, googlenet, resnet50, ...",
+        help="a .safetensors file, or a network of the zoo, such as lenet5, vgg16, resnet50 (a wrong name lists them all)",
     )
     parser.add_argument(
         "--input",
