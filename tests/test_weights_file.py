@@ -3,7 +3,9 @@
 import contextlib
 import json
 import os
+import pickle
 import struct
+import zipfile
 
 import numpy as np
 import pytest
@@ -233,19 +235,64 @@ def deep(levels):
     return block([deep(levels - 1)] if levels else [])
 
 
+def header_text(text):
+    """A lie of this header and nothing else."""
+    raw = text if isinstance(text, bytes) else text.encode()
+    return lambda path, *_: path.write_bytes(struct.pack("<Q", len(raw)) + raw)
+
+
+def twice(path, architecture, tensors):
+    """The last tensor's line of the header, there two times."""
+    raw = path.read_bytes()
+    (size,) = struct.unpack("<Q", raw[:8])
+    text = raw[8 : 8 + size].decode().rstrip()
+    line = json.dumps(json.loads(text)["dense_1.b"])
+    text = f'{text[:-1]}, "dense_1.b": {line}}}'.encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + raw[8 + size :])
+
+
+def zipped(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x04")
+
+
+def growing(architecture):
+    """A hundred times larger with each layer, and not a single weight."""
+    layer = {"type": "UpSampling2D", "trainable": True, "config": {"size": 100, "name": None}}
+    architecture["layers"] = [{**layer, "config": dict(layer["config"])} for _ in range(8)]
+
+
 NAN = np.full(3, np.nan)
 LIES = {
     "no such file": (lambda path, *_: path.unlink(), "cannot be read: No such file"),
     "a folder": (lambda path, *_: (path.unlink(), path.mkdir()), "is not a regular file"),
     "a pipe": (lambda path, *_: (path.unlink(), os.mkfifo(path)), "is not a regular file"),
     "empty": (cut(0), "is damaged or no safetensors file"),
-    "not safetensors": (
-        lambda path, *_: path.write_bytes(b"\x80\x04\x95 a pickle, perhaps"),
-        "is damaged or no safetensors file",
-    ),
+    "not safetensors": (lambda path, *_: path.write_bytes(b"hello, I am a model"), "is damaged or no safetensors file"),
+    "a pickle": (lambda path, *_: path.write_bytes(pickle.dumps({"w": 1})), "is a pickle, which can run any code"),
+    "a file of PyTorch": (lambda path, *_: zipped(path), "is a zip archive, such as PyTorch's .pt"),
+    "a file of Keras": (lambda path, *_: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(500)), "is an HDF5 file"),
     "cut in the header": (cut(100), "is damaged or no safetensors file"),
     "cut in the tensors": (cut(-8), "is damaged or no safetensors file"),
     "huge header": (lambda path, *_: path.write_bytes(struct.pack("<Q", 1 << 62) + b"{}"), "is damaged or no safetensors file"),
+    "header without end": (header_text("[" * 100_000), "is damaged or no safetensors file"),
+    "header is no text": (header_text(b"\xff\xfe{}"), "is damaged or no safetensors file"),
+    "header longer than any": (header_text("{}" + " " * (17 << 20)), "has a header of 17,825,794 bytes; at most"),
+    "tensor named twice": (twice, "a header that cannot be trusted: an object has the same member twice"),
+    "bytes behind the tensors": (lambda path, *_: path.write_bytes(path.read_bytes() + b"more"), "is damaged or no safetensors"),
+    "offsets below zero": (header(lambda h: h["dense_1.b"].update(data_offsets=[-24, 0])), "is damaged or no safetensors file"),
+    "offsets the wrong way round": (
+        header(lambda h: h["dense_1.b"]["data_offsets"].reverse()),
+        "is damaged or no safetensors file",
+    ),
+    "sizes below zero": (header(lambda h: h["dense_1.b"].update(shape=[-3])), "is damaged or no safetensors file"),
+    "sizes that overflow": (header(lambda h: h["dense_1.b"].update(shape=[1 << 62, 4])), "is damaged or no safetensors file"),
+    "a type of element that does not exist": (
+        header(lambda h: h["dense_1.b"].update(dtype="PYOBJECT")),
+        "is damaged or no safetensors file",
+    ),
+    "half the bytes for each number": (header(lambda h: h["dense_1.b"].update(dtype="F32")), "is damaged or no safetensors file"),
+    "architecture is a number": (header(lambda h: h["__metadata__"].update(fastconv=5)), "is damaged or no safetensors file"),
     "tensors overlap": (header(overlap), "is damaged or no safetensors file"),
     "tensor past the end": (header(lambda h: h["dense_1.b"].update(data_offsets=[0, 1 << 40])), "is damaged or no safetensors"),
     "tensor of another shape": (
@@ -300,6 +347,8 @@ LIES = {
         bend(lambda a: a["layers"].__setitem__(0, block(a["layers"][1:2] * 999))),
         "describes 1,007 layers; at most 1,000",
     ),
+    "outputs beyond any computer": (bend(growing), r"up_sampling2d_\d: its output of .* values is beyond anything sensible"),
+    "sides of an image that are not whole": (bend(lambda a: a.update(input_shape=[9, 8.5, 2])), "got 8.5; needed a whole number"),
     "too many layers": (bend(lambda a: a.update(layers=a["layers"][:1] * 1001)), "describes 1,001 layers; at most 1,000"),
     "layers do not fit": (set_layer(0, size=[9, 9], padding="valid"), "describes a network that cannot be"),
     "tensor missing": (replace(dense_1__b=None), "tensor 'dense_1.b' is missing"),

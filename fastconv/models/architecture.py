@@ -11,14 +11,16 @@ from math import prod
 
 from fastconv.errors import FastconvError, ModelFileError, OptionError
 from fastconv.layers import LAYERS, Layer
+from fastconv.models.ledger import rows
 
-__all__ = ["from_json", "to_json"]
+__all__ = ["from_json", "members", "to_json"]
 
 FORMAT = 1
 MOST_TEXT = 4 << 20  # characters of JSON
 MOST_LAYERS = 1000
 MOST_NUMBER = 1 << 17  # any size in a setting: filters, units, strides, sides of an image
 MOST_FEATURES = 1 << 26  # inputs of a network that takes flat rows
+MOST_VALUES = 1 << 32  # of the output of one layer for one image
 MOST_DEPTH = 24  # lists within lists; a block within a block takes 3 or 4
 MEMBERS = {
     "format": int,
@@ -175,7 +177,10 @@ def make_layer(where, described, classes):
 
 
 def check_size(net, limit):
-    """All arrays together must fit into the file that claims to hold them."""
+    """All arrays together must fit into the file that claims to hold them, and every output into a large computer."""
     needed = net.dtype.itemsize * sum(prod(shape) for layer in net.layers for shape in layer.array_shapes().values())
     if needed > limit:
         raise ModelFileError(f"describes a network of {needed:,} bytes, the file itself has {limit:,}")
+    for row in rows(net, expand_nested=True):
+        if row.activations > MOST_VALUES:
+            raise ModelFileError(f"{row.name}: its output of {row.activations:.3g} values is beyond anything sensible")

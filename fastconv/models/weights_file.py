@@ -4,6 +4,7 @@ A file is not trusted.  Everything that it claims is checked before anything of 
 and setting, the names, shapes and types of all tensors, and that all numbers are finite.
 """
 
+import json
 import os
 import stat
 from contextlib import contextmanager
@@ -18,6 +19,12 @@ __all__ = ["read", "save"]
 SUFFIX = ".safetensors"
 KEY = "fastconv"  # of the header's metadata; the only one, so that the same network gives the same bytes
 DTYPES = {"float32": "F32", "float64": "F64"}
+MOST_HEADER = 16 << 20  # bytes
+FOREIGN = {
+    b"PK\3\4": "is a zip archive, such as PyTorch's .pt, Keras's .keras or NumPy's .npz",
+    b"\x89HDF": "is an HDF5 file, such as Keras's .h5",
+    b"\x80": "is a pickle, which can run any code when it is opened, and is not opened",
+}
 
 
 def save(net, path):
@@ -40,6 +47,7 @@ def read(path, network, layers, allow_nonfinite):
     """The network of class `network` in a file that `save` wrote; everything is checked before anything is allocated."""
     path = os.fspath(path)
     with naming(path), opened(path) as file:
+        check_header(path)
         net = architecture.from_json(header_of(file), network, layers or {}, limit=os.path.getsize(path))
         check_tensors(file, net)
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (the file is no dict)
@@ -74,7 +82,27 @@ def opened(path):
     except OSError as error:
         raise ModelFileError(f"cannot be read: {error.strerror or error}; needed a model saved by net.save") from None
     except SafetensorError as error:
-        raise ModelFileError(f"is damaged or no safetensors file ({error}); needed a model saved by net.save") from None
+        what = foreign(path) or f"is damaged or no safetensors file ({error})"
+        raise ModelFileError(f"{what}; needed a model saved by net.save") from None
+
+
+def foreign(path):
+    """What a file of another kind is, in words; None where its beginning tells nothing."""
+    with open(path, "rb") as file:
+        start = file.read(4)
+    return next((words for magic, words in FOREIGN.items() if start.startswith(magic)), None)
+
+
+def check_header(path):
+    """No tensor named twice, which safetensors lets pass, and no header that is longer than any network's."""
+    with open(path, "rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        if size > MOST_HEADER:
+            raise ModelFileError(f"has a header of {size:,} bytes; at most {MOST_HEADER:,} are read")
+        try:
+            json.loads(file.read(size), object_pairs_hook=architecture.members)
+        except (ValueError, RecursionError) as error:
+            raise ModelFileError(f"has a header that cannot be trusted: {error}; needed a model saved by net.save") from None
 
 
 def chosen(only, names, weights):
