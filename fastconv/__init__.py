@@ -52,6 +52,7 @@ _MODULES = {
     "metrics": "training.metrics",
     "plans": "plans",
     "training": "training",
+    "viz": "viz",
 }
 
 __all__ = sorted([*_HOME, *_MODULES, "__version__"])

@@ -15,7 +15,7 @@ PACKAGE = Path(fc.__file__).parent
 # a part may import from the lines below its own, and from its own line without going round in circles
 FLOORS = (
     "cli __main__",
-    "teaching",
+    "teaching viz",
     "benchmark gradient_check tuning",
     "training",
     "models",
@@ -30,7 +30,7 @@ FLOORS = (
 )
 FLOOR = {part: len(FLOORS) - i for i, parts in enumerate(FLOORS) for part in parts.split()}
 NUMBA_LIVES_IN = ("machine", "kernels")
-TAKES_USERS_INPUT = ("functional", "layers", "models", "training", "data", "cli")
+TAKES_USERS_INPUT = ("functional", "layers", "models", "training", "data", "viz", "cli")
 INTERNAL = (
     "kernels",
     "costs",

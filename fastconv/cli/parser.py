@@ -3,11 +3,11 @@
 import argparse
 
 from fastconv import __version__
-from fastconv.cli import bench, edges, explain, info, predict, summary, train, warmup
+from fastconv.cli import bench, edges, explain, info, predict, report, summary, train, warmup
 
 __all__ = ["build_parser"]
 
-COMMANDS = (train, predict, summary, explain, edges, bench, info, warmup)
+COMMANDS = (train, predict, report, summary, explain, edges, bench, info, warmup)
 EXIT_CODES = """\
 exit codes: 0 done, 1 a bug of fastconv, 2 usage, 3 input, model or data that cannot be used, 4 training failed, 5 the machine
 lacks something (memory, an optional package), 130 stopped by Ctrl-C, 141 the reader of the output has gone"""

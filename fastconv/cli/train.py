@@ -18,6 +18,7 @@ them."""
 EXAMPLES = (
     ("fastconv train", "LeNet-5 on the embedded digits, no download"),
     ("fastconv train --save digits.safetensors", "and keep it"),
+    ("fastconv train --run digits-run", "and store what fastconv report makes a page of"),
     ("fastconv train mnist --model small_mnist --data ~/data", "99 % in seconds"),
     ("fastconv train cifar10 --model convnetjs_cifar --data ~/data", "the files lie in ~/data or ~/data/cifar10"),
     ("fastconv train --optimizer momentum --lr 0.01 --epochs 3 --seed 1", ""),
@@ -43,6 +44,9 @@ def arguments(parser):
     )
     parser.add_argument("--threads", type=positive, metavar="N", help="default: physical cores; results do not depend on it")
     parser.add_argument("--save", metavar=f"FILE{SUFFIX}", help="keep the trained network")
+    parser.add_argument(
+        "--run", metavar="FOLDER", dest="folder", help="store network, history and test answers for fastconv report"
+    )
 
 
 def add_network(parser):
@@ -83,6 +87,8 @@ def run(args, output):
         return INTERRUPTED
     if args.save:
         trainer.net.save(args.save)
+    if args.folder:
+        store(args, trainer, *test)
     report(args, output, trainer, *tested(trainer, test, views_of(args)), {"total": perf_counter() - started, "reading": reading})
 
 
@@ -165,6 +171,14 @@ def chosen_recipe(args, x):
     return regime_of(args, replace(recipe, **given))
 
 
+def store(args, trainer, x, y):
+    """Fill the folder of --run."""
+    from fastconv.cli.models import known_classes
+    from fastconv.training import evaluate, save_run
+
+    save_run(args.folder, trainer.net, trainer.history, x, evaluate(trainer.net, x, y, classes=known_classes(trainer.net)))
+
+
 def tested(trainer, test, views=None):
     """The one look at the test images: ({"images", "right", "accuracy", "loss"}, seconds of it by phase)."""
     from fastconv.training.clock import Clock
@@ -182,7 +196,7 @@ def report(args, output, trainer, test, testing, spent):
     spent = {**spent, **spent_by_phase(history["seconds"], testing)}
     text = "\n".join([tested_text(test), spent_text(spent), next_text(args)])
     summary = json.loads(trainer.net.summary().to_json())
-    names = {"data_set": args.data_set, "model": args.model, "seed": args.seed, "saved": args.save}
+    names = {"data_set": args.data_set, "model": args.model, "seed": args.seed, "saved": args.save, "run": args.folder}
     output.result(text, **names, test=test, seconds=spent, summary=summary, history=history)
 
 

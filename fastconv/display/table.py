@@ -114,8 +114,9 @@ class Table:
         texts = [html.escape(c.cell(row)) for c in self.columns]
         indent = len(texts[0]) - len(texts[0].lstrip(NBSP))
         texts = [text.replace(NBSP, " ") for text in texts]
-        texts[0] = f"{opener}{texts[0]}</label>" if opener else "&nbsp;" * indent + texts[0].lstrip()
-        cells = (f"<td style='text-align:{c.align}'>{text}</td>" for c, text in zip(self.columns, texts, strict=True))
+        texts[0] = f"{opener}{texts[0]}</label>" if opener else "&nbsp;" * 3 * indent + texts[0].lstrip()
+        breaks = ["; white-space:normal; min-width:15em" if c.spare else "" for c in self.columns]
+        cells = (f"<td style='text-align:{c.align}{b}'>{t}</td>" for c, b, t in zip(self.columns, breaks, texts, strict=True))
         return f"<tr>{''.join(cells)}</tr>"
 
     def json(self, **extra):

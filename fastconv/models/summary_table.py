@@ -150,7 +150,9 @@ def unread_note(row):
 
 
 def binary(size):
-    """Bytes as "1.20 MiB", smaller ones as "44.0 KiB"."""
+    """Bytes as "1.20 MiB", smaller ones as "44.0 KiB" and "40 B"."""
+    if size < 1024:
+        return f"{size}{NBSP}B"
     return f"{size / MIB:,.2f}{NBSP}MiB" if size >= MIB else f"{size / 1024:.1f}{NBSP}KiB"
 
 

@@ -8,6 +8,7 @@ from fastconv.training.history import History
 from fastconv.training.losses import LOSSES
 from fastconv.training.optimizers import OPTIMIZERS, SGD, Adam
 from fastconv.training.recipes import RECIPES, Recipe
+from fastconv.training.run_folder import StoredRun, load_run, save_run
 from fastconv.training.schedules import SCHEDULES
 from fastconv.training.trainer import Trainer
 from fastconv.training.views import Views
@@ -27,9 +28,12 @@ __all__ = [
     "History",
     "Recipe",
     "Shift",
+    "StoredRun",
     "Trainer",
     "Views",
     "Warp",
     "Evaluation",
     "evaluate",
+    "load_run",
+    "save_run",
 ]
