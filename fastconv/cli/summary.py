@@ -28,9 +28,9 @@ def arguments(parser):
     parser.add_argument(
         "--input",
         type=sizes,
-        nargs="+",
+        action="append",
         metavar="HxWxC",
-        help="another input size for a network of the zoo; several are compared",
+        help="another input size for a network of the zoo; given more than once, they are compared",
     )
     parser.add_argument("--batch", type=positive, default=1, metavar="N", help="images, for memory and times (default 1)")
     parser.add_argument("--training", action="store_true", help="memory and times with gradients")
