@@ -170,6 +170,13 @@ def test_planned_convolutions_tell_algorithm_and_time(monkeypatch):
     assert found == {"algorithms": [plans[0].algorithm], "seconds": forward.forecasts["conv2d_2"].seconds}
 
 
+def test_depthwise_and_grouped_convolutions_are_planned_too():
+    net = fc.Sequential([fc.DepthwiseConv2D(3), fc.Conv2D(8, 3, groups=2), fc.SeparableConv2D(4, 3)], input_shape=(12, 12, 8))
+    found = net.summary(plan=True).forecasts
+    assert found["depthwise_conv2d_1"].algorithms == (fc.plan((1, 12, 12, 8), (3, 3, 1, 8), groups=8).algorithm,)
+    assert len(found) == 4 and all(one.seconds > 0 for one in found.values())
+
+
 def test_the_speed_of_this_machine_is_measured_once():
     speed = forecast.cycles_per_second()
     assert 1e7 < speed < 1e13 and forecast.cycles_per_second() == speed

@@ -92,7 +92,7 @@ def read(file, size, mode, fit):
 
     try:
         with Image.open(file) as opened:
-            opened.draft(mode, size)  # a large JPEG is decoded small, which is faster
+            opened.draft(mode, (max(size),) * 2)  # a large JPEG is decoded small, which is faster
             return np.asarray(fitted(on_white(ImageOps.exif_transpose(opened)).convert(mode), size, fit))
     except (OSError, SyntaxError, ValueError, EOFError, MemoryError, Image.DecompressionBombError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]

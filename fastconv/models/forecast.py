@@ -9,7 +9,7 @@ import numpy as np
 
 from fastconv import functional as F
 from fastconv import plans
-from fastconv.geometry import ConvGeometry
+from fastconv.layers.conv import Bank
 from fastconv.models.program import lower
 
 __all__ = ["Forecast", "chained", "cycles_per_second", "forecast"]
@@ -32,11 +32,11 @@ def forecast(layer, input_shape, batch, training, needs_dx=True):
 
     With `training` both gradients count too, but for that of the network's input, which nobody asks for (`needs_dx=False`).
     """
-    geo = layer.geometry(input_shape, batch)
-    if not isinstance(geo, ConvGeometry) or layer.op(input_shape, batch).kind != "conv2d":
+    if not isinstance(layer, Bank):
         return None
+    geo, options = layer.geometry(input_shape, batch), layer.options_for(input_shape[2])
     directions = DIRECTIONS[: (3 if needs_dx else 2) if training else 1]
-    found = [F.plan(geo.x_shape, geo.w_shape, dtype=layer.dtype, direction=name, **layer.options) for name in directions]
+    found = [F.plan(geo.x_shape, geo.w_shape, dtype=layer.dtype, direction=name, **options) for name in directions]
     return Forecast(tuple(plan.algorithm for plan in found), sum(plan.cycles for plan in found) / cycles_per_second())
 
 
