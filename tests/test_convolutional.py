@@ -6,6 +6,7 @@ import pytest
 import fastconv as fc
 from fastconv.errors import OptionError, ShapeError
 from fastconv.gradient_check import gradcheck
+from zoo_cases import reduced
 
 
 def images(shape, n=2, seed=0):
@@ -63,6 +64,17 @@ def test_networks_of_the_zoo_become_convolutional(name):
     larger = fc.to_convolutional(net, (height + 32, 2 * width, channels))
     assert larger.forward(np.zeros((1, *larger.input_shape), np.float32)).shape[1:] == larger.output_shape
     assert min(larger.output_shape[:2]) > 1
+
+
+@pytest.mark.parametrize("name", ["alexnet", "vgg16", "googlenet", "resnet18", "resnet20", "mobilenet_v1"])
+def test_large_networks_become_convolutional_too(name):
+    net = reduced(name, dtype="float64")
+    x = images(net.input_shape, 1)
+    made = fc.to_convolutional(net)
+    assert not any(isinstance(layer, (fc.Flatten, fc.Dense, fc.GlobalAvgPool2D)) for layer in made.layers)
+    np.testing.assert_allclose(made.predict(x).ravel(), net.predict(x).ravel(), rtol=1e-9)
+    height, width, channels = net.input_shape
+    assert np.prod(fc.to_convolutional(net, (height, width + 64, channels)).output_shape[:2]) > 1
 
 
 def test_blocks_and_global_pooling_are_kept_where_they_are():

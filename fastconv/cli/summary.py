@@ -57,6 +57,8 @@ def run(args, output):
         output.document(text)
     else:
         output.text(text.rstrip("\n"))
+    if args.plan:
+        output.compiled()
 
 
 def form(summary, kind):
