@@ -165,6 +165,11 @@ def header(change):
     return make
 
 
+def history(rows, **members):
+    """A lie in the record of the epochs."""
+    return lambda path: path.write_text(json.dumps({"settings": {}, "rows": rows} | members))
+
+
 def other(**changes):
     """A lie about the arrays of the answers."""
     from safetensors.numpy import load, save
@@ -182,12 +187,11 @@ LIES = {
     "no history": ("history.json", lambda path: path.unlink(), DataError, "No such file"),
     "history is no json": ("history.json", lambda path: path.write_text("{"), DataError, "cannot be read"),
     "history without rows": ("history.json", lambda path: path.write_text('{"settings": {}}'), DataError, "'rows'"),
-    "rows that are none": (
-        "history.json",
-        lambda path: path.write_text('{"settings": {}, "rows": [1]}'),
-        DataError,
-        "no objects",
-    ),
+    "rows that are none": ("history.json", history([1]), DataError, "cannot be read"),
+    "rows without an epoch": ("history.json", history([{"loss": 1.0}]), DataError, "'epoch'"),
+    "a loss that is a word": ("history.json", history([{"epoch": 1, "loss": "small"}]), DataError, "no numbers by name"),
+    "settings that are a list": ("history.json", history([], settings=[1]), DataError, "no numbers by name"),
+    "versions that are a word": ("history.json", history([], versions="all"), DataError, "no numbers by name"),
     "history too deep": ("history.json", lambda path: path.write_text("[" * 100_000), DataError, "cannot be read"),
     "cut answers": ("evaluation.safetensors", lambda path: path.write_bytes(path.read_bytes()[:-9]), DataError, "cannot be read"),
     "no classes": ("evaluation.safetensors", header(lambda h: h.pop("__metadata__")), DataError, "'fastconv'"),

@@ -54,11 +54,11 @@ def cells(summary, row):
 
 
 def forecast_cells(summary, row):
-    """Algorithm and time of one row; the time of a folded block is that of its inside."""
+    """Algorithms and time of one row; a folded block has those of its inside."""
     inside = [one for name, one in summary.forecasts.items() if name == row.name or name.startswith(f"{row.name}.")]
     if not inside or not row.macs:  # without MACs it is what joins a block that is opened
         return {}
-    names = ", ".join(dict.fromkeys(inside[0].algorithms)) if row.name in summary.forecasts else ""
+    names = ", ".join(dict.fromkeys(name for one in inside for name in one.algorithms))
     return {
         "algorithm": names + (" *" if row.name in summary.chain else ""),
         "time": duration(sum(one.seconds for one in inside)),

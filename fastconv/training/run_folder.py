@@ -95,13 +95,19 @@ def read_history(path):
     """The record of a run as a dict with `rows`, a list of dicts, and `settings`, a dict."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        rows, settings = found["rows"], found["settings"]
-        sound = isinstance(settings, dict) and all(isinstance(row, dict) for row in rows)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        kinds = all(isinstance(found.get(name) or {}, dict) for name in ("settings", "versions"))
+        sound = kinds and "settings" in found and all(map(is_row, found["rows"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read ({reason(error)}); needed the history of a run") from None
     if not sound:
-        raise DataError(f"{path}: its rows or settings are no objects; needed the history of a run")
+        raise DataError(f"{path}: its rows are no numbers by name, or its settings none; needed the history of a run")
     return found
+
+
+def is_row(row):
+    """Whether this is an epoch: a number or nothing under each name, and the epoch's own."""
+    numbers = all(value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)) for value in row.values())
+    return numbers and isinstance(row["epoch"], int)
 
 
 def read_answers(path):
