@@ -85,6 +85,7 @@ def test_classes_are_told_apart():
     }  # fmt: skip
     assert (dog["accuracy"], dog["precision"], dog["taken_for"]) == (2 / 3, 1.0, "cat")
     assert (emu["images"], emu["accuracy"], emu["precision"], emu["taken_for"]) == (0, None, 0.0, None)
+    assert found.mixed_up() == [("cat", "emu", 1), ("dog", "cat", 1)]
     assert found.mistakes().tolist() == [3, 2] and found.mistakes(1).tolist() == [3]
     text = str(found)
     assert "cat (1)" in text and "66.67%" in text and "60.00%" in text

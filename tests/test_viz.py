@@ -246,6 +246,19 @@ def test_the_matrix_of_the_page_is_the_confusion_matrix(stored):
     assert cells == found.confusion.tolist()
 
 
+def test_a_thousand_classes_make_no_page_of_a_million_cells(stored, tmp_path):
+    pytest.importorskip("matplotlib")
+    rng = np.random.default_rng(0)
+    found = training.Evaluation(rng.random((500, 1000)), rng.integers(0, 1000, 500), tuple(map(str, range(1000))))
+    assert found.mixed_up(3) == sorted(found.mixed_up(500), key=lambda pair: -pair[2])[:3]
+    x = rng.integers(0, 256, (500, 6, 5, 3), np.uint8)
+    history = fc.Trainer(stored[1], fc.optim.SGD(0.0)).fit(x[:2], [0, 1], epochs=1, verbose=0)
+    training.save_run(tmp_path, stored[1], history, x, found)
+    page = fc.viz.report(tmp_path).read_text()
+    assert len(page) < 1_000_000 and "class=matrix" not in page and 'class="matrix"' not in page
+    assert max(fc.viz.confusion(found).get_size_inches()) <= 16
+
+
 def test_train_stores_a_run_and_report_makes_a_page_of_it(tmp_path):
     pytest.importorskip("matplotlib")
     trained = document("train", "--images", "64", "--epochs", "1", "--run", tmp_path / "run")

@@ -47,6 +47,13 @@ class Evaluation:
         sure = np.nan_to_num(self.probabilities[wrong].max(1), nan=-np.inf)
         return wrong[np.argsort(-sure, kind="stable")][:most]
 
+    def mixed_up(self, most=20):
+        """[(truth, answer, times), …] of the pairs of classes that were taken for each other, the most frequent first."""
+        counts = self.confusion * (1 - np.eye(len(self.classes), dtype=np.int64))
+        order = np.argsort(-counts, axis=None, kind="stable")[:most]
+        pairs = zip(*np.unravel_index(order, counts.shape), strict=True)
+        return [(self.classes[i], self.classes[j], int(counts[i, j])) for i, j in pairs if counts[i, j]]
+
     def rows(self):
         """A dict for each class: its name, images, right ones, accuracy (recall), precision, and what it is most taken for.
 

@@ -12,6 +12,7 @@ __all__ = ["activations", "confusion", "curves", "filters", "mistakes"]
 TRAIN, HELD_OUT = "#1f6fb4", "#d9660a"
 MOST = 64  # pictures in one figure
 PER_ROW = 8
+COUNTED, NAMED = 30, 60  # classes of a confusion matrix up to which its numbers, and its names, can be read
 
 
 def new_figure(width, height):
@@ -62,14 +63,15 @@ def confusion(evaluation):
     """The confusion matrix of an `Evaluation`: rows are the true classes, columns the answers; shades within each row."""
     counts = evaluation.confusion
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    size = max(3.5, 0.5 * len(counts) + 1.5)
+    size = min(max(3.5, 0.5 * len(counts) + 1.5), 16)
     figure = new_figure(size, size)
     axis = figure.subplots()
     axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    axis.set_xticks(range(len(counts)), evaluation.classes, rotation=45, ha="right")
-    axis.set_yticks(range(len(counts)), evaluation.classes)
+    if len(counts) <= NAMED:
+        axis.set_xticks(range(len(counts)), evaluation.classes, rotation=45, ha="right")
+        axis.set_yticks(range(len(counts)), evaluation.classes)
     axis.set_xlabel("answer"), axis.set_ylabel("truth")
-    for i, j in np.argwhere(counts) if len(counts) <= 30 else ():
+    for i, j in np.argwhere(counts) if len(counts) <= COUNTED else ():
         axis.text(
             j, i, f"{counts[i, j]:,}", ha="center", va="center", fontsize=8, color="white" if share[i, j] > 0.5 else "black"
         )

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastconv.display.page import page
 from fastconv.display.png import as_bytes, data_uri
-from fastconv.display.table import Column, Table
+from fastconv.display.table import Column, Table, thousands
 from fastconv.errors import OptionError
 from fastconv.files import atomic_write
 from fastconv.training.history import TABLE
@@ -21,6 +21,7 @@ __all__ = ["report"]
 SHOWN = 32  # mistakes
 FILTERS = 64
 SHORT = 3  # letters of a class name; longer ones stand upright above the matrix
+MANY = 40  # classes; of more the matrix is left out
 LONG = 12  # epochs; a longer table is folded
 STYLE = """<style>
 .facts{display:flex;flex-wrap:wrap;gap:.6rem 2.2rem;margin:1rem 0 0;padding:0}
@@ -109,15 +110,26 @@ def answers(run):
     """Classes, confusion and mistakes."""
     if run.evaluation is None:
         return
+    few = len(run.evaluation.classes) <= MANY
     yield "<h2>Classes</h2>"
-    yield f'<div class="table">{run.evaluation._repr_html_()}</div>'
+    table = f'<div class="table">{run.evaluation._repr_html_()}</div>'
+    yield table if few else f"<details><summary>{len(run.evaluation.classes)} classes</summary>{table}</details>"
     yield "<h2>What is taken for what</h2>"
-    yield f'<div class="table">{matrix(run.evaluation)}</div>'
-    yield "<p class=note>Rows: the truth; columns: the answer.  The stronger the colour, the larger the share of the row.</p>"
+    yield f'<div class="table">{matrix(run.evaluation) if few else mixed_up(run.evaluation)}</div>'
+    if few:
+        yield "<p class=note>Rows: the truth; columns: the answer.  The stronger the colour, the larger the share of the row.</p>"
     if len(run.mistakes):
         yield "<h2>Worst mistakes</h2>"
         yield "<p class=note>Truth → answer, and how sure the network was; the surest first.</p>"
         yield tiles([mistake(run, place) for place in range(min(SHOWN, len(run.mistakes)))])
+
+
+def mixed_up(evaluation):
+    """The most frequent mistakes, where a matrix would be too large to look at."""
+    columns = Column("truth", "truth"), Column("answer", "answer"), Column("times", "times", "right", thousands)
+    return Table(
+        columns, tuple(dict(zip(("truth", "answer", "times"), pair, strict=True)) for pair in evaluation.mixed_up())
+    ).html()
 
 
 def matrix(evaluation):
