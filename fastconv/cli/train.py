@@ -174,9 +174,10 @@ def chosen_recipe(args, x):
 def store(args, trainer, x, y):
     """Fill the folder of --run."""
     from fastconv.cli.models import known_classes
-    from fastconv.training import evaluate, save_run
+    from fastconv.training import Evaluation, save_run
 
-    save_run(args.folder, trainer.net, trainer.history, x, evaluate(trainer.net, x, y, classes=known_classes(trainer.net)))
+    answers = Evaluation.of(trainer.predict(x), y, known_classes(trainer.net))
+    save_run(args.folder, trainer.net, trainer.history, x, answers)
 
 
 def tested(trainer, test, views=None):

@@ -27,6 +27,20 @@ class Evaluation:
     labels: np.ndarray
     classes: tuple
 
+    @classmethod
+    def of(cls, probabilities, y, classes=None):
+        """From what `predict` answered, (N, classes) or one probability each, and the right answers; errors as in `evaluate`."""
+        p = np.asarray(probabilities)
+        if p.ndim == 2 and p.shape[1] == 1:
+            labels = binary_targets(y, (len(p),)).astype(np.int64)
+            p = np.concatenate([1 - p, p], axis=1)
+        else:
+            labels = class_labels(y, p.shape)
+        names = tuple(map(str, range(p.shape[1]) if classes is None else classes))
+        if len(names) != p.shape[1]:
+            raise OptionError(f"classes: got {len(names)} names; the network has {p.shape[1]} classes")
+        return cls(p, labels, names)
+
     @property
     def accuracy(self):
         """Fraction of right answers."""
@@ -111,16 +125,7 @@ def evaluate(net, x, y, *, classes=None, batch_size=256):
     ------
     ShapeError, DTypeError, DataError : x or y does not fit the network;  OptionError : not as many names as classes
     """
-    found = net.predict(images(x, net.input_shape), batch_size)
-    if found.ndim == 2 and found.shape[1] == 1:
-        labels = binary_targets(y, (len(found),)).astype(np.int64)
-        found = np.concatenate([1 - found, found], axis=1)
-    else:
-        labels = class_labels(y, found.shape)
-    names = tuple(map(str, range(found.shape[1]) if classes is None else classes))
-    if len(names) != found.shape[1]:
-        raise OptionError(f"classes: got {len(names)} names; the network has {found.shape[1]} classes")
-    return Evaluation(found, labels, names)
+    return Evaluation.of(net.predict(images(x, net.input_shape), batch_size), y, classes)
 
 
 def class_row(counts, label, classes):
