@@ -79,9 +79,9 @@ class Summary:
         return self.table().text(width, plain)
 
     def to_json(self, path=None):
-        """The same numbers as JSON text: {"schema", "name", "dtype", "layers": […], "totals", "memory", "forecasts"}.
+        """The same numbers as JSON text: {"schema", "name", "dtype", "layers": […], "totals", "memory"}.
 
-        Written to `path` if given, all or nothing.
+        With `plan` also "forecasts" and "seconds".  Written to `path` if given, all or nothing.
         """
         found = {
             "schema": SCHEMA,
@@ -93,6 +93,7 @@ class Summary:
         }
         if self.plan:
             found["forecasts"] = {name: asdict(one) for name, one in self.forecasts.items()}
+            found["seconds"] = self.seconds
         return delivered(json.dumps(found, ensure_ascii=False, indent=2), path)
 
     def to_csv(self, path=None):
