@@ -77,9 +77,10 @@ def test_large_networks_become_convolutional_too(name):
     assert np.prod(fc.to_convolutional(net, (height, width + 64, channels)).output_shape[:2]) > 1
 
 
-def test_blocks_and_global_pooling_are_kept_where_they_are():
+@pytest.mark.parametrize("pool", [fc.GlobalAvgPool2D, fc.GlobalMaxPool2D])
+def test_blocks_and_global_pooling_are_kept_where_they_are(pool):
     block = fc.Residual([fc.Conv2D(4, 3, padding=1)], activation="relu")
-    net = fc.Sequential([fc.Conv2D(4, 3), block, fc.GlobalAvgPool2D(), fc.Dense(3)], input_shape=(8, 9, 1), dtype="float64")
+    net = fc.Sequential([fc.Conv2D(4, 3), block, pool(), fc.Dense(3)], input_shape=(8, 9, 1), dtype="float64")
     net.layers[1].trainable = False
     x = images(net.input_shape)
     made = fc.to_convolutional(net)

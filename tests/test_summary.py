@@ -171,7 +171,8 @@ def test_planned_convolutions_tell_algorithm_and_time(monkeypatch):
 
 
 def test_depthwise_and_grouped_convolutions_are_planned_too():
-    net = fc.Sequential([fc.DepthwiseConv2D(3), fc.Conv2D(8, 3, groups=2), fc.SeparableConv2D(4, 3)], input_shape=(12, 12, 8))
+    layers = [fc.DepthwiseConv2D(3), fc.Conv2D(8, 3, groups=2), fc.SeparableConv2D(4, 3), fc.Conv2DTranspose(4, 3)]
+    net = fc.Sequential(layers, input_shape=(12, 12, 8))
     found = net.summary(plan=True).forecasts
     assert found["depthwise_conv2d_1"].algorithms == (fc.plan((1, 12, 12, 8), (3, 3, 1, 8), groups=8).algorithm,)
     assert len(found) == 4 and all(one.seconds > 0 for one in found.values())

@@ -1,11 +1,24 @@
 """Dense layers as the convolutions that they are, so that a network looks at larger images, everywhere at once."""
 
 from fastconv.errors import OptionError, ShapeError
-from fastconv.layers import AvgPool2D, Conv2D, Dense, Dropout, Flatten, GlobalAvgPool2D, Normalize, Softmax
+from fastconv.layers import (
+    AvgPool2D,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAvgPool2D,
+    GlobalMaxPool2D,
+    MaxPool2D,
+    Normalize,
+    Softmax,
+)
 from fastconv.layers.activations import Pointwise
 from fastconv.models.sequential import Sequential
 
 __all__ = ["to_convolutional"]
+
+WINDOWED = {GlobalAvgPool2D: AvgPool2D, GlobalMaxPool2D: MaxPool2D}  # one answer for each place instead of one in all
 
 
 def to_convolutional(net, input_shape=None):
@@ -20,7 +33,7 @@ def to_convolutional(net, input_shape=None):
 
     Parameters
     ----------
-    net : Sequential of images, with any layers before Flatten or GlobalAvgPool2D
+    net : Sequential of images, with any layers before Flatten or the global pooling
     input_shape : (height, width, channels) of the new network; default: that of `net`
 
     Returns
@@ -57,8 +70,8 @@ def convolutions(net):
         elif isinstance(layer, Dense):
             yield as_convolution(layer, window)
             window = (1, 1)
-        elif isinstance(layer, GlobalAvgPool2D):
-            yield AvgPool2D(layer.input_shape[:2], stride=1, name=layer.name)
+        elif type(layer) in WINDOWED:
+            yield WINDOWED[type(layer)](layer.input_shape[:2], stride=1, name=layer.name)
         elif window != (1, 1) and not is_blind(layer):
             raise OptionError(f"net: {layer!r} stands between Flatten and Dense and tells rows and columns apart; move it")
         else:

@@ -32,9 +32,10 @@ def forecast(layer, input_shape, batch, training, needs_dx=True):
 
     With `training` both gradients count too, but for that of the network's input, which nobody asks for (`needs_dx=False`).
     """
-    if not isinstance(layer, Bank):
+    geo = layer.geometry(input_shape, batch)
+    if geo is None or not isinstance(layer, Bank):  # a transposed convolution is a Bank without windows of its own
         return None
-    geo, options = layer.geometry(input_shape, batch), layer.options_for(input_shape[2])
+    options = layer.options_for(input_shape[2])
     directions = DIRECTIONS[: (3 if needs_dx else 2) if training else 1]
     found = [F.plan(geo.x_shape, geo.w_shape, dtype=layer.dtype, direction=name, **options) for name in directions]
     return Forecast(tuple(plan.algorithm for plan in found), sum(plan.cycles for plan in found) / cycles_per_second())

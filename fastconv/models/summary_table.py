@@ -45,11 +45,11 @@ def cells(summary, row):
         "parameters": with_value(row),
         "dense": thousands(row.as_dense) if row.as_dense else "",
         "macs": thousands(row.macs) if row.macs else "",
-        "size": sizes([axis.size for axis in row.field]) if row.field else "all",
+        "size": sizes([f"{axis.size:g}" for axis in row.field]) if row.field else "all",
         DEPTH: row.depth,
     }
     if row.field:
-        cells |= {key: one_or_both([getattr(axis, key) for axis in row.field]) for key in ("jump", "start")}
+        cells |= {key: one_or_both([f"{getattr(axis, key):g}" for axis in row.field]) for key in ("jump", "start")}
     return cells | forecast_cells(summary, row)
 
 
