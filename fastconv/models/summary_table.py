@@ -45,11 +45,11 @@ def cells(summary, row):
         "parameters": with_value(row),
         "dense": thousands(row.as_dense) if row.as_dense else "",
         "macs": thousands(row.macs) if row.macs else "",
-        "size": sizes([f"{axis.size:g}" for axis in row.field]) if row.field else "all",
+        "size": sizes([number(axis.size) for axis in row.field]) if row.field else "all",
         DEPTH: row.depth,
     }
     if row.field:
-        cells |= {key: one_or_both([f"{getattr(axis, key):g}" for axis in row.field]) for key in ("jump", "start")}
+        cells |= {key: one_or_both([number(getattr(axis, key)) for axis in row.field]) for key in ("jump", "start")}
     return cells | forecast_cells(summary, row)
 
 
@@ -125,6 +125,11 @@ def plan_notes(summary):
     )
     if summary.chain:
         yield f"* {summary.chain[0]} to {summary.chain[-1]} go through the cache as one chain, usually faster than these times."
+
+
+def number(value):
+    """A whole number without a point; behind an upsampling there are others."""
+    return str(int(value)) if value == int(value) else f"{value:.4g}"
 
 
 def one_or_both(axes):
