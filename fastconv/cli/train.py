@@ -176,7 +176,7 @@ def store(args, trainer, x, y):
     from fastconv.cli.models import known_classes
     from fastconv.training import Evaluation, save_run
 
-    answers = Evaluation.of(trainer.predict(x), y, known_classes(trainer.net))
+    answers = Evaluation.of(trainer.predict(x, views=views_of(args)), y, known_classes(trainer.net))
     save_run(args.folder, trainer.net, trainer.history, x, answers)
 
 
