@@ -270,7 +270,19 @@ def test_operations_on_an_older_cpu(tmp_path, settings, wanted):
 @ON_X86
 @pytest.mark.full
 @pytest.mark.parametrize("settings", [GENERIC, HASWELL], ids=["generic", "haswell"])
-@pytest.mark.parametrize("file", ["test_conv2d", "test_pool", "test_transpose", "test_dense_norm", "test_chains", "test_threads"])
+@pytest.mark.parametrize(
+    "file",
+    [
+        "test_conv2d",
+        "test_pool",
+        "test_transpose",
+        "test_dense_norm",
+        "test_chains",
+        "test_threads",
+        "test_guards",
+        "test_random_pytorch",
+    ],
+)
 def test_all_operations_on_an_older_cpu(tmp_path_factory, settings, file):
     arguments = ["-q", "-x", "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml"), str(ROOT / "tests" / f"{file}.py")]
     program = f"import pytest, sys\nsys.exit(pytest.main({arguments}))"
