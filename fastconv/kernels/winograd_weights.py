@@ -18,18 +18,9 @@ from fastconv.kernels.partial_sums import add_blocks, partial_sums
 from fastconv.kernels.schedule import cuts
 from fastconv.kernels.tile import STEPS
 from fastconv.kernels.vector_ir import emits, flush_denormals, restore_denormals
-from fastconv.kernels.winograd import (
-    GAP,
-    E,
-    K,
-    before,
-    filter_panels,
-    input_tile,
-    moves_of,
-    products,
-    tile_place,
-    tile_tables,
-)
+from fastconv.kernels.winograd import before, moves_of, tile_tables
+from fastconv.kernels.winograd_filters import filter_panels
+from fastconv.kernels.winograd_loops import GAP, E, K, input_tile, products, tile_place
 from fastconv.kernels.winograd_matrices import matrices
 from fastconv.kernels.winograd_tiles import N
 from fastconv.kernels.winograd_transform import both_ways, floats
