@@ -77,10 +77,10 @@ def test_a_file_that_is_none_of_ours(tmp_path, content):
 def test_a_limit_of_the_workspace():
     call = {"x_shape": (1, 56, 56, 128), "w_shape": (3, 3, 128, 128), "padding": "same"}
     assert fc.plan(**call).algorithm == "winograd"
-    fc.set_workspace_limit(1)
+    fc.set_workspace_limit(0.5)
     limited = fc.plan(**call)
     assert limited.algorithm == "tiled"
-    assert "MiB of workspace; the limit is 1.0 MiB" in dict(limited.refused)["winograd"]
+    assert "MiB of workspace; the limit is 0.5 MiB" in dict(limited.refused)["winograd"]
     assert fc.plan(**call, algorithm="winograd").algorithm == "winograd"
     fc.set_workspace_limit(0)
     assert fc.plan(**call, pad_mode="reflect").workspace > 0  # the smallest always remains

@@ -3,13 +3,11 @@
 import numpy as np
 
 from fastconv.errors import ShapeError
-from fastconv.functional.activations import activate
+from fastconv.functional.activations import FEW, activate
 from fastconv.functional.arrays import as_array, result_dtype
 from fastconv.functional.conv import activation_code
 
 __all__ = ["add", "concat", "split_channels"]
-
-BLOCK = 1 << 15  # numbers that stay in the cache between the sum and its ReLU
 
 
 def add(a, b, *, activation=None, out=None):
@@ -35,11 +33,13 @@ def add(a, b, *, activation=None, out=None):
 
 def add_relu(a, b, y):
     """y = max(a + b, 0) of flat arrays in one pass over memory; NaN stays NaN."""
-    zero = y.dtype.type(0)
-    for start in range(0, y.size, BLOCK):
-        target = y[start : start + BLOCK]
-        np.add(a[start : start + BLOCK], b[start : start + BLOCK], out=target)
-        np.maximum(target, zero, out=target)
+    if y.size >= FEW and a.dtype == b.dtype == y.dtype:
+        from fastconv.kernels.elementwise import add_positive
+
+        add_positive(a, b, y)
+        return
+    np.add(a, b, out=y)
+    np.maximum(y, y.dtype.type(0), out=y)
 
 
 def concat(parts, *, out=None):

@@ -1,10 +1,12 @@
 """Batch normalisation over all axes but the last  [Ioffe and Szegedy, arXiv:1502.03167]."""
 
+import functools
+
 import numpy as np
 
 from fastconv.errors import ShapeError
 from fastconv.functional.arrays import as_array, result_dtype
-from fastconv.functional.conv import conv2d, conv2d_bias_grad, conv2d_weight_grad
+from fastconv.functional.conv import conv2d, conv2d_bias_grad
 
 __all__ = ["batch_norm", "batch_norm_grad", "batch_norm_train"]
 
@@ -36,10 +38,16 @@ def of_each_channel(x, factor, offset):
     return conv2d(as_images(x), factor[None, None, None], offset, groups=x.shape[-1]).reshape(x.shape)
 
 
-def sum_of_products(a, b):
-    """The sum of a b over all but the channels: the weight gradient of that convolution; in fixed blocks, then a tree."""
-    channels = a.shape[-1]
-    return conv2d_weight_grad(as_images(a), as_images(b), (1, 1, 1, channels), groups=channels)[0, 0, 0]
+@functools.cache
+def kernels():
+    """The compiled loops; Numba is imported at the first batch."""
+    from fastconv.kernels import norm
+
+    return norm
+
+
+def as_rows(x):
+    return np.ascontiguousarray(x).reshape(-1, x.shape[-1])
 
 
 def batch_norm(x, scale, shift, *, mean, var, eps=1e-5):
@@ -52,18 +60,17 @@ def batch_norm(x, scale, shift, *, mean, var, eps=1e-5):
     return of_each_channel(x, factor, shift - mean * factor)
 
 
-def centred(x):
-    """(x minus about its mean, what is left of the mean in it, that mean, the biased variance), for each channel.
+def statistics(x):
+    """(about the mean, what is left of the mean, the biased variance) of each channel of x (rows, C).
 
     The corrected two-pass algorithm of Chan, Golub and LeVeque 1983: squares are summed only when the mean is gone, so that no
     digits are lost where it is large, and what rounding left of it is taken out of the result.
     """
-    count, ones = x.dtype.type(x.size // x.shape[-1]), np.ones(x.shape[-1], x.dtype)
+    count = x.dtype.type(len(x))
     mean = conv2d_bias_grad(as_images(x)) / count
-    z = of_each_channel(x, ones, -mean)
-    rest = conv2d_bias_grad(as_images(z)) / count
-    var = np.maximum(sum_of_products(z, z) / count - rest * rest, 0)  # NaN stays NaN
-    return z, rest, mean + rest, var
+    first, second = kernels().sums_about(x, mean)
+    rest = first / count
+    return mean, rest, np.maximum(second / count - rest * rest, 0)  # NaN stays NaN
 
 
 def batch_norm_train(x, scale, shift, *, eps=1e-5):
@@ -71,9 +78,11 @@ def batch_norm_train(x, scale, shift, *, eps=1e-5):
     x, scale, shift = inputs(x, scale=scale, shift=shift)
     if x.size == 0:
         raise ShapeError(f"x: got shape {x.shape}, which has no values to take statistics of; needed at least one image")
-    z, rest, mean, var = centred(x)
+    rows = as_rows(x)
+    mean, rest, var = statistics(rows)
     factor = scale / np.sqrt(var + x.dtype.type(eps))
-    return of_each_channel(z, factor, shift - rest * factor), mean, var
+    y = kernels().normalised(rows, mean, factor, shift - rest * factor)
+    return y.reshape(x.shape), mean + rest, var
 
 
 def batch_norm_grad(dy, x, scale, mean, var, *, eps=1e-5, needs_dx=True):
@@ -84,15 +93,15 @@ def batch_norm_grad(dy, x, scale, mean, var, *, eps=1e-5, needs_dx=True):
     """
     x, scale, mean, var = inputs(x, scale=scale, mean=mean, var=var)
     dy = as_array(dy, "dy")
-    if dy.shape != x.shape:
-        raise ShapeError(f"dy: got shape {dy.shape}; needed that of x, {x.shape}")
-    dy = np.ascontiguousarray(dy, x.dtype)
+    shape = x.shape
+    if dy.shape != shape:
+        raise ShapeError(f"dy: got shape {dy.shape}; needed that of x, {shape}")
+    dy, x = as_rows(dy.astype(x.dtype, copy=False)), as_rows(x)
     inverse = 1 / np.sqrt(var + x.dtype.type(eps))
-    z = of_each_channel(x, inverse, -mean * inverse)
-    dshift, dscale = conv2d_bias_grad(as_images(dy)), sum_of_products(dy, z)
+    dshift, dscale = kernels().gradient_sums(dy, x, mean)
+    dscale = dscale * inverse
     if not needs_dx:
         return None, dscale, dshift
-    count, factor = x.dtype.type(x.size // x.shape[-1]), scale * inverse
-    dx = of_each_channel(dy, factor, -factor * dshift / count)
-    dx += of_each_channel(z, -factor * dscale / count, np.zeros_like(factor))
-    return dx, dscale, dshift
+    count, factor = x.dtype.type(len(x)), scale * inverse
+    dx = kernels().gradient(dy, x, mean, factor, -factor * inverse * dscale / count, -factor * dshift / count)
+    return dx.reshape(shape), dscale, dshift

@@ -6,7 +6,7 @@ from numba import prange
 from fastconv.kernels.partial_sums import add_blocks
 from fastconv.machine import kernel
 
-__all__ = ["mask_negative", "sum_pixels"]
+__all__ = ["add_positive", "keep_positive", "mask_negative", "sum_pixels"]
 
 BLOCK = 1 << 14  # numbers of a task
 SUM_ROWS = 2048  # rows of a partial sum, by the shape alone
@@ -20,6 +20,27 @@ def mask_negative(dy, y, dx):
         grads, values, target = dy[first : first + BLOCK], y[first : first + BLOCK], dx[first : first + BLOCK]
         for i in range(target.size):
             target[i] = grads[i] if values[i] > 0 else 0
+
+
+@kernel()
+def keep_positive(x, y):
+    """y = x where x > 0 or NaN, else 0; flat arrays."""
+    for task in prange((x.size + BLOCK - 1) // BLOCK):
+        first = np.intp(task) * BLOCK
+        values, target = x[first : first + BLOCK], y[first : first + BLOCK]
+        for i in range(target.size):
+            target[i] = 0 if values[i] <= 0 else values[i]
+
+
+@kernel()
+def add_positive(a, b, y):
+    """y = a + b where that is > 0 or NaN, else 0; flat arrays."""
+    for task in prange((a.size + BLOCK - 1) // BLOCK):
+        first = np.intp(task) * BLOCK
+        left, right, target = a[first : first + BLOCK], b[first : first + BLOCK], y[first : first + BLOCK]
+        for i in range(target.size):
+            total = left[i] + right[i]
+            target[i] = 0 if total <= 0 else total
 
 
 @kernel()

@@ -1,0 +1,96 @@
+"""Batch normalisation: statistics of the channels and their gradients, each in one pass over memory; arrays (rows, channels)."""
+
+import numpy as np
+from numba import prange
+
+from fastconv.kernels import aligned
+from fastconv.kernels.partial_sums import add_blocks
+from fastconv.machine import kernel
+
+__all__ = ["gradient", "gradient_sums", "normalised", "sums_about"]
+
+ROWS = 2048  # of a partial sum, by the shape alone
+BAND = 64  # rows of a task where nothing is summed
+
+
+@kernel()
+def add_about(x, mean, parts):
+    """parts[b] = the sums of x - mean and of its square over the rows of block b."""
+    for task in prange(len(parts)):  # a task owns the sums of a block
+        b = np.intp(task)
+        first, second = parts[b, 0], parts[b, 1]
+        first[:], second[:] = 0, 0
+        for row in range(b * len(x) // len(parts), (b + 1) * len(x) // len(parts)):
+            values = x[row]
+            for c in range(mean.size):
+                z = values[c] - mean[c]
+                first[c] += z
+                second[c] += z * z
+
+
+@kernel()
+def add_gradients(dy, x, mean, parts):
+    """parts[b] = the sums of dy and of dy (x - mean) over the rows of block b."""
+    for task in prange(len(parts)):  # a task owns the sums of a block
+        b = np.intp(task)
+        first, second = parts[b, 0], parts[b, 1]
+        first[:], second[:] = 0, 0
+        for row in range(b * len(x) // len(parts), (b + 1) * len(x) // len(parts)):
+            values, grads = x[row], dy[row]
+            for c in range(mean.size):
+                first[c] += grads[c]
+                second[c] += grads[c] * (values[c] - mean[c])
+
+
+@kernel()
+def normalise(x, mean, factor, offset, y):
+    """y = (x - mean) factor + offset"""
+    for task in prange((len(x) + BAND - 1) // BAND):  # a task owns BAND rows of y
+        first = np.intp(task) * BAND
+        for row in range(first, min(len(x), first + BAND)):
+            values, target = x[row], y[row]
+            for c in range(mean.size):
+                target[c] = (values[c] - mean[c]) * factor[c] + offset[c]
+
+
+@kernel()
+def combine(dy, x, mean, of_dy, of_x, offset, dx):
+    """dx = dy of_dy + (x - mean) of_x + offset"""
+    for task in prange((len(x) + BAND - 1) // BAND):  # a task owns BAND rows of dx
+        first = np.intp(task) * BAND
+        for row in range(first, min(len(x), first + BAND)):
+            values, grads, target = x[row], dy[row], dx[row]
+            for c in range(mean.size):
+                target[c] = grads[c] * of_dy[c] + (values[c] - mean[c]) * of_x[c] + offset[c]
+
+
+def totals(add, *arrays):
+    """The two sums of each channel, in fixed blocks and then a tree."""
+    x = arrays[-2]
+    parts = aligned.empty((max(1, len(x) // ROWS), 2, x.shape[1]), x.dtype)
+    add(*arrays, parts)
+    found = np.empty(parts.shape[1:], x.dtype)
+    add_blocks(parts, found)
+    return found
+
+
+def sums_about(x, mean):
+    """(sum of x - mean, sum of its square) for each channel."""
+    return totals(add_about, x, mean)
+
+
+def gradient_sums(dy, x, mean):
+    """(sum of dy, sum of dy (x - mean)) for each channel."""
+    return totals(add_gradients, dy, x, mean)
+
+
+def normalised(x, mean, factor, offset):
+    y = aligned.empty(x.shape, x.dtype)
+    normalise(x, mean, factor, offset, y)
+    return y
+
+
+def gradient(dy, x, mean, of_dy, of_x, offset):
+    dx = aligned.empty(x.shape, x.dtype)
+    combine(dy, x, mean, of_dy, of_x, offset, dx)
+    return dx
