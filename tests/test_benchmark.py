@@ -4,7 +4,10 @@ import json
 
 import pytest
 
+import fastconv as fc
 from fastconv import benchmark
+from fastconv.benchmark import twins
+from fastconv.benchmark.shapes import NETWORKS
 from fastconv.errors import DataError, OptionError
 
 SMALL = [benchmark.Case("small", 1, 8, 8, 3, 4, 3, 3, pad=1), benchmark.Case("strided", 2, 9, 7, 4, 4, 3, 3, stride=2, groups=2)]
@@ -89,3 +92,16 @@ def test_a_missing_list_or_direction_is_refused(tmp_path):
         benchmark.read_shapes(tmp_path / "none.csv")
     with pytest.raises(OptionError, match="forward"):
         benchmark.run(SMALL, "sideways")
+
+
+@pytest.mark.parametrize("case", NETWORKS, ids=lambda case: f"{case.name}-{case.training}")
+def test_twins_of_networks_have_the_same_layers(case):
+    """As many parameters, and outputs of the same shape, on images as small as the network takes."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    small = {"width": 0.25} if case.name in ("vgg16", "resnet18", "resnet50", "alexnet", "googlenet", "mobilenet_v1") else {}
+    net = getattr(fc.models, case.name)(**dict(case.options), **small)
+    module = twins.twin(net).eval()
+    assert sum(parameter.numel() for parameter in module.parameters()) == net.n_parameters
+    with torch.inference_mode():
+        y = module(torch.zeros(2, net.input_shape[2], *net.input_shape[:2]))
+    assert tuple(y.shape) == (2, *net.output_shape)

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from fastconv.benchmark.twins import twin
+
 __all__ = ["convolution", "network", "pooling", "torch_threads"]
 
 
@@ -72,34 +74,15 @@ def pooling_call(kind, case, x, dy, backward):
 
 
 def network(net, x, y, lr, training):
-    """A pass of a network like `net` (convolutions, ReLU, 2x2 maxima, dense layers), or a step of SGD with momentum."""
+    """A pass of a network like `net`, in evaluation, or a step of SGD with momentum."""
     return {layout: network_call(twin(net), images(x, form), y, form, lr, training) for layout, form in layouts()}
-
-
-def twin(net):
-    """The layers of `net` as PyTorch's; weights are its own."""
-    from torch import nn
-
-    layers = []
-    for layer in net.layers:
-        shape = layer.input_shape
-        if layer.kind == "conv2d":
-            (top, _), (left, _) = layer.geometry(shape).pads
-            layers.append(nn.Conv2d(shape[2], layer.filters, layer.size, layer.stride, (top, left)))
-        elif layer.kind == "dense":
-            layers.append(nn.Linear(shape[0], layer.units))
-        else:
-            layers.append({"relu": nn.ReLU, "flatten": nn.Flatten, "max_pool2d": lambda: nn.MaxPool2d(2)}[layer.kind]())
-        if layer.kind != "relu" and layer.activation == "relu":
-            layers.append(nn.ReLU())
-    return nn.Sequential(*layers)
 
 
 def network_call(model, x, y, form, lr, training):
     import torch
 
-    model, targets = model.to(memory_format=form), torch.from_numpy(np.asarray(y))
-    optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9)
+    model, targets = model.to(memory_format=form).train(training), torch.from_numpy(np.asarray(y))
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9) if training else None
 
     def forward():
         with torch.inference_mode():

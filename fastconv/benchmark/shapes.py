@@ -9,7 +9,7 @@ import numpy as np
 from fastconv import functional as F
 from fastconv.errors import DataError
 
-__all__ = ["FIELDS", "NETWORKS", "POOLINGS", "Case", "PoolCase", "read_shapes"]
+__all__ = ["FIELDS", "NETWORKS", "POOLINGS", "SMALL_NETWORKS", "Case", "NetworkCase", "PoolCase", "read_shapes"]
 
 SHAPES = Path(__file__).parent.with_name("bench_shapes.csv")
 FIELDS = ["name", "n", "h", "w", "c_in", "c_out", "kh", "kw", "stride", "pad", "dilation", "groups"]
@@ -55,6 +55,20 @@ class Case:
 
 
 @dataclass(frozen=True)
+class NetworkCase:
+    """A network of the zoo, in evaluation or training."""
+
+    name: str
+    batch: int
+    training: bool
+    options: tuple = ()  # ((name, value), ...)
+
+    @property
+    def title(self):
+        return ", ".join([self.name, *(f"{name} {value}" for name, value in self.options), f"batch {self.batch}"])
+
+
+@dataclass(frozen=True)
 class PoolCase:
     """One pooling: windows of `size` pixels, `stride` apart."""
 
@@ -85,7 +99,24 @@ POOLINGS = (
     PoolCase(8, 28, 28, 192, 3, 1, 1),
     PoolCase(64, 32, 32, 16, 2, 2),
 )
-NETWORKS = ("lenet5", "convnetjs_cifar")  # of the zoo, in batches of 64
+SMALL_NETWORKS = (
+    NetworkCase("lenet5", 64, False),
+    NetworkCase("lenet5", 64, True),
+    NetworkCase("convnetjs_cifar", 64, False),
+    NetworkCase("convnetjs_cifar", 64, True),
+)
+NETWORKS = (
+    *SMALL_NETWORKS,
+    NetworkCase("small_cifar", 128, True),
+    NetworkCase("vgg16", 1, False),
+    NetworkCase("vgg16", 4, True),
+    NetworkCase("resnet18", 1, False),
+    NetworkCase("resnet18", 8, True),
+    NetworkCase("resnet50", 1, False),
+    NetworkCase("alexnet", 8, False, (("groups", 2),)),
+    NetworkCase("googlenet", 1, False),
+    NetworkCase("mobilenet_v1", 1, False),
+)
 
 
 def read_shapes(path=None):

@@ -7,7 +7,7 @@ from fastconv.benchmark import tasks
 from fastconv.benchmark.clock import clocked, measure, peak_gflops
 from fastconv.benchmark.peers import torch_threads
 from fastconv.benchmark.report import Report, Row, context
-from fastconv.benchmark.shapes import read_shapes
+from fastconv.benchmark.shapes import NETWORKS, SMALL_NETWORKS, read_shapes
 from fastconv.errors import DataError, OptionError
 
 __all__ = ["run"]
@@ -27,7 +27,7 @@ def run(shapes=None, direction="forward", *, prepared=False, quick=False, thread
     compare : file of an older report (`to_json`), whose times are shown beside these
     progress : progress(row) is called after each row
     """
-    chosen = tasks_of(shapes, direction, prepared)
+    chosen = tasks_of(shapes, direction, prepared, quick)
     if threads is not None:
         machine.set_threads(threads)
     peak, rows = peak_gflops(machine.get_threads()), []
@@ -40,10 +40,13 @@ def run(shapes=None, direction="forward", *, prepared=False, quick=False, thread
     return report.beside(compare) if compare else report
 
 
-LISTS = {"pooling": tasks.poolings, "networks": tasks.networks}
+LISTS = {
+    "pooling": lambda quick: tasks.poolings(),
+    "networks": lambda quick: tasks.networks(SMALL_NETWORKS if quick else NETWORKS),
+}
 
 
-def tasks_of(shapes, direction, prepared):
+def tasks_of(shapes, direction, prepared, quick):
     """The tasks of one direction."""
     if direction not in tasks.WHAT:
         raise OptionError(f"direction: got {direction!r}; needed one of {', '.join(tasks.WHAT)}")
@@ -52,7 +55,7 @@ def tasks_of(shapes, direction, prepared):
     if direction in LISTS:
         if shapes is not None:
             raise OptionError(f"shapes: {direction} has a list of its own; leave shapes out")
-        return LISTS[direction]()
+        return LISTS[direction](quick)
     cases = read_shapes(shapes) if shapes is None or isinstance(shapes, (str, Path)) else list(shapes)
     if not cases:
         raise DataError("the list of shapes is empty; needed at least one row")

@@ -12,7 +12,7 @@ from fastconv.benchmark.shapes import NETWORKS, POOLINGS
 __all__ = ["WHAT", "Task", "convolution", "networks", "poolings"]
 
 WHAT = ("forward", "input_grad", "weight_grad", "pooling", "networks")
-BATCH, LR = 64, 1e-4
+LR = 1e-4
 
 
 @dataclass(frozen=True)
@@ -70,24 +70,26 @@ def pooling(case, kind, backward):
     return Task(case.name, what, "", 0, make, lambda: peers.pooling(case, kind, gradient(), backward))
 
 
-def networks(names=NETWORKS):
-    """Forward pass and training step of networks of the zoo."""
-    return [network(name, training) for name in names for training in (False, True)]
+def networks(cases=NETWORKS):
+    """Forward passes and training steps of networks of the zoo."""
+    return [network(case) for case in cases]
 
 
-def network(name, training):
+def network(case):
     from fastconv import models
     from fastconv.training import Trainer, optimizers
 
-    net = getattr(models, name)()
-    random = np.random.default_rng(0)
-    x, y = random.standard_normal((BATCH, *net.input_shape), np.float32), random.integers(0, 10, BATCH)
-    macs = BATCH * sum(row.macs for row in net.rows())
+    net = getattr(models, case.name)(**dict(case.options))
+    random, totals = np.random.default_rng(0), net.summary().totals
+    x = random.standard_normal((case.batch, *net.input_shape), np.float32)
+    y = random.integers(0, net.output_shape[-1], case.batch)
 
     def make():
+        if not case.training:
+            return lambda: net.forward(x)
         trainer = Trainer(net, optimizers.SGD(LR, momentum=0.9))
-        return (lambda: trainer.step(x, y)) if training else (lambda: net.forward(x))
+        return lambda: trainer.step(x, y)
 
-    what = "training step" if training else "forward"
-    flops = (6 if training else 2) * macs
-    return Task(f"{name}, batch {BATCH}", what, "chain", flops, make, lambda: peers.network(net, x, y, LR, training))
+    what = "training step" if case.training else "forward"
+    flops = (6 if case.training else 2) * case.batch * totals.macs
+    return Task(case.title, what, "", flops, make, lambda: peers.network(net, x, y, LR, case.training))

@@ -13,7 +13,10 @@ mean nothing."""
 EXAMPLES = (
     ("fastconv bench --quick", "a first look"),
     ("fastconv bench --direction weight_grad --threads 1", ""),
-    ("fastconv bench --direction networks", "LeNet-5 and ConvNetJS's CIFAR-10 net, forward and training step"),
+    (
+        "fastconv bench --direction networks",
+        "from LeNet-5 to ResNet-50, evaluation and training; --quick: the small ones",
+    ),
     ("fastconv bench --shapes mine.csv --json > old.json", "columns as in fastconv/bench_shapes.csv"),
     ("fastconv bench --shapes mine.csv --compare old.json", "what has changed since"),
     ("fastconv bench --isa avx2", "both libraries as on a CPU without AVX-512"),
