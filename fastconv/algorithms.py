@@ -187,7 +187,7 @@ ALGORITHMS = (
         "im2col",
         forward=Route(always, costs.im2col(costs.filters), "im2col.forward", "im2col.by_group", costs.window_bytes),
         input_grad=Route(
-            always, costs.im2col(costs.inputs), "im2col.input_grad", "im2col.by_group_transposed", costs.window_bytes
+            always, costs.im2col(costs.inputs, turned=10), "im2col.input_grad", "im2col.by_group_transposed", costs.window_bytes
         ),
         weight_grad=Route(always, costs.im2col(costs.filters), "im2col.weight_grad", None, costs.window_bytes),
         flushes=False,

@@ -56,12 +56,17 @@ def direct(along):
     return cost
 
 
-def im2col(along):
-    """Four products for each load and store; and the windows are written and read."""
+def im2col(along, turned=0):
+    """Four products for each load and store; the windows are written and read; and `turned` cycles for each weight."""
 
     def cost(geo, dtype, cpu):
         windows = geo.n * geo.p * geo.q * geo.terms * geo.groups * dtype.itemsize
-        return 3 * LAUNCH + geo.macs / along(geo) * (3 + 2 * vectors(along(geo), dtype, cpu)) + windows / 6
+        return (
+            turned * geo.terms * geo.o
+            + 3 * LAUNCH
+            + geo.macs / along(geo) * (3 + 2 * vectors(along(geo), dtype, cpu))
+            + windows / 6
+        )
 
     return cost
 

@@ -210,3 +210,20 @@ def test_softmax_of_huge_logits_and_any_rank():
         np.testing.assert_array_equal(fc.softmax(np.array([1e4, 0, -1e4], np.float32)), np.array([1, 0, 0], np.float32))
     x = draw(9, np.float32, (2, 3, 4, 5))[0]
     np.testing.assert_allclose(fc.softmax(x).sum(axis=-1), 1, rtol=6e-7)
+
+
+@pytest.mark.parametrize("examples", [1, 5, 64, 65])
+def test_gradients_of_a_large_dense_layer(examples):
+    """Few examples and many weights: the input's gradient is computed the other way round."""
+    rng = np.random.default_rng(examples)
+    dy, x, w = (rng.standard_normal(shape).astype(np.float32) for shape in ((examples, 600), (examples, 500), (500, 600)))
+    out = np.full(w.shape, np.nan, np.float32)
+    dx, dw, db = fc.dense_grad(dy, x, w, out=out)
+    assert dw.base is out or np.shares_memory(dw, out)
+    wide_dy, wide_x, wide_w = (a.astype(np.float64) for a in (dy, x, w))
+    for got, exact, size, terms in (
+        (dx, wide_dy @ wide_w.T, abs(wide_dy) @ abs(wide_w).T, 600),
+        (dw, wide_x.T @ wide_dy, abs(wide_x).T @ abs(wide_dy), examples),
+        (db, wide_dy.sum(0), abs(wide_dy).sum(0), examples),
+    ):
+        bounds.assert_within(got, exact, size, terms + 1)

@@ -8,6 +8,9 @@ from fastconv.functional.conv import PreparedWeights, conv2d, conv2d_bias_grad, 
 
 __all__ = ["dense", "dense_grad"]
 
+FEW_EXAMPLES = 64
+LARGE = 1 << 18  # weights
+
 
 def matrix(a, name, form):
     a = as_array(a, name)
@@ -59,10 +62,10 @@ def dense(x, w, b=None, *, activation=None, algorithm="auto", out=None):
     return conv2d(column(x), filters, b, activation=activation, algorithm=algorithm, out=out)[0, :, 0]
 
 
-def dense_grad(dy, x, w, *, needs_dx=True):
+def dense_grad(dy, x, w, *, needs_dx=True, out=None):
     """Gradients of `dense`: (dx or None, dw, db) from dy (N, outputs), the gradient before the activation.
 
-    dx = dy wᵀ,  dw = xᵀ dy,  db = the sum of dy over the batch.
+    dx = dy wᵀ,  dw = xᵀ dy,  db = the sum of dy over the batch.  `out`: array (inputs, outputs) for dw.
     """
     dy, x, w = matrix(dy, "dy", "(N, outputs)"), matrix(x, "x", "(N, inputs)"), matrix(w, "w", "(inputs, outputs)")
     check_match(x, w[None, None])
@@ -70,9 +73,19 @@ def dense_grad(dy, x, w, *, needs_dx=True):
         raise ShapeError(f"dy: got {dy.shape}; needed (N, outputs) = {(len(x), w.shape[1])}")
     dtype = result_dtype(dy, x, w)
     if len(x) == 0:
-        return np.empty(x.shape, dtype) if needs_dx else None, np.zeros(w.shape, dtype), np.zeros(w.shape[1], dtype)
+        dw = np.zeros(w.shape, dtype) if out is None else out
+        dw[...] = 0
+        return np.empty(x.shape, dtype) if needs_dx else None, dw, np.zeros(w.shape[1], dtype)
     filters = w[None, None]
-    dw = conv2d_weight_grad(column(dy), column(x), filters.shape)[0, 0].astype(dtype, copy=False)
+    place = None if out is None else out[None, None]
+    dw = conv2d_weight_grad(column(dy), column(x), filters.shape, out=place)[0, 0].astype(dtype, copy=False)
     db = conv2d_bias_grad(column(dy)).astype(dtype, copy=False)
-    dx = conv2d_input_grad(column(dy), filters, column(x).shape)[0, :, 0].astype(dtype, copy=False) if needs_dx else None
+    dx = input_gradient(dy, w).astype(dtype, copy=False) if needs_dx else None
     return dx, dw, db
+
+
+def input_gradient(dy, w):
+    """dy wᵀ; for few examples as (w dyᵀ)ᵀ, which reads large weights once, as they lie."""
+    if len(dy) <= FEW_EXAMPLES and w.size >= LARGE:
+        return np.ascontiguousarray(dense(w, dy.T).T)
+    return conv2d_input_grad(column(dy), w[None, None], (1, len(dy), 1, len(w)))[0, :, 0]

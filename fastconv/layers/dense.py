@@ -86,7 +86,7 @@ class Dense(Layer):
     def backward(self, dy, needs_dx=True):
         x, y = self.kept("x", "y")
         dy = before_activation(self.activation, dy, y)
-        dx, dw, db = F.dense_grad(dy, x, self.arrays["w"], needs_dx=needs_dx)
-        if self.trainable:
-            self.set_grads(w=dw, b=db) if self.bias else self.set_grads(w=dw)
+        dx, _, db = F.dense_grad(dy, x, self.arrays["w"], needs_dx=needs_dx, out=self.grad("w") if self.trainable else None)
+        if self.trainable and self.bias:
+            self.set_grads(b=db)
         return dx
