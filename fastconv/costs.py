@@ -108,7 +108,10 @@ def interleaved(size, dilation, m):
 
 
 def winograd_bytes(backward):
-    """Blocks of a thread on each of two cores, or the whole transformed input; and the padded copy where padding is not zero."""
+    """Blocks, or the whole transformed input; and the padded copy where padding is not zero.
+
+    Counted for two cores, so that no choice depends on the number of threads.
+    """
 
     def size(geo, itemsize):
         height, width, c, o = (geo.h, geo.w, geo.o, geo.c) if backward else (geo.p, geo.q, geo.c, geo.o)

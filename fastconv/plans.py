@@ -32,18 +32,20 @@ __all__ = [
 
 MIB = 1 << 20
 MEASURED = {}  # (geometry, dtype, direction) -> what `autotune` found to be the fastest
-LIMITS = {}  # "workspace": bytes
 
 
-def mebibytes(value):
+def mebibytes(value, name):
     """A limit in MiB, None for none, as bytes."""
     try:
         limit = None if value is None else float(value) * MIB
     except (TypeError, ValueError):
         limit = -1
     if limit is not None and not limit >= 0:
-        raise OptionError(f"workspace limit: got {value!r}; needed a number of MiB of at least 0, or None for no limit")
+        raise OptionError(f"{name}: got {value!r}; needed a number of MiB of at least 0, or None for no limit")
     return limit
+
+
+LIMITS = {"workspace": mebibytes(os.environ.get("FASTCONV_WORKSPACE") or None, "FASTCONV_WORKSPACE")}  # in bytes
 
 
 def set_workspace_limit(mib):
@@ -56,7 +58,7 @@ def set_workspace_limit(mib):
     >>> fc.set_workspace_limit(64)
     >>> fc.set_workspace_limit(None)
     """
-    LIMITS["workspace"] = mebibytes(mib)
+    LIMITS["workspace"] = mebibytes(mib, "workspace limit")
     conv_plan.cache_clear()
 
 
@@ -207,6 +209,3 @@ def plan_chain(ops, dtype, mode="inference"):
     refused = tuple((position, ops[position].kind, reason) for position, reason in sorted(reasons.items()))
     chains = ((first, end - 1),) if blocks else ()
     return ChainPlan(chains, refused, blocks, ops[0].in_shape[0] if ops else 0, mode == "training")
-
-
-set_workspace_limit(os.environ.get("FASTCONV_WORKSPACE") or None)

@@ -9,8 +9,9 @@ import numpy as np
 from fastconv import functional as F
 from fastconv import machine, plans
 from fastconv.benchmark.clock import measure
-from fastconv.errors import DataError
+from fastconv.errors import DataError, FastconvError, OptionError
 from fastconv.files import atomic_write
+from fastconv.functional.arrays import freeze
 
 __all__ = ["Tuned", "autotune", "load_tuned"]
 
@@ -61,21 +62,22 @@ def autotune(x_shape, w_shape, *, direction="forward", dtype="float32", store=No
     >>> found.algorithm == fc.plan((1, 8, 8, 4), (3, 3, 4, 8), padding="same").algorithm
     True
     """
+    if "algorithm" in options:
+        raise OptionError(f"algorithm: got {options['algorithm']!r}; autotune finds the algorithm: leave it out")
     plan = F.plan(x_shape, w_shape, direction=direction, dtype=dtype, **options)
-    plans.remember(plan.geometry, plan.dtype, direction, None)
-    plan = F.plan(x_shape, w_shape, direction=direction, dtype=dtype, **options)
+    x_shape, w_shape = (tuple(map(int, shape)) for shape in (x_shape, w_shape))
+    options = {name: freeze(value) for name, value in options.items()}
     cycles, _ = plans.candidates(plan.geometry, plan.dtype, direction)
-    names = [name for name, cost in cycles.items() if cost <= HOPELESS * cycles[plan.algorithm]]
-    calls = {name: call_of(plan, direction, name, tuple(x_shape), tuple(w_shape), options) for name in names}
+    estimated = min(cycles, key=cycles.get)
+    names = [name for name, cost in cycles.items() if cost <= HOPELESS * cycles[estimated]]
+    calls = {name: call_of(plan, direction, name, x_shape, w_shape, options) for name in names}
     for call in calls.values():
         call()  # compiles
     milliseconds = {name: 1e3 * seconds for name, seconds in measure(calls).items()}
     best = min(milliseconds, key=milliseconds.get)
     plans.remember(plan.geometry, plan.dtype, direction, best)
-    found = Tuned(
-        direction, tuple(x_shape), tuple(w_shape), str(plan.dtype), options, milliseconds, plan.algorithm, best,
-        this_cpu(), machine.get_threads(),
-    )  # fmt: skip
+    here = this_cpu(), machine.get_threads()
+    found = Tuned(direction, x_shape, w_shape, str(plan.dtype), options, milliseconds, estimated, best, *here)
     if store is not None:
         add_to(Path(store), found)
     return found
@@ -114,7 +116,7 @@ def read(path):
         entries = json.loads(Path(path).read_text())
         if not isinstance(entries, list) or not all(isinstance(e, dict) and set(FIELDS) <= set(e) for e in entries):
             raise ValueError(f"it is not a list of objects with {', '.join(FIELDS)}")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read as choices of autotune ({error}); needed a file that autotune stored") from error
     return entries
 
@@ -122,18 +124,29 @@ def read(path):
 def load_tuned(path):
     """Let "auto" take what `autotune(store=path)` found, as far as it was measured on this CPU with this number of threads.
 
-    Returns the number of choices taken over.
+    Returns the number of choices taken over.  DataError: the file is none of ours; then nothing has been taken over.
     """
-    taken = 0
-    for entry in read(path):
-        if (entry["cpu"], entry["threads"]) == (this_cpu(), machine.get_threads()):
-            options = {name: as_tuples(value) for name, value in entry["options"].items()}
-            shapes = tuple(entry["x_shape"]), tuple(entry["w_shape"])
-            plan = F.plan(*shapes, direction=entry["direction"], dtype=entry["dtype"], **options)
-            if entry["algorithm"] in plans.candidates(plan.geometry, plan.dtype, entry["direction"])[0]:
-                plans.remember(plan.geometry, plan.dtype, entry["direction"], entry["algorithm"])
-                taken += 1
-    return taken
+    here, found = (this_cpu(), machine.get_threads()), []
+    for number, entry in enumerate(read(path)):
+        if (entry["cpu"], entry["threads"]) != here:
+            continue
+        try:
+            found.append(choice(**{name: entry[name] for name in FIELDS[2:]}))
+        except (FastconvError, TypeError, AttributeError, ValueError) as error:
+            raise DataError(f"{path}, entry {number}: no call of fastconv ({error}); run autotune again to store it") from error
+    taken = [call for call in found if call[-1] in plans.candidates(*call[:-1])[0]]
+    for call in taken:
+        plans.remember(*call)
+    return len(taken)
+
+
+def choice(direction, x_shape, w_shape, dtype, options, algorithm):
+    """(geometry, dtype, direction, algorithm) of an entry."""
+    if not isinstance(algorithm, str) or not isinstance(direction, str):
+        raise TypeError(f"algorithm {algorithm!r}, direction {direction!r}: needed two names")
+    options = {str(name): as_tuples(value) for name, value in options.items()}
+    plan = F.plan(tuple(x_shape), tuple(w_shape), direction=direction, dtype=dtype, **options)
+    return plan.geometry, plan.dtype, direction, algorithm
 
 
 def as_tuples(value):

@@ -177,6 +177,9 @@ LARGE_CASES = (
     Case(n=1, h=7, w=5, c=130, o=150, k=(3, 3), padding=1),
     Case(n=3, h=9, w=11, c=70, o=130, k=(1, 1)),
     Case(n=2, h=9, w=12, c=40, o=33, k=(1, 1), stride=2),
+    # 1x1 with so many channels that the weight gradient is one product of matrices, and a stride that forbids it
+    Case(n=2, h=10, w=9, c=130, o=97, k=(1, 1)),
+    Case(n=2, h=40, w=1, c=130, o=97, k=(1, 1), stride=(1, 2)),
 )
 
 KINDS_OF_LAYER = (  # every algorithm accepts at least one of them

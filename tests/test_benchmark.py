@@ -105,3 +105,11 @@ def test_twins_of_networks_have_the_same_layers(case):
     with torch.inference_mode():
         y = module(torch.zeros(2, net.input_shape[2], *net.input_shape[:2]))
     assert tuple(y.shape) == (2, *net.output_shape)
+
+
+def test_twins_keep_activations():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    layers = [fc.Conv2D(4, 3, activation="tanh"), fc.Flatten(), fc.Dense(3, activation="sigmoid"), fc.Dense(2, activation="relu")]
+    kinds = [type(module) for module in twins.twin(fc.Sequential(layers, input_shape=(5, 5, 1)))]
+    nn = torch.nn
+    assert kinds == [nn.Conv2d, nn.Tanh, nn.Flatten, nn.Linear, nn.Sigmoid, nn.Linear, nn.ReLU]

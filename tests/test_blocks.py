@@ -308,3 +308,17 @@ def test_a_sum_with_its_activation_is_both_one_after_the_other(shape, activation
 
 def test_nan_survives_a_sum_with_relu():
     assert np.isnan(F.add(np.float32([np.nan, 1]), np.float32([1, np.nan]), activation="relu")).all()
+
+
+def test_a_sum_fills_only_what_fits():
+    a = np.ones(70_000, np.float32)
+    for out in (np.empty(70_001, np.float32), np.empty((7, 10_000), np.float32), np.empty(70_000), [1.0]):
+        with pytest.raises((fc.ShapeError, fc.DTypeError), match=r"out: got .* \(70000,\)"):
+            F.add(a, a, activation="relu", out=out)
+
+
+def test_a_sum_into_a_shifted_view_of_itself():
+    memory = np.random.default_rng(0).normal(size=100_001).astype(np.float32)
+    expected = np.maximum(memory[:-1] + 1, 0)
+    F.add(memory[:-1], np.ones(100_000, np.float32), activation="relu", out=memory[1:])
+    np.testing.assert_array_equal(memory[1:], expected)

@@ -137,3 +137,14 @@ def test_fused_activation_is_the_activation_of_the_result(case, algorithm, dtype
     fused = fc.conv2d(x, w, b, activation="relu", **options)
     assert_same_bytes(fused, fc.relu(fc.conv2d(x, w, b, **options)))
     assert (fused == 0).any() and (fused > 0).any()
+
+
+def test_depthwise_tiles_are_made_once():
+    from fastconv.kernels import tile
+
+    w = np.ones((3, 3, 1, 8), np.float32)
+    options = {"groups": 8, "padding": "same", "algorithm": "depthwise"}
+    fc.conv2d(np.ones((1, 12, 12, 8), np.float32), w, **options)
+    known = len(tile.KEEP)
+    fc.conv2d(np.ones((2, 13, 11, 8), np.float32), w, **options)
+    assert len(tile.KEEP) == known

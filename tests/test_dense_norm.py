@@ -227,3 +227,29 @@ def test_gradients_of_a_large_dense_layer(examples):
         (db, wide_dy.sum(0), abs(wide_dy).sum(0), examples),
     ):
         bounds.assert_within(got, exact, size, terms + 1)
+
+
+def test_dense_checks_out_and_options_before_anything_else():
+    x, w = np.ones((3, 4), np.float32), np.ones((4, 5), np.float32)
+    for out in (np.empty((3, 4), np.float32), np.empty((3, 5)), [1]):
+        with pytest.raises((fc.ShapeError, fc.DTypeError), match=r"out: got .* \(3, 5\)"):
+            fc.dense(x, w, out=out)
+    with pytest.raises(fc.ShapeError, match=r"\(4, 5\)"):
+        fc.dense_grad(np.ones((0, 5), np.float32), x[:0], w, out=np.empty(7, np.float32))
+    with pytest.raises(fc.OptionError, match="activation"):
+        fc.dense(x[:0], w, activation="zz")
+    out = np.full((0, 5), np.nan, np.float32)
+    assert fc.dense(x[:0], w, out=out) is out
+
+
+def test_weights_of_more_digits_decide_the_dtype_of_their_gradient():
+    dy, x, w = np.ones((3, 5), np.float32), np.ones((3, 4), np.float32), np.ones((4, 5))
+    out = np.empty(w.shape)
+    assert fc.dense_grad(dy, x, w, out=out)[1] is out
+    assert (out == 3).all()
+
+
+def test_batch_norm_gradient_of_no_image():
+    nothing, one = np.ones((0, 4, 4, 3), np.float32), np.ones(3, np.float32)
+    dx, dscale, dshift = fc.batch_norm_grad(nothing, nothing, one, one, one)
+    assert dx.shape == nothing.shape and not dscale.any() and not dshift.any()

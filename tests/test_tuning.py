@@ -65,13 +65,51 @@ def test_stored_choices_are_taken_over_by_another_process(tmp_path):
     assert plans.MEASURED[fc.plan(**CALL).geometry, np.dtype("float32"), "forward"] == found.algorithm
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b'[{"cpu": 1}]', b"\xff\xfe", None])
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b'[{"cpu": 1}]', b"\xff\xfe", b"[" * 100_000, None])
 def test_a_file_that_is_none_of_ours(tmp_path, content):
     path = tmp_path / "tuned.json"
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(fc.DataError, match="cannot be read as choices of autotune"):
         fc.load_tuned(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"options": []},
+        {"options": {"bogus": 1}},
+        {"options": {"direction": "forward"}},
+        {"x_shape": 5},
+        {"x_shape": [1, 2]},
+        {"algorithm": [1]},
+        {"direction": ["a"]},
+        {"direction": "sideways"},
+        {"dtype": "complex64"},
+        {"options": {"stride": 0}},
+    ],
+    ids=str,
+)
+def test_an_entry_that_is_no_call(tmp_path, change):
+    path = tmp_path / "tuned.json"
+    fc.autotune(**CALL, store=path)
+    [entry] = json.loads(path.read_text())
+    plans.MEASURED.clear()
+    path.write_text(json.dumps([entry, {**entry, **change}]))
+    with pytest.raises(fc.DataError, match="entry 1: no call of fastconv"):
+        fc.load_tuned(path)
+    assert not plans.MEASURED
+
+
+def test_options_as_numpy_has_them_are_stored(tmp_path):
+    path = tmp_path / "tuned.json"
+    fc.autotune((1, 8, 8, np.int64(4)), [3, 3, 4, 4], padding=np.array([1, 1]), store=path)
+    assert fc.load_tuned(path) == 1
+
+
+def test_autotune_finds_the_algorithm_itself():
+    with pytest.raises(fc.OptionError, match="leave it out"):
+        fc.autotune(**CALL, algorithm="direct")
 
 
 def test_a_limit_of_the_workspace():

@@ -79,15 +79,19 @@ def network(case):
     from fastconv import models
     from fastconv.training import Trainer, optimizers
 
-    net = getattr(models, case.name)(**dict(case.options))
+    def build():
+        return getattr(models, case.name)(**dict(case.options))
+
+    net = build()  # without weights: those that are measured are gone with their measurement
     random, totals = np.random.default_rng(0), net.summary().totals
     x = random.standard_normal((case.batch, *net.input_shape), np.float32)
     y = random.integers(0, net.output_shape[-1], case.batch)
 
     def make():
+        measured = build()
         if not case.training:
-            return lambda: net.forward(x)
-        trainer = Trainer(net, optimizers.SGD(LR, momentum=0.9))
+            return lambda: measured.forward(x)
+        trainer = Trainer(measured, optimizers.SGD(LR, momentum=0.9))
         return lambda: trainer.step(x, y)
 
     what = "training step" if case.training else "forward"

@@ -20,7 +20,14 @@ def sequence(layers):
 def activation_of(layer):
     from torch import nn
 
-    return [nn.ReLU(inplace=True)] if getattr(layer, "activation", None) == "relu" else []
+    makers = {
+        "relu": lambda: nn.ReLU(inplace=True),
+        "leaky_relu": lambda: nn.LeakyReLU(0.01),
+        "sigmoid": nn.Sigmoid,
+        "tanh": nn.Tanh,
+    }
+    activation = getattr(layer, "activation", None)
+    return [makers[activation]()] if activation else []
 
 
 def module_of(layer):
@@ -31,7 +38,7 @@ def module_of(layer):
         "relu": lambda: nn.ReLU(inplace=True),
         "flatten": nn.Flatten,
         "dropout": lambda: nn.Dropout(layer.rate),
-        "batch_norm": lambda: nn.BatchNorm2d(layer.input_shape[-1]),
+        "batch_norm": lambda: nn.BatchNorm2d(layer.input_shape[-1], layer.eps, layer.momentum),
         "local_response_norm": lambda: nn.LocalResponseNorm(layer.size, layer.alpha * layer.size, layer.beta, layer.k),
         "dense": lambda: nn.Linear(layer.input_shape[0], layer.units),
         "conv2d": lambda: convolution(layer),

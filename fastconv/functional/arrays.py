@@ -150,12 +150,17 @@ def deliver(y, out, rank, layout):
     y = restore(y, rank, layout)
     if out is None:
         return y
+    np.copyto(filled(out, y.shape, y.dtype), y)
+    return out
+
+
+def filled(out, shape, dtype):
+    """`out`, an array of the caller that a result will fill; DTypeError or ShapeError where it cannot."""
     if not isinstance(out, np.ndarray):
-        raise DTypeError(f"out: got {type(out).__name__}; needed an ndarray of shape {y.shape} and dtype {y.dtype}")
-    if out.shape != y.shape or out.dtype != y.dtype or not out.flags.writeable:
+        raise DTypeError(f"out: got {type(out).__name__}; needed an ndarray of shape {shape} and dtype {dtype}")
+    if out.shape != shape or out.dtype != dtype or not out.flags.writeable:
         raise ShapeError(
             f"out: got shape {out.shape}, {out.dtype}{'' if out.flags.writeable else ', read-only'}; needed a writable array of "
-            f"shape {y.shape}, {y.dtype}: numpy.empty({y.shape}, numpy.{y.dtype})"
+            f"shape {shape}, {dtype}: numpy.empty({shape}, numpy.{dtype})"
         )
-    np.copyto(out, y)
     return out

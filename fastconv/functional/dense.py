@@ -3,8 +3,15 @@
 import numpy as np
 
 from fastconv.errors import ShapeError
-from fastconv.functional.arrays import as_array, result_dtype
-from fastconv.functional.conv import PreparedWeights, conv2d, conv2d_bias_grad, conv2d_input_grad, conv2d_weight_grad
+from fastconv.functional.arrays import as_array, empty, filled, result_dtype
+from fastconv.functional.conv import (
+    PreparedWeights,
+    activation_code,
+    conv2d,
+    conv2d_bias_grad,
+    conv2d_input_grad,
+    conv2d_weight_grad,
+)
 
 __all__ = ["dense", "dense_grad"]
 
@@ -54,12 +61,12 @@ def dense(x, w, b=None, *, activation=None, algorithm="auto", out=None):
         w = matrix(w, "w", "(inputs, outputs)")
         filters = w[None, None]
     check_match(x, filters)
-    if len(x) == 0:
-        return np.empty((0, filters.shape[3]), result_dtype(x, filters))
-    if out is not None and isinstance(out, np.ndarray) and out.ndim == 2:
-        conv2d(column(x), filters, b, activation=activation, algorithm=algorithm, out=column(out))
-        return out
-    return conv2d(column(x), filters, b, activation=activation, algorithm=algorithm, out=out)[0, :, 0]
+    shape, dtype = (len(x), filters.shape[3]), result_dtype(x, filters)
+    y = empty(shape, dtype) if out is None else filled(out, shape, dtype)
+    activation_code(activation)
+    if len(x):
+        conv2d(column(x), filters, b, activation=activation, algorithm=algorithm, out=column(y))
+    return y
 
 
 def dense_grad(dy, x, w, *, needs_dx=True, out=None):
@@ -72,13 +79,14 @@ def dense_grad(dy, x, w, *, needs_dx=True, out=None):
     if dy.shape != (len(x), w.shape[1]):
         raise ShapeError(f"dy: got {dy.shape}; needed (N, outputs) = {(len(x), w.shape[1])}")
     dtype = result_dtype(dy, x, w)
+    dw = empty(w.shape, dtype) if out is None else filled(out, w.shape, dtype)
     if len(x) == 0:
-        dw = np.zeros(w.shape, dtype) if out is None else out
         dw[...] = 0
         return np.empty(x.shape, dtype) if needs_dx else None, dw, np.zeros(w.shape[1], dtype)
-    filters = w[None, None]
-    place = None if out is None else out[None, None]
-    dw = conv2d_weight_grad(column(dy), column(x), filters.shape, out=place)[0, 0].astype(dtype, copy=False)
+    place = dw[None, None] if dtype == result_dtype(dy, x) else None
+    found = conv2d_weight_grad(column(dy), column(x), (1, 1, *w.shape), out=place)[0, 0]
+    if place is None:
+        dw[...] = found
     db = conv2d_bias_grad(column(dy)).astype(dtype, copy=False)
     dx = input_gradient(dy, w).astype(dtype, copy=False) if needs_dx else None
     return dx, dw, db

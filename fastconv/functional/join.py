@@ -4,7 +4,7 @@ import numpy as np
 
 from fastconv.errors import ShapeError
 from fastconv.functional.activations import FEW, activate
-from fastconv.functional.arrays import as_array, result_dtype
+from fastconv.functional.arrays import as_array, empty, filled, result_dtype
 from fastconv.functional.conv import activation_code
 
 __all__ = ["add", "concat", "split_channels"]
@@ -19,8 +19,8 @@ def add(a, b, *, activation=None, out=None):
     activation_code(activation)
     if a.shape != b.shape:
         raise ShapeError(f"a has shape {a.shape}, b {b.shape}; needed the same: a shortcut of 1x1 filters changes channels")
-    y = np.empty(a.shape, result_dtype(a, b)) if out is None else out
-    if activation == "relu" and all(array.flags.c_contiguous for array in (a, b, y)):
+    y = empty(a.shape, result_dtype(a, b)) if out is None else filled(out, a.shape, result_dtype(a, b))
+    if activation == "relu" and is_plain(y, a, b):
         add_relu(a.reshape(-1), b.reshape(-1), y.reshape(-1))
         return y
     np.add(a, b, out=y)
@@ -31,9 +31,15 @@ def add(a, b, *, activation=None, out=None):
     return y
 
 
+def is_plain(y, *sources):
+    """Whether all are C-contiguous, of one native dtype, and y is one of the sources or shares no memory with it."""
+    alike = all(array.flags.c_contiguous and array.dtype == y.dtype and array.dtype.isnative for array in (y, *sources))
+    return alike and all(y is source or not np.may_share_memory(y, source) for source in sources)
+
+
 def add_relu(a, b, y):
     """y = max(a + b, 0) of flat arrays in one pass over memory; NaN stays NaN."""
-    if y.size >= FEW and a.dtype == b.dtype == y.dtype:
+    if y.size >= FEW:
         from fastconv.kernels.elementwise import add_positive
 
         add_positive(a, b, y)

@@ -96,6 +96,8 @@ def batch_norm_grad(dy, x, scale, mean, var, *, eps=1e-5, needs_dx=True):
     shape = x.shape
     if dy.shape != shape:
         raise ShapeError(f"dy: got shape {dy.shape}; needed that of x, {shape}")
+    if x.size == 0:
+        return np.empty_like(x) if needs_dx else None, np.zeros_like(scale), np.zeros_like(scale)
     dy, x = as_rows(dy.astype(x.dtype, copy=False)), as_rows(x)
     inverse = 1 / np.sqrt(var + x.dtype.type(eps))
     dshift, dscale = kernels().gradient_sums(dy, x, mean)

@@ -1,9 +1,10 @@
 """How work is cut into blocks: by the shape alone, so that neither threads nor luck change a bit of a sum."""
 
-__all__ = ["BLOCK_BYTES", "CHUNK_BYTES", "FEW_TILES", "WHOLE_FILTERS", "block_count", "window_rows"]
+__all__ = ["BLOCK_BYTES", "CHUNK_BYTES", "FEW_TILES", "SUM_ROWS", "WHOLE_FILTERS", "block_count", "window_rows"]
 
 MOST_BLOCKS = 16
 LEAST_PIXELS = 512  # of a block
+SUM_ROWS = 2048  # of a sum over rows
 MOST_BYTES = 2 << 20  # of all partial sums together: adding them up takes time, too
 WHOLE_FILTERS = 4 << 20  # bytes of Winograd's filters up to which they are made once for all blocks of an image
 BLOCK_BYTES = 500_000  # of Winograd's V and M of the tiles of one block: what L2 holds beside the weights that stream through

@@ -7,7 +7,7 @@ neighbouring pixels are done together: each weight is read once for all of them,
 """
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numba import prange
@@ -181,12 +181,13 @@ class AnyGradient:
         over_taps(v, run, one)
 
 
+@functools.cache
 def address_of(tile):
     return compiled_address(tile.name, tile.write, tile.itemsize, lanes_of(tile.itemsize))
 
 
 @kernel()
-def sum_rows(x, w, bias, y, starts, runs, tiles, activation):
+def convolve_rows(x, w, bias, y, starts, runs, tiles, activation):
     """Rows of y (or of dx, from dy) as the runs say."""
     N, P, Q, C = y.shape
     source, target, size = x.reshape(-1), y.reshape(-1), x.shape[1] * x.shape[2] * C
@@ -232,7 +233,7 @@ def with_tiles(table, geo, itemsize, together, any_taps):
 
 @functools.lru_cache(maxsize=1024)
 def forward_table(geo, itemsize, gradient):
-    """Runs of y, or of dy for the gradient of the weights."""
+    """Runs of y, or of dy for the gradient of the weights, of one image."""
     rows = forward_parts(0, geo.p, geo.h, geo.kh, geo.sh, geo.dh, geo.pads[0][0])
     cols = forward_parts(0, geo.q, geo.w, geo.kw, geo.sw, geo.dw, geo.pads[1][0])
     runs = runs_of(rows, cols, geo.w, geo.q, geo.c, (geo.kh, geo.kw), backward=False)
@@ -241,7 +242,7 @@ def forward_table(geo, itemsize, gradient):
 
 @functools.lru_cache(maxsize=1024)
 def backward_table(geo, itemsize):
-    """Runs of dx."""
+    """Runs of dx of one image."""
     rows = input_grad_parts(0, geo.h, geo.p, geo.kh, geo.sh, geo.dh, geo.pads[0][0])
     cols = input_grad_parts(0, geo.w, geo.q, geo.kw, geo.sw, geo.dw, geo.pads[1][0])
     runs = runs_of(rows, cols, geo.q, geo.w, geo.c, (geo.kh, geo.kw), backward=True)
@@ -251,19 +252,21 @@ def backward_table(geo, itemsize):
 def forward(geo, x, w, b, activation, y):
     walked, x = after_padding(geo), pad(x, geo) if needs_copy(geo) else x
     in_tile = activation if activation <= LEAKY_RELU else 0
-    sum_rows(x, w.reshape(-1), b, y, *forward_table(walked, x.itemsize, False), in_tile)
+    convolve_rows(x, w.reshape(-1), b, y, *forward_table(replace(walked, n=1), x.itemsize, False), in_tile)
     if in_tile != activation:
         activate_rows(y.reshape(-1, geo.o), activation)
 
 
 def input_grad(geo, dy, w, dx):
     walked, target = after_padding(geo), padded_like(dx, geo) if needs_copy(geo) else dx
-    sum_rows(dy, w.reshape(-1), aligned.zeros(geo.c, dy.dtype), target, *backward_table(walked, dy.itemsize), 0)
+    convolve_rows(
+        dy, w.reshape(-1), aligned.zeros(geo.c, dy.dtype), target, *backward_table(replace(walked, n=1), dy.itemsize), 0
+    )
     fold(target, geo, dx)
 
 
 def weight_grad(geo, x, dy, dw):
     walked, x = after_padding(geo), pad(x, geo) if needs_copy(geo) else x
     parts = partial_sums(block_count(geo, x.itemsize), dw)
-    gradient_rows(x, dy, parts, *forward_table(walked, x.itemsize, True))
+    gradient_rows(x, dy, parts, *forward_table(replace(walked, n=1), x.itemsize, True))
     add_blocks(parts, dw)

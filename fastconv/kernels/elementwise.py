@@ -3,13 +3,13 @@
 import numpy as np
 from numba import prange
 
+from fastconv.kernels.blocks import SUM_ROWS
 from fastconv.kernels.partial_sums import add_blocks
 from fastconv.machine import kernel
 
 __all__ = ["add_positive", "keep_positive", "mask_negative", "sum_pixels"]
 
 BLOCK = 1 << 14  # numbers of a task
-SUM_ROWS = 2048  # rows of a partial sum, by the shape alone
 
 
 @kernel()

@@ -4,12 +4,12 @@ import numpy as np
 from numba import prange
 
 from fastconv.kernels import aligned
+from fastconv.kernels.blocks import SUM_ROWS
 from fastconv.kernels.partial_sums import add_blocks
 from fastconv.machine import kernel
 
 __all__ = ["gradient", "gradient_sums", "normalised", "sums_about"]
 
-ROWS = 2048  # of a partial sum, by the shape alone
 BAND = 64  # rows of a task where nothing is summed
 
 
@@ -67,7 +67,7 @@ def combine(dy, x, mean, of_dy, of_x, offset, dx):
 def totals(add, *arrays):
     """The two sums of each channel, in fixed blocks and then a tree."""
     x = arrays[-2]
-    parts = aligned.empty((max(1, len(x) // ROWS), 2, x.shape[1]), x.dtype)
+    parts = aligned.empty((max(1, len(x) // SUM_ROWS), 2, x.shape[1]), x.dtype)
     add(*arrays, parts)
     found = np.empty(parts.shape[1:], x.dtype)
     add_blocks(parts, found)

@@ -52,7 +52,7 @@ def walk(a, b, bias, c, starts, segments, runs, panels, tiles, most):
 
 
 @kernel()
-def pack(w, panels, lanes, packed):
+def pack(w, panels, packed):
     """Copy the columns of w (K, O) into panels, zero where a panel is wider than what is left of its group."""
     K = len(w)
     for task in prange(len(panels) * K):  # a task owns one row of a panel
@@ -99,7 +99,7 @@ def pack_panels(geo, w):
     """Weights for `forward`."""
     panels = forward_panels(weights_only(geo), w.itemsize)
     packed = aligned.empty(panels.packed_size, w.dtype)
-    pack(w.reshape(-1, geo.o), panels.rows, panels.lanes, packed)
+    pack(w.reshape(-1, geo.o), panels.rows, packed)
     return packed
 
 
@@ -186,7 +186,7 @@ def weight_grad_schedule(geo, itemsize, threads):
 def is_matrix_product(geo, itemsize):
     """Whether the weight gradient of a `walked` geometry is one product of matrices, large enough to copy x: steps from pixel to
     pixel that are a multiple of a large power of two would put all pixels on the same lines of the cache."""
-    plain = geo.kh == geo.kw == geo.w == geo.sh == geo.groups == 1 and not geo.is_padded
+    plain = geo.n == geo.kh == geo.kw == geo.w == geo.sh == geo.groups == 1 and not geo.is_padded
     return plain and geo.c * itemsize >= 512 and geo.o >= 96 and geo.p >= 32
 
 
@@ -199,7 +199,7 @@ def packed_pixels(x):
     """x (pixels, C) in panels of a few vectors of channels."""
     panels = pixel_panels(x.shape[1], len(x), x.itemsize)
     packed = aligned.empty(panels.packed_size, x.dtype)
-    pack(x, panels.rows, panels.lanes, packed)
+    pack(x, panels.rows, packed)
     return packed
 
 
