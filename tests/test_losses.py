@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 import fastconv as fc
-from fastconv.training.losses import LOSSES, binary_cross_entropy, find_loss, hinge, mean_squared_error, softmax_cross_entropy
+from fastconv.training.losses import (
+    LOSSES,
+    binary_cross_entropy,
+    find_loss,
+    hinge,
+    label_smoothed,
+    mean_squared_error,
+    softmax_cross_entropy,
+)
 
 CLASSIFIERS = (softmax_cross_entropy, hinge)
 
@@ -55,8 +63,9 @@ def test_mean_squared_error_worked_values():
         (binary_cross_entropy, scores()[:, :1], LABELS[:, None] > 1),
         (mean_squared_error, scores(), scores(scale=1.0)),
         (softmax_cross_entropy, scores().reshape(7, 1, 5), LABELS[:, None]),
+        (label_smoothed(0.3).function, scores(), LABELS),
     ],
-    ids=["softmax", "hinge", "binary", "squares", "softmax-on-a-map"],
+    ids=["softmax", "hinge", "binary", "squares", "softmax-on-a-map", "smoothed"],
 )
 def test_gradient_is_that_of_differences(loss, x, y):
     report = fc.gradcheck(lambda p: loss(p, y), x)
@@ -172,6 +181,30 @@ def test_unknown_losses_are_refused_and_functions_taken():
         find_loss("crossentropy")
     assert find_loss(hinge) is LOSSES["hinge"]
     assert find_loss(lambda p, y: (0.0, p)).output is None
+
+
+@pytest.mark.parametrize("amount", [0.0, 0.2, 1.0])
+def test_smoothed_labels_are_those_of_pytorch(amount):
+    torch = pytest.importorskip("torch")
+    x = torch.from_numpy(scores()).requires_grad_()
+    theirs = torch.nn.functional.cross_entropy(x, torch.from_numpy(LABELS), label_smoothing=amount)
+    loss, gradient = label_smoothed(amount).function(scores(), LABELS)
+    assert loss == pytest.approx(theirs.item(), rel=1e-12)
+    np.testing.assert_allclose(gradient, torch.autograd.grad(theirs, x)[0].numpy(), atol=1e-15)
+
+
+def test_a_trainer_takes_smoothed_labels_and_says_so():
+    x, y = np.eye(5, dtype=np.float32), np.arange(5)
+    trainer = fc.Trainer(fc.Sequential([fc.Dense(5)], input_shape=(5,)), fc.optim.SGD(1.0), loss=label_smoothed(0.5))
+    history = trainer.fit(x, y, epochs=300, verbose=0)
+    np.testing.assert_allclose(trainer.predict(x), 0.5 * np.eye(5) + 0.1, atol=1e-3)  # what has been asked for
+    assert history.settings["loss"] == "softmax_cross_entropy(label_smoothing=0.5)" and trainer.evaluate(x, y)["accuracy"] == 1
+
+
+@pytest.mark.parametrize("amount", [-0.1, 1.1, "much", float("nan")])
+def test_impossible_smoothing_is_refused(amount):
+    with pytest.raises(fc.OptionError, match="label_smoothing: got"):
+        label_smoothed(amount)
 
 
 def test_losses_agree_with_pytorch():

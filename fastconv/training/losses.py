@@ -5,12 +5,14 @@ gradient in the dtype and shape of the predictions).  `LOSSES` is the complete l
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from fastconv.errors import OptionError
 from fastconv.functional.arrays import as_array, result_dtype
+from fastconv.layers.values import fraction
 from fastconv.training.labels import binary_targets, class_labels, same_shape
 
 __all__ = [
@@ -19,20 +21,23 @@ __all__ = [
     "binary_cross_entropy",
     "find_loss",
     "hinge",
+    "label_smoothed",
     "mean_squared_error",
     "softmax_cross_entropy",
 ]
 
 
-def softmax_cross_entropy(scores, labels):
-    """L = -mean_n log p[n, y_n],  p = softmax(scores);  dL/dscores = (p - onehot(y)) / N.
+def softmax_cross_entropy(scores, labels, *, label_smoothing=0.0):
+    """L = -mean_n sum_k t[n,k] log p[n,k],  p = softmax(scores), t = onehot(y);  dL/dscores = (p - t) / N.
 
+    With `label_smoothing` a, t = (1 - a) onehot(y) + a / classes [Szegedy et al. 2016, arXiv:1512.00567, section 7].
     The largest score of each row is subtracted first, so nothing overflows [Bishop 2006, 4.3.4; CS231n, "linear classify"].
 
     Parameters
     ----------
     scores : ndarray (N, classes), or (…, classes) with a label for each position
     labels : integers (N,), or one-hot rows (N, classes)
+    label_smoothing : 0 to 1, the share that all classes divide equally; a `Trainer` takes it as `loss=label_smoothed(0.1)`
 
     Returns
     -------
@@ -41,11 +46,13 @@ def softmax_cross_entropy(scores, labels):
     Raises
     ------
     ShapeError, DTypeError, DataError : labels that do not fit; see `labels.class_labels`
+    OptionError : label_smoothing that is no number from 0 to 1
 
     >>> loss, gradient = softmax_cross_entropy(np.zeros((1, 4), np.float32), [3])
     >>> round(loss, 4), gradient
     (1.3863, array([[ 0.25,  0.25,  0.25, -0.75]], dtype=float32))
     """
+    a = fraction(label_smoothing, "label_smoothing", 0, 1)
     scores = floating(scores)
     labels = class_labels(labels, scores.shape)
     rows, place = scores.reshape(-1, scores.shape[-1]), labels.reshape(-1)
@@ -55,7 +62,10 @@ def softmax_cross_entropy(scores, labels):
     total = gradient.sum(-1)
     losses = np.log(total) - shifted[each, place]
     gradient /= (total * count)[:, None]
-    gradient[each, place] -= 1 / count
+    gradient[each, place] -= (1 - a) / count
+    if a:
+        losses += a * (shifted[each, place] - shifted.mean(-1))
+        gradient -= a / (count * rows.shape[-1])
     return mean(losses), gradient.reshape(scores.shape)
 
 
@@ -176,8 +186,23 @@ LOSSES = {
 }
 
 
+def label_smoothed(amount=0.1):
+    """The `Loss` for a `Trainer` that is `softmax_cross_entropy` with this label_smoothing, in evaluation too, as in Keras.
+
+    >>> label_smoothed(0.2).name
+    'softmax_cross_entropy(label_smoothing=0.2)'
+    """
+    amount = fraction(amount, "label_smoothing", 0, 1)
+    plain = LOSSES["softmax_cross_entropy"]
+    name = f"{plain.name}(label_smoothing={amount:g})"
+    return replace(plain, name=name, function=partial(plain.function, label_smoothing=amount))
+
+
 def find_loss(loss):
-    """The `Loss` of a name; a function (predictions, targets) -> (value, gradient) is taken as it is, with targets unchecked."""
+    """The `Loss` of a name, or one that is given; a function (predictions, targets) -> (value, gradient) is taken as it is, with
+    targets unchecked."""
+    if isinstance(loss, Loss):
+        return loss
     if callable(loss):
         name = getattr(loss, "__name__", "loss")
         known = LOSSES.get(name)

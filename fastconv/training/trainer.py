@@ -29,7 +29,7 @@ class Trainer:
     ----------
     net : Sequential that ends in raw outputs (logits, scores); its `output` is set so that `predict` suits the loss
     optimizer : such as `fc.optim.SGD(0.1, momentum=0.9)`; default `fc.optim.Adam(1e-3)`.  May be replaced between steps
-    loss : name in `fc.losses.LOSSES`, or a function (predictions, targets) -> (value, gradient)
+    loss : name in `fc.losses.LOSSES`, `fc.losses.label_smoothed(0.1)`, or a function (predictions, targets) -> (value, gradient)
     seed : int, of shuffling, held-out examples and augmentation; default: the network's, from which first weights and
         dropout come, so that one number fixes a run.  Results do not depend on the number of threads
     clip_norm : the longest that the vector of all gradients of a step may be; a longer one is shortened [Pascanu, Mikolov and
