@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastconv as fc
-from fastconv.training import Augment, Crop, Cutout, Flip, Shift, Views
+from fastconv.training import AlternatingFlip, Augment, Crop, Cutout, Flip, Shift, Views
 
 X = np.random.default_rng(0).integers(1, 256, (40, 7, 9, 3), np.uint8)
 
@@ -32,6 +32,51 @@ def test_a_flip_is_the_mirror_image_or_the_image():
     same = [np.array_equal(a, b) for a, b in zip(flipped, X, strict=True)]
     assert all(a != b for a, b in zip(mirrored, same, strict=True)) and 8 < sum(mirrored) < 32
     assert np.array_equal(Flip(1)(X, rng()), X[:, :, ::-1]) and np.array_equal(Flip(0)(X, rng()), X)
+
+
+class Seen:
+    """Keeps what augmentation made of each image, (N, H, W, 1) with the image's number in it, in each epoch."""
+
+    wants_place = True
+
+    def __init__(self):
+        self.epochs = {}
+
+    def __call__(self, x, random, place=None):
+        self.epochs.setdefault(place.epoch, {}).update(zip(place.rows.tolist(), x[:, 0, :, 0].tolist(), strict=True))
+        return x
+
+
+def seen(seed=0, epochs=4, first=0):
+    """{epoch: {row: its pixels}} of images [2 i, 2 i + 1] in `Trainer.fit`, held out ones apart."""
+    x = np.arange(80, dtype=np.float32).reshape(40, 1, 2, 1)
+    watch = Seen()
+    net = fc.Sequential([fc.Flatten(), fc.Dense(2)], input_shape=(1, 2, 1))
+    trainer = fc.Trainer(net, fc.optim.SGD(1e-6), seed=seed)
+    trainer.epochs = first
+    fit = {"epochs": epochs - first, "batch_size": 7, "validation": 0.25, "verbose": 0}
+    trainer.fit(x, np.arange(40) % 2, augment=Augment(AlternatingFlip(), watch), **fit)
+    return watch.epochs
+
+
+def test_alternating_flips_show_every_image_and_its_mirror_image_in_two_epochs():
+    epochs = seen()
+    assert sorted(epochs) == [0, 1, 2, 3] and all(len(shown) == 30 for shown in epochs.values())
+    for row, pixels in epochs[0].items():
+        assert sorted(pixels) == [2 * row, 2 * row + 1]
+        assert epochs[1][row] == pixels[::-1] and epochs[2][row] == pixels and epochs[3][row] == pixels[::-1]
+    assert 5 < sum(pixels[0] % 2 for pixels in epochs[0].values()) < 25  # each image has a coin of its own
+
+
+def test_alternating_flips_depend_on_seed_epoch_and_image_alone():
+    first = seen()
+    assert seen() == first == {**seen(epochs=2), **seen(first=2)}
+    assert any(pixels != first[0].get(row, pixels) for row, pixels in seen(seed=1)[0].items())
+
+
+def test_alternating_flips_need_a_run():
+    with pytest.raises(fc.OptionError, match="needs the place of the batch in a run"):
+        Augment(Shift(1), AlternatingFlip())(X, rng())
 
 
 @pytest.mark.parametrize("mode", ["constant", "edge", "reflect"])
@@ -84,6 +129,7 @@ def test_a_cutout_is_a_square_with_its_centre_in_the_image():
         (lambda: Cutout(0), "size: got 0"),
         (lambda: Augment(Flip(), 3), "step 1 is 3"),
         (lambda: Views(shift=-1), "shift: got -1"),
+        (lambda: Views(mode="mirror"), "mode: got 'mirror'"),
     ],
 )
 def test_impossible_settings_are_refused(make, message):
@@ -103,6 +149,8 @@ def test_views_are_the_image_its_corners_and_their_mirror_images():
     assert all(np.array_equal(a, b) for a, b in zip(views[::2], expected, strict=True))
     assert all(np.array_equal(a, b[:, :, ::-1]) for a, b in zip(views[1::2], expected, strict=True))
     assert [v.tobytes() for v in Views(flip=False)(X)] == [X.tobytes()]
+    reflected = np.pad(X, ((0, 0), (1, 1), (1, 1), (0, 0)), "reflect")
+    assert np.array_equal(list(Views(flip=False, shift=1, mode="reflect")(X))[4], reflected[:, 2:9, 2:11])
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from fastconv.training.augment import Warp
 from fastconv.training.checkpoint import Checkpoint
-from fastconv.training.crops import Augment, Crop, Cutout, Flip, Shift
+from fastconv.training.crops import AlternatingFlip, Augment, Crop, Cutout, Flip, Shift
 from fastconv.training.evaluation import Evaluation, evaluate
 from fastconv.training.history import History
 from fastconv.training.losses import LOSSES
@@ -20,6 +20,7 @@ __all__ = [
     "SCHEDULES",
     "SGD",
     "Adam",
+    "AlternatingFlip",
     "Augment",
     "Checkpoint",
     "Crop",

@@ -1,6 +1,7 @@
 """Examples, checked once, and mini-batches of them in a seeded order."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -9,9 +10,9 @@ from fastconv.functional.arrays import as_array
 from fastconv.geometry import whole
 from fastconv.models.inputs import hint, needed
 
-__all__ = ["Batches", "examples", "split"]
+__all__ = ["Batches", "Place", "examples", "split"]
 
-SHUFFLE, SPLIT, AUGMENT = 0, 1, 2  # the random streams of a run; see `generator`
+SHUFFLE, SPLIT, AUGMENT, IMAGE = 0, 1, 2, 3  # the random streams of a run; see `generator`
 CHUNK = 1024  # images looked at together, so that a check of all images needs little memory
 
 
@@ -94,6 +95,19 @@ def one_ahead(function, items):
             yield ready.result()
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a batch is in a run: the seed, the epoch (from 0), and which rows of all examples it holds."""
+
+    seed: int
+    epoch: int
+    rows: np.ndarray
+
+    def coins(self):
+        """A number in [0, 1) for each image, the same in every epoch."""
+        return generator(self.seed, IMAGE).random(self.rows.max(initial=-1) + 1)[self.rows]
+
+
 class Batches:
     """Mini-batches of some rows of (x, y).
 
@@ -104,7 +118,8 @@ class Batches:
     rows : int array, which examples; None for all
     seed : int, from which order and augmentation are drawn
     shuffle : whether each epoch has an order of its own; otherwise that of `rows`
-    augment : function (x, numpy Generator) -> x of the same shape, applied to each batch; None for none.  With one, each batch is
+    augment : function (x, numpy Generator) -> x of the same shape, applied to each batch; None for none.  Where it has a true
+        attribute `wants_place`, it gets place=`Place` besides.  With one, each batch is
         made ahead on a background thread: that gained a quarter with `Warp` and nothing with cheap ones; without, it cost a tenth
 
     `len` is the number of iterations in an epoch.  A batch is valid until the next one is asked for: its memory is used again.
@@ -142,7 +157,14 @@ class Batches:
             np.take(a, rows, axis=0, out=buffer[: len(rows)], mode="clip")
             for a, buffer in zip((self.x, self.y), self._buffers[i % 2], strict=True)
         )
-        return (x if self.augment is None else self.augment(x, generator(self.seed, AUGMENT, number, i))), y
+        return self._augmented(x, rows, number, i), y
+
+    def _augmented(self, x, rows, number, i):
+        """Images as the augmentation makes them."""
+        if self.augment is None:
+            return x
+        place = {"place": Place(self.seed, number, rows)} if getattr(self.augment, "wants_place", False) else {}
+        return self.augment(x, generator(self.seed, AUGMENT, number, i), **place)
 
     def sentence(self, epochs, what="images"):
         """What a batch, an iteration and an epoch are, in numbers.

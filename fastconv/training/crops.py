@@ -8,7 +8,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from fastconv.errors import OptionError
 from fastconv.geometry import whole
 
-__all__ = ["Augment", "Crop", "Cutout", "Flip", "Shift"]
+__all__ = ["AlternatingFlip", "Augment", "Crop", "Cutout", "Flip", "Shift"]
 
 MODES = ("constant", "edge", "reflect")  # as in numpy.pad; constant is 0
 
@@ -26,9 +26,14 @@ class Augment(tuple):
                 raise OptionError(f"augment: step {i} is {step!r}; needed a function (images, generator) -> images")
         return super().__new__(cls, steps)
 
-    def __call__(self, x, random):
+    @property
+    def wants_place(self):
+        """Whether a step does."""
+        return any(getattr(step, "wants_place", False) for step in self)
+
+    def __call__(self, x, random, place=None):
         for step in self:
-            x = step(x, random)
+            x = step(x, random, place=place) if getattr(step, "wants_place", False) else step(x, random)
         return x
 
     def __repr__(self):
@@ -48,6 +53,25 @@ class Flip:
     def __call__(self, x, random):
         chosen = random.random(len(x)) < self.probability
         return np.where(chosen[:, None, None, None], x[:, :, ::-1], x)
+
+
+@dataclass(frozen=True)
+class AlternatingFlip:
+    """Left and right exchanged in every other epoch; a coin for each image decides whether it begins with the even or the odd.
+
+    So two epochs that follow each other show every image and its mirror image, where with `Flip` half of the images come twice
+    the same way.  Jordan 2024, arXiv:2404.00498, section 3.6.  In `Trainer.fit` only, which says where a batch is in the run.
+    """
+
+    wants_place = True
+
+    def __call__(self, x, random, place=None):
+        if place is None:
+            raise OptionError(
+                "AlternatingFlip: needs the place of the batch in a run, which Trainer.fit gives; use Flip elsewhere"
+            )
+        mirrored = (place.coins() < 0.5) != (place.epoch % 2 == 1)
+        return np.where(mirrored[:, None, None, None], x[:, :, ::-1], x)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastconv.geometry import whole
-from fastconv.training.crops import padded
+from fastconv.training.crops import check_mode, padded
 
 __all__ = ["Views", "averaged", "scores_of"]
 
@@ -15,7 +15,8 @@ class Views:
     """The image, the same moved by `shift` pixels to each corner, and with `flip` the mirror images of all these.
 
     With shift > 0 and flip these are the ten of Krizhevsky, Sutskever and Hinton 2012, section 4.1, but that outside the image
-    there is `fill`, as for `Shift`.  Any function from images to several batches of images of the same shape can take its place.
+    there is `fill`, or what `mode` says, as for `Shift`.  Any function from images to several batches of images of the same shape
+    can take its place.
 
     >>> len(list(Views(flip=True, shift=2)(np.zeros((1, 8, 8, 3)))))
     10
@@ -24,14 +25,16 @@ class Views:
     flip: bool = True
     shift: int = 0
     fill: float | tuple = 0
+    mode: str = "constant"
 
     def __post_init__(self):
         whole(self.shift, "shift", 0)
+        check_mode(self.mode)
 
     def __call__(self, x):
         """Each view of all images x (N, H, W, C)."""
         h, w = x.shape[1:3]
-        frame = padded(x, self.shift, self.shift, fill=self.fill)
+        frame = padded(x, self.shift, self.shift, self.mode, self.fill)
         corners = [(r, c) for r in (0, 2 * self.shift) for c in (0, 2 * self.shift)] if self.shift else []
         for r, c in [(self.shift, self.shift), *corners]:
             view = frame[:, r : r + h, c : c + w]
