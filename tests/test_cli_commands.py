@@ -12,7 +12,7 @@ import fastconv as fc
 from fastconv.cli import explain, recipes, regime
 from fastconv.cli import models as cli_models
 from fastconv.models import ZOO
-from fastconv.training import SCHEDULES
+from fastconv.training import RECIPES, SCHEDULES
 from terminal import document, run, trained_model
 
 LECTURE = np.array(explain.LECTURE, np.float32)
@@ -244,6 +244,18 @@ def test_recipes_take_the_mean_of_the_data_they_do_not_know():
     np.testing.assert_allclose(std, x.std((0, 1, 2)))
     assert recipes.recipe_for("fashion_mnist", x[..., :1]).normalize == pytest.approx((x[..., 0].mean(), x[..., 0].std()))
     assert recipes.recipe_for("digits", None).normalize == (33.3, 78.6)
+
+
+def test_cifar10_has_a_network_and_a_recipe_of_its_own(monkeypatch):
+    random = np.random.default_rng(0)
+    sets = [(random.integers(0, 256, (n, 32, 32, 3), np.uint8), np.arange(n) % 10) for n in (48, 16)]
+    monkeypatch.setattr("fastconv.cli.train.images_of", lambda *arguments: sets)
+    found = document("train", "cifar10", "--epochs", 1)
+    settings, recipe = found["history"]["settings"], RECIPES["cifar"]
+    assert found["model"] == "airbench" and settings["loss"] == recipe.loss.name
+    assert settings["augment"] == repr(recipe.augment) and settings["optimizer"] == repr(recipe.optimizer)
+    other = document("train", "cifar10", "--model", "lenet5", "--epochs", 1, "--views", "one")["history"]["settings"]
+    assert other["loss"] == "softmax_cross_entropy" and other["augment"] is None
 
 
 def digit(number=0):

@@ -13,6 +13,7 @@ REDUCED = {
     **{name: {**TINY, "input_shape": (32, 48, 3)} for name in ("resnet18", "resnet34", "resnet50")},
     **{name: {**TINY, "width": 1 / 32} for name in ("resnet101", "resnet152")},
     **{name: {"input_shape": (16, 16, 3), "width": 0.5} for name in ("resnet20", "resnet56")},
+    "airbench": {"input_shape": (16, 16, 3), "width": 0.25},
     "small_cifar": {"input_shape": (16, 16, 3), "width": 0.25},
     "mobilenet_v1": TINY,
     "alphago_policy": {"input_shape": (7, 7, 8), "width": 1 / 16},

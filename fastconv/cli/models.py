@@ -8,7 +8,17 @@ from fastconv.errors import ModelFileError
 __all__ = ["CLASSIFIERS", "find_model", "known_classes", "named_after"]
 
 # of the zoo, those that end in a choice of classes and are made for small images
-CLASSIFIERS = ("lenet5", "small_mnist", "convnetjs_cifar", "tiny_vgg", "course39", "small_cifar", "resnet20", "resnet56")
+CLASSIFIERS = (
+    "lenet5",
+    "small_mnist",
+    "convnetjs_cifar",
+    "tiny_vgg",
+    "course39",
+    "airbench",
+    "small_cifar",
+    "resnet20",
+    "resnet56",
+)
 SUFFIX = ".safetensors"
 
 

@@ -23,7 +23,9 @@ def add_regime(parser):
     group.add_argument(
         "--validation", type=part, metavar="PART", help="hold out this part of the training images, such as 0.1, to choose by"
     )
-    group.add_argument("--views", choices=VIEWS, default="one", help="average the answers to several views of each test image")
+    group.add_argument(
+        "--views", choices=VIEWS, help="average the answers to several views of each test image (default: the recipe's)"
+    )
     group.add_argument("--budget", type=duration, metavar="TIME", help="as many epochs as fit into 60s, 5min, 1h")
     group.add_argument("--checkpoint", metavar="FOLDER", help="write the state of the run there after each epoch")
     group.add_argument("--every", metavar="TIME", help="and also every 30s, 5min, or so many iterations")
@@ -96,8 +98,10 @@ def checkpoint_of(args):
     return {"checkpoint": settings, "resume": "auto" if args.resume else False}
 
 
-def views_of(args):
+def views_of(args, recipe):
     """The views of each test image, or None."""
     from fastconv.training import Views
 
+    if args.views is None:
+        return recipe.views
     return None if VIEWS[args.views] is None else Views(**VIEWS[args.views])

@@ -7,7 +7,7 @@ from pathlib import Path
 from time import perf_counter
 
 from fastconv.cli.models import CLASSIFIERS, SUFFIX, named_after
-from fastconv.cli.recipes import DATA_SETS, OPTIMIZERS, build, images_of, optimizer_of, recipe_for
+from fastconv.cli.recipes import DATA_SETS, OPTIMIZERS, build, default_model, images_of, optimizer_of, recipe_for
 from fastconv.cli.regime import add_regime, callbacks_of, checkpoint_of, regime_of, views_of
 from fastconv.cli.usage import UsageError, as_options, natural, positive
 
@@ -20,6 +20,7 @@ EXAMPLES = (
     ("fastconv train --save digits.safetensors", "and keep it"),
     ("fastconv train --run digits-run", "and store what fastconv report makes a page of"),
     ("fastconv train mnist --model small_mnist --data ~/data", "99 % in seconds"),
+    ("fastconv train cifar10 --data ~/data", "airbench, a network made for this"),
     ("fastconv train cifar10 --model convnetjs_cifar --data ~/data", "the files lie in ~/data or ~/data/cifar10"),
     ("fastconv train --optimizer momentum --lr 0.01 --epochs 3 --seed 1", ""),
     ("fastconv train --budget 60s --checkpoint run --resume", "as far as a minute goes; typed again it goes on"),
@@ -60,12 +61,13 @@ def add_network(parser):
         help=f"{', '.join(DATA_SETS)} (default digits)",
     )
     names = ", ".join(CLASSIFIERS)
-    parser.add_argument("--model", choices=CLASSIFIERS, default="lenet5", metavar="NAME", help=f"{names} (default lenet5)")
+    parser.add_argument("--model", choices=CLASSIFIERS, metavar="NAME", help=f"{names} (default lenet5, for cifar10 airbench)")
 
 
 def run(args, output):
     """Train, save, test once, and say what happened."""
     started = perf_counter()
+    args.model = args.model or default_model(args.data_set)
     check_target(args.save)
     with as_options():
         saving = checkpoint_of(args)
@@ -77,7 +79,7 @@ def run(args, output):
         set_threads(args.threads)
         recipe = chosen_recipe(args, x[: args.images])
         beside = callbacks_of(args)
-    trainer = new_trainer(args, recipe)
+    trainer = new_trainer(args, recipe, x[: args.images])
     if not (args.quiet or args.json):
         output.text(f"{trainer.net.summary()}\n")
         output.flush()
@@ -87,18 +89,17 @@ def run(args, output):
         return INTERRUPTED
     if args.save:
         trainer.net.save(args.save)
+    views = views_of(args, recipe)
     if args.folder:
-        store(args, trainer, *test)
-    report(args, output, trainer, *tested(trainer, test, views_of(args)), {"total": perf_counter() - started, "reading": reading})
+        store(args, trainer, *test, views)
+    report(args, output, trainer, *tested(trainer, test, views), {"total": perf_counter() - started, "reading": reading})
 
 
-def new_trainer(args, recipe):
-    """A fresh network, and what trains it."""
-    from fastconv.training import Trainer
-
+def new_trainer(args, recipe, x):
+    """A fresh network, prepared for images x, and what trains it."""
     net = build(args.model, args.data_set, recipe.normalize, seed=args.seed)
     named_after(net, args.data_set)
-    return Trainer(net, recipe.optimizer)
+    return recipe.trainer(net, x)
 
 
 def fitted(trainer, settings, x, y, args, output):
@@ -165,18 +166,18 @@ def set_threads(threads):
 
 def chosen_recipe(args, x):
     """The recipe of the data set with what the command line says otherwise."""
-    recipe = recipe_for(args.data_set, x)
+    recipe = recipe_for(args.data_set, x, args.model)
     recipe = replace(recipe, optimizer=optimizer_of(args.optimizer, args.lr, recipe.optimizer))
     given = {name: getattr(args, name) for name in ("epochs", "batch_size") if getattr(args, name) is not None}
     return regime_of(args, replace(recipe, **given))
 
 
-def store(args, trainer, x, y):
+def store(args, trainer, x, y, views):
     """Fill the folder of --run."""
     from fastconv.cli.models import known_classes
     from fastconv.training import Evaluation, save_run
 
-    answers = Evaluation.of(trainer.predict(x, views=views_of(args)), y, known_classes(trainer.net))
+    answers = Evaluation.of(trainer.predict(x, views=views), y, known_classes(trainer.net))
     save_run(args.folder, trainer.net, trainer.history, x, answers)
 
 

@@ -2,7 +2,7 @@
 
 from time import perf_counter
 
-from fastconv.cli.recipes import SHAPES, build
+from fastconv.cli.recipes import SHAPES, build, default_model
 from fastconv.cli.train import add_network
 
 HELP = "compile now what train needs"
@@ -24,6 +24,7 @@ def run(args, output):
     from fastconv import machine
     from fastconv.training import Trainer
 
+    args.model = args.model or default_model(args.data_set)
     started, before = perf_counter(), machine.compile_seconds()
     trainer = Trainer(build(args.model, args.data_set, (0.0, 1.0), dtype=args.dtype))
     x, y = np.zeros((BATCH, *SHAPES[args.data_set]), np.uint8), np.zeros(BATCH, np.int64)

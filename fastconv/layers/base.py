@@ -19,6 +19,7 @@ A layer of your own needs `forward` and `backward`, and `parameter_shapes` if it
 
 import inspect
 import re
+from types import MappingProxyType
 
 import numpy as np
 
@@ -39,6 +40,7 @@ class Layer(Arrays):
     ----------
     name : str, unique in its network, which gives one ("conv2d_1") where it is None
     trainable : bool; False keeps the parameters as they are in training (running statistics of BatchNorm still move)
+    rates : {"w": 0.1, …}, factors on the learning rate of single parameters; like `trainable` no part of a saved network
     input_shape, output_shape, dtype : known once the layer has a place in a network or was built
     version : int, grows with every change of an array
     params, grads, buffers : read-only mappings; see `fastconv.layers.arrays`
@@ -50,6 +52,7 @@ class Layer(Arrays):
     traits = ()  # attributes that decide the result, beyond shapes, geometry and activation
     shares_memory = False  # True: in inference the output is the input itself, or a view of it
     nested = ()  # constructor arguments that hold layers: of a block, see `fastconv.layers.block`
+    rates = MappingProxyType({})
     scope = ""  # "residual_1." for a layer inside the block of that name
     _kept = None
 
@@ -130,6 +133,10 @@ class Layer(Arrays):
     def walk(self):
         """This layer, and for a block all layers inside it, each before what it holds."""
         yield self
+
+    def rate(self, name):
+        """The factor on the learning rate of one parameter."""
+        return self.rates.get(name, 1.0)
 
     @property
     def learns(self):

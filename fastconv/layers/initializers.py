@@ -13,6 +13,7 @@ from fastconv.errors import OptionError
 
 __all__ = [
     "INITIALIZERS",
+    "dirac",
     "draw",
     "fans",
     "glorot_normal",
@@ -63,6 +64,15 @@ def lecun_normal(shape):
     return "normal", sqrt(1 / fans(shape)[0])
 
 
+def dirac(shape):
+    """The first filters are the identity: filter o hands on channel o, as far as there are channels; the others as `he_normal`.
+
+    A network of such layers begins with what its first layer gives.  Jordan 2024, arXiv:2404.00498, section 3.3; what PyTorch
+    calls `dirac_`.
+    """
+    return "dirac", sqrt(2 / fans(shape)[0])
+
+
 def normal(shape):
     """Normal, standard deviation 0.01, as AlexNet.  Krizhevsky, Sutskever and Hinton 2012, section 5."""
     return "normal", 0.01
@@ -79,7 +89,8 @@ def ones(shape):
 
 
 INITIALIZERS = {
-    rule.__name__: rule for rule in (he_normal, he_uniform, glorot_normal, glorot_uniform, lecun_normal, normal, zeros, ones)
+    rule.__name__: rule
+    for rule in (he_normal, he_uniform, glorot_normal, glorot_uniform, lecun_normal, normal, dirac, zeros, ones)
 }
 
 
@@ -101,5 +112,16 @@ def draw(name, shape, rng, dtype="float32"):
     values = np.empty(prod(shape), dtype)
     for start in range(0, values.size, BLOCK):
         block = values[start : start + BLOCK]
-        block[:] = rng.normal(0, size, block.size) if kind == "normal" else rng.uniform(-size, size, block.size)
-    return values.reshape(shape)
+        block[:] = rng.uniform(-size, size, block.size) if kind == "uniform" else rng.normal(0, size, block.size)
+    values = values.reshape(shape)
+    if kind == "dirac":
+        place_identity(values)
+    return values
+
+
+def place_identity(w):
+    """Make the first filters of w (…, C, O) the identity: 1 from channel o to filter o in the middle tap, 0 elsewhere."""
+    count = min(w.shape[-2:])
+    w[..., :count] = 0
+    middle = tuple(size // 2 for size in w.shape[:-2])
+    w[middle][range(count), range(count)] = 1

@@ -49,6 +49,10 @@ class InnerArrays(Layer):
         found = {layer.name: layer.trainable_arrays() for layer in self.layers}
         return {f"{layer}.{name}": pair for layer, arrays in found.items() for name, pair in arrays.items()}
 
+    def rate(self, name):
+        layer, _, inner = name.partition(".")
+        return next(each for each in self.layers if each.name == layer).rate(inner)
+
     @property
     def version(self):
         """Grows with every change of an array inside."""

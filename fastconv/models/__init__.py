@@ -1,5 +1,6 @@
 """Networks: a chain of layers, its counts, its file; and the zoo, a file a family."""
 
+from fastconv.models.airbench import airbench, begin_airbench
 from fastconv.models.alexnet import alexnet, zfnet
 from fastconv.models.alphago import alphago_policy
 from fastconv.models.compare import compare
@@ -21,6 +22,7 @@ from fastconv.models.summary import Summary
 from fastconv.models.tiny_vgg import tiny_vgg
 from fastconv.models.vgg import vgg16, vgg19
 from fastconv.models.weights_file import save
+from fastconv.models.whitening import whiten, whitening_filters
 
 __all__ = [
     "ZOO",
@@ -31,8 +33,10 @@ __all__ = [
     "Sequential",
     "Summary",
     "Totals",
+    "airbench",
     "alexnet",
     "alphago_policy",
+    "begin_airbench",
     "cat_or_not",
     "compare",
     "convnetjs_cifar",
@@ -57,6 +61,8 @@ __all__ = [
     "to_convolutional",
     "vgg16",
     "vgg19",
+    "whiten",
+    "whitening_filters",
     "zfnet",
 ]
 
@@ -64,6 +70,6 @@ __all__ = [
 BUILDERS = (
     *(lenet5, small_mnist, convnetjs_cifar, tiny_vgg, ten_filters, course39, cat_or_not),
     *(alexnet, zfnet, vgg16, vgg19, googlenet, resnet18, resnet34, resnet50, resnet101, resnet152),
-    *(small_cifar, resnet20, resnet56, mobilenet_v1, alphago_policy),
+    *(airbench, small_cifar, resnet20, resnet56, mobilenet_v1, alphago_policy),
 )
 ZOO = {builder.__name__: builder for builder in BUILDERS}

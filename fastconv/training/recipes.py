@@ -4,11 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from fastconv.models import begin_airbench
 from fastconv.training.augment import Warp
 from fastconv.training.callbacks import ReduceLROnPlateau
-from fastconv.training.crops import Augment, Crop, Flip, Shift
+from fastconv.training.crops import AlternatingFlip, Augment, Crop, Flip, Shift
+from fastconv.training.losses import Loss, label_smoothed
 from fastconv.training.optimizers import SGD, AdaDelta, Adam
 from fastconv.training.trainer import Trainer
+from fastconv.training.views import Views
 
 __all__ = ["RECIPES", "Recipe"]
 
@@ -20,6 +23,9 @@ class Recipe:
     normalize : (mean, std) of the input, for the network's `Normalize` layer
     validation : fraction of the examples to hold out, or None
     callbacks : functions that make a callback each, a new one for each run
+    loss : as for `Trainer`
+    prepare : function (net, x) that a fresh network and the images are given to before training, or None
+    views : what a trained network is to look at in the place of each image, as in `Trainer.evaluate`; None for the image
     """
 
     normalize: tuple
@@ -30,18 +36,27 @@ class Recipe:
     augment: Callable | None = None
     validation: float | None = None
     callbacks: tuple = ()
+    loss: str | Loss = "softmax_cross_entropy"
+    prepare: Callable | None = None
+    views: Callable | None = None
 
     def settings(self):
         """What `Trainer.fit` takes of it, with new callbacks."""
         names = ("epochs", "batch_size", "schedule", "augment", "validation")
         return {**{name: getattr(self, name) for name in names}, "callbacks": [make() for make in self.callbacks]}
 
+    def trainer(self, net, x, *, seed=None):
+        """The `Trainer` of `net`, which is prepared for images x."""
+        if self.prepare is not None:
+            self.prepare(net, x)
+        return Trainer(net, self.optimizer, self.loss, seed=seed)
+
     def train(self, net, x, y, *, seed=None, **options):
         """Train `net` on examples x, y; `options` as in `Trainer.fit`, before those of the recipe; its callbacks come first.
 
         Returns the `Trainer`, which has the history.
         """
-        trainer, settings = Trainer(net, self.optimizer, seed=seed), self.settings()
+        trainer, settings = self.trainer(net, x, seed=seed), self.settings()
         trainer.fit(x, y, **{**settings, **options, "callbacks": [*settings["callbacks"], *options.get("callbacks", ())]})
         return trainer
 
@@ -86,6 +101,20 @@ RECIPES = {
         batch_size=128,
         schedule="step",
         augment=Augment(Crop(4, fill=CIFAR_MEAN), Flip()),
+    ),
+    # cifar: `models.airbench` as Jordan 2024, arXiv:2404.00498, trains it, from `begin_airbench`: 2 pixels of reflected frame,
+    # alternating flips, label smoothing 0.2, Nesterov momentum 0.85, its learning rate and decay for each example (there
+    # batches of 1024 and the sum of their losses).  Numbers of filters and epochs are ours.
+    "cifar": Recipe(
+        normalize=(CIFAR_MEAN, (63.0, 62.1, 66.7)),
+        optimizer=SGD(0.1875, momentum=0.85, nesterov=True, weight_decay=1.33e-3),
+        epochs=12,
+        batch_size=128,
+        schedule="one_cycle",
+        augment=Augment(Shift(2, mode="reflect"), AlternatingFlip()),
+        loss=label_smoothed(0.2),
+        prepare=begin_airbench,
+        views=Views(flip=True, shift=1, mode="reflect"),
     ),
     # convnetjs: its CIFAR-10 demonstration (cifar10.html): AdaDelta with rho 0.95 and eps 1e-6, batches of 4, shifts of up to 2
     # pixels, mirrored or not, pixels / 255 - 1/2.  Its L2 of 1e-4 is divided by the batch, and there it leaves the biases alone.

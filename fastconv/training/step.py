@@ -1,5 +1,6 @@
 """One training step, all or nothing: forward, loss, backward, a look at the numbers, update."""
 
+from dataclasses import replace
 from math import isfinite, nan
 
 import numpy as np
@@ -67,7 +68,7 @@ class Stepper:
         """Move every trainable parameter."""
         with np.errstate(all="ignore"):
             for layer, name, p, g in trained:
-                optimizer.step(p, g, self._state(optimizer, layer.name, name, p))
+                paced(optimizer, layer.rate(name)).step(p, g, self._state(optimizer, layer.name, name, p))
                 layer.touch()
 
     def states(self, optimizer):
@@ -104,6 +105,14 @@ class Stepper:
         restore(before)
         what = f"the loss is {value}" if not isfinite(value) else f"the loss is {value:.4g}, but its gradient overflows"
         return NotFinite(f"{what}: {cause}")
+
+
+def paced(optimizer, rate):
+    """The optimizer with its lr times `rate`; what weight decay takes in a step, lr times weight_decay, stays."""
+    if rate == 1:
+        return optimizer
+    decay = getattr(optimizer, "weight_decay", 0.0)
+    return replace(optimizer, lr=optimizer.lr * rate, **({"weight_decay": decay / rate} if decay else {}))
 
 
 def own(value):
