@@ -131,6 +131,27 @@ def test_the_cifar_recipe_begins_and_trains_an_airbench():
     assert not net.layers[1].trainable and trainer.evaluate(x, np.arange(60) % 10, views=recipe.views)["loss"] > 0
 
 
+def test_a_run_of_the_recipe_goes_on_to_the_same_bytes_and_one_not_begun_is_noted(tmp_path):
+    recipe, x, y = RECIPES["cifar"], pictures(), np.arange(60) % 10
+
+    def broken(epoch, logs):
+        assert epoch == 0, "the run breaks off here"
+
+    def trained(begin=True, **options):
+        net = airbench(**SMALL, normalize=recipe.normalize)
+        trainer = recipe.trainer(net, x) if begin else fc.Trainer(net, recipe.optimizer, recipe.loss)
+        trainer.fit(x, y, **{**recipe.settings(), "epochs": 3, "batch_size": 25, "verbose": 0, **options})
+        return b"".join(array.tobytes() for array in net.get_weights().values())
+
+    whole = trained()
+    with pytest.raises(fc.TrainingError, match="breaks off"):
+        trained(checkpoint=tmp_path, callbacks=[fc.callbacks.LambdaCallback(on_epoch_begin=broken)])
+    silent = fc.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: None)
+    assert trained(checkpoint=tmp_path, resume=True, callbacks=[silent]) == whole
+    with pytest.warns(fc.FastconvWarning, match="frozen was .*rates was .*'shift': 64.0.*is None"):
+        trained(begin=False, checkpoint=tmp_path, resume=True)
+
+
 def test_airbench_has_the_maps_of_the_paper():
     net = airbench(filters=(64, 256, 256))
     shapes = [layer.output_shape for layer in net.layers if isinstance(layer, fc.Conv2D)]

@@ -14,7 +14,16 @@ __all__ = ["compare", "identity", "put_back", "taken"]
 
 # where one of these differs it is another run; where one of those does, the run may go on, but not unnoticed
 SAME = ("layers", "dtype", "loss", "optimizer_type", "seed", "images", "batch_size", "shuffle", "examples")
-NOTED = ("frozen", "schedule", "augment", "clip", "callbacks", "cpu", "versions")  # and epochs and optimizer, looked at closer
+NOTED = (
+    "frozen",
+    "rates",
+    "schedule",
+    "augment",
+    "clip",
+    "callbacks",
+    "cpu",
+    "versions",
+)  # and epochs and optimizer, looked at closer
 SAMPLED = 256  # images whose bytes are looked at to know the data again
 
 
@@ -25,6 +34,7 @@ def identity(run):
         **run.settings(),
         "layers": [f"{layer.name}: {layer.settings()}" for layer in run.trainer.net.layers],
         "frozen": [layer.name for layer in run.trainer.net.layers if not layer.trainable],
+        "rates": {layer.label: dict(layer.rates) for layer in run.trainer.net.walk() if layer.rates} or None,
         "dtype": run.trainer.net.dtype.name,
         "optimizer_type": type(run.trainer.optimizer).__name__,
         "seed": str(run.trainer.seed),
