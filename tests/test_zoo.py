@@ -29,7 +29,7 @@ COUNTS = [
     ("resnet20", {}, 269_722, None, None),
     ("resnet56", {}, 853_018, None, None),
     ("alphago_policy", {}, 3_882_433, 1_400_726_208, None),
-    ("airbench", {"filters": (64, 256, 256)}, 1_972_768, 118_147_360, None),
+    ("airbench", {"filters": (64, 256, 256), "padding": "valid"}, 1_972_768, 118_147_360, None),
     ("small_cifar", {}, 660_842, 25_659_264, None),
 ]
 
