@@ -127,7 +127,8 @@ def test_the_cifar_recipe_begins_and_trains_an_airbench():
     net = airbench(**SMALL, normalize=recipe.normalize)
     trainer = recipe.train(net, x, np.arange(60) % 10, epochs=1, verbose=0)
     assert AlternatingFlip() in recipe.augment and trainer.history.settings["loss"].endswith("(label_smoothing=0.2)")
-    assert [layer.rates for layer in net.layers if layer.rates] == [{"shift": 64.0}] * 6 + [{"w": 1 / 81}]
+    assert [layer.rates for layer in net.layers if layer.rates] == [{"scale": 0.0, "shift": 64.0}] * 6 + [{"w": 1 / 81}]
+    assert all((layer.params["scale"] == 1).all() for layer in net.layers if isinstance(layer, fc.BatchNorm))
     assert not net.layers[1].trainable and trainer.evaluate(x, np.arange(60) % 10, views=recipe.views)["loss"] > 0
 
 
@@ -148,7 +149,7 @@ def test_a_run_of_the_recipe_goes_on_to_the_same_bytes_and_one_not_begun_is_note
         trained(checkpoint=tmp_path, callbacks=[fc.callbacks.LambdaCallback(on_epoch_begin=broken)])
     silent = fc.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: None)
     assert trained(checkpoint=tmp_path, resume=True, callbacks=[silent]) == whole
-    with pytest.warns(fc.FastconvWarning, match="frozen was .*rates was .*'shift': 64.0.*is None"):
+    with pytest.warns(fc.FastconvWarning, match="frozen was .*rates was .*'scale': 0.0, 'shift': 64.0.*is None"):
         trained(begin=False, checkpoint=tmp_path, resume=True)
 
 

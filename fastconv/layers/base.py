@@ -40,7 +40,7 @@ class Layer(Arrays):
     ----------
     name : str, unique in its network, which gives one ("conv2d_1") where it is None
     trainable : bool; False keeps the parameters as they are in training (running statistics of BatchNorm still move)
-    rates : {"w": 0.1, …}, factors on the learning rate of single parameters; like `trainable` no part of a saved network
+    rates : {"w": 0.1, …}, factors on the learning rates of parameters, 0 for none; like `trainable` not saved with the network
     input_shape, output_shape, dtype : known once the layer has a place in a network or was built
     version : int, grows with every change of an array
     params, grads, buffers : read-only mappings; see `fastconv.layers.arrays`

@@ -68,8 +68,9 @@ class Stepper:
         """Move every trainable parameter."""
         with np.errstate(all="ignore"):
             for layer, name, p, g in trained:
-                paced(optimizer, layer.rate(name)).step(p, g, self._state(optimizer, layer.name, name, p))
-                layer.touch()
+                if rate := layer.rate(name):
+                    paced(optimizer, rate).step(p, g, self._state(optimizer, layer.name, name, p))
+                    layer.touch()
 
     def states(self, optimizer):
         """{"conv2d_1.w": state, …} of an optimizer of this type, without what is needed within a step only."""
