@@ -47,7 +47,7 @@ def conv(filters):
 def begin_airbench(net, x):
     """Prepare a fresh `airbench` for training on images x (N, *net.input_shape), as its paper does; no labels are needed.
 
-    The first layer whitens and stays as it is (section 3.1).  The scales of BatchNorm stay 1, its shifts learn 64 times as fast
+    The first layer whitens and stays as it is (section 3.2).  The scales of BatchNorm stay 1, its shifts learn 64 times as fast
     as the rest (section 3.4).  The logits are divided by 9: here the weights of the dense layer begin a ninth as large and learn
     1 / 81 as fast, which gives the same numbers at every step.
 

@@ -19,8 +19,8 @@ def whitening_filters(x, size=2, *, eps=5e-4):
 
         w_k = v_k / sqrt(lambda_k + eps),   mean(p p^T) v_k = lambda_k v_k,   lambda_1 >= lambda_2 >= …
 
-    and the same again with the other sign, so that a ReLU behind them loses nothing.  Page 2018, "How to train your ResNet 4";
-    Jordan 2024, arXiv:2404.00498, section 3.1.  The mean is not taken off: images are expected around 0.
+    and the same again with the other sign, so that a ReLU behind them loses nothing.  Page 2018, "How to train your ResNet 8";
+    Jordan 2024, arXiv:2404.00498, section 3.2.  The mean is not taken off: images are expected around 0.
 
     x : any real dtype, the statistics are computed in float64;  size : int or (height, width), pixels
     eps : keeps filters small where patches hardly differ;  returns float64
