@@ -1,7 +1,6 @@
 """Evaluation mode: folded, fused, in memory that is used again, and still what the layers say."""
 
 import itertools
-import threading
 import tracemalloc
 
 import numpy as np
@@ -13,6 +12,7 @@ from fastconv.models.inference import Branches, Normed, Plain, Weighted, fold, s
 from fastconv.models.space import Space
 from test_layers import Scale
 from test_zoo import error, images, varied
+from together import differing
 from zoo_cases import REDUCED, reduced
 
 CONV = {"padding": 1, "bias": False}
@@ -209,17 +209,7 @@ def test_threads_never_share_memory():
     net = varied(reduced("googlenet", input_shape=(48, 48, 3)))
     batches = [images(net, n, seed) for seed, n in enumerate((1, 2, 2, 3))]
     expected = [net.forward(x).tobytes() for x in batches]
-    wrong = []
-
-    def work(i):
-        wrong.extend(i for _ in range(8) if net.forward(batches[i]).tobytes() != expected[i])
-
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
+    assert not differing(net.forward, batches, expected, repeats=8)
 
 
 def test_predict_takes_fewer_at_a_time_where_maps_are_large(monkeypatch):

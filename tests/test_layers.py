@@ -1,7 +1,5 @@
 """Layers: gradients, parameters that nobody changes by accident, and no state in inference."""
 
-import threading
-
 import numpy as np
 import pytest
 
@@ -10,6 +8,7 @@ import gradients
 from fastconv import functional as F
 from fastconv.layers import LAYERS, activations, initializers
 from fastconv.models.architecture import describe
+from together import differing
 
 IMAGE = (5, 6, 3)
 
@@ -189,17 +188,7 @@ def test_one_layer_serves_several_threads():
     layer = built(fc.Conv2D(8, 3, activation="relu"), IMAGE, "float32")
     images = [batch(IMAGE, n=4, seed=seed, dtype=np.float32) for seed in range(4)]
     expected = [layer.forward(x).tobytes() for x in images]
-    wrong = []
-
-    def work(i):
-        wrong.extend(i for _ in range(20) if layer.forward(images[i]).tobytes() != expected[i])
-
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
+    assert not differing(layer.forward, images, expected, repeats=20)
 
 
 def test_packed_weights_follow_every_change():
