@@ -16,7 +16,7 @@ from fastconv.kernels import aligned
 from fastconv.kernels.activation import activate_rows
 from fastconv.kernels.blocks import block_count
 from fastconv.kernels.codes import LEAKY_RELU
-from fastconv.kernels.padding import after_padding, fold, needs_copy, pad, padded_like
+from fastconv.kernels.padding import after_padding, fold, grad_target, needs_copy, pad
 from fastconv.kernels.partial_sums import add_blocks, partial_sums
 from fastconv.kernels.runs import RUN, SIDE_BY_SIDE, over_channels, over_taps, runs_of
 from fastconv.kernels.schedule import forward_parts, input_grad_parts
@@ -258,7 +258,7 @@ def forward(geo, x, w, b, activation, y):
 
 
 def input_grad(geo, dy, w, dx):
-    walked, target = after_padding(geo), padded_like(dx, geo) if needs_copy(geo) else dx
+    walked, target = after_padding(geo), grad_target(dx, geo)
     convolve_rows(
         dy, w.reshape(-1), aligned.zeros(geo.c, dy.dtype), target, *backward_table(replace(walked, n=1), dy.itemsize), 0
     )

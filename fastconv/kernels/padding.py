@@ -8,7 +8,7 @@ from numba import prange
 from fastconv.kernels import aligned
 from fastconv.machine import kernel
 
-__all__ = ["after_padding", "fold", "needs_copy", "pad", "padded_like"]
+__all__ = ["after_padding", "fold", "grad_target", "needs_copy", "pad", "padded_like"]
 
 
 @kernel()
@@ -71,6 +71,11 @@ def after_padding(geo):
 def padded_like(dx, geo):
     """Where the gradient of the padded input is to be written: `dx` itself without padding, else a workspace."""
     return aligned.empty(geo.padded_shape, dx.dtype) if geo.is_padded else dx
+
+
+def grad_target(dx, geo):
+    """Where kernels write that take zeros for padding: `dx` itself, or a workspace where its padding is something else."""
+    return padded_like(dx, geo) if needs_copy(geo) else dx
 
 
 def fold(padded, geo, dx):

@@ -10,7 +10,7 @@ from fastconv.kernels import aligned
 from fastconv.kernels.activation import activate_rows
 from fastconv.kernels.blocks import block_count
 from fastconv.kernels.codes import LEAKY_RELU
-from fastconv.kernels.padding import after_padding, fold, needs_copy, pad, padded_like
+from fastconv.kernels.padding import after_padding, fold, grad_target, needs_copy, pad
 from fastconv.kernels.partial_sums import add_blocks, partial_sums
 from fastconv.kernels.schedule import cuts, forward_runs, input_grad_runs, panels_of, run, tables, weight_grad_runs
 from fastconv.kernels.tile import STEPS, call_tile
@@ -250,7 +250,7 @@ def forward(geo, x, w, b, activation, y):
 
 
 def input_grad(geo, dy, w, dx):
-    target = padded_like(dx, geo) if needs_copy(geo) else dx
+    target = grad_target(dx, geo)
     schedule = input_grad_schedule(walked(geo), dy.itemsize, get_threads())
     launch(schedule, dy, w, np.zeros(geo.c, dy.dtype), target)
     fold(target, geo, dx)

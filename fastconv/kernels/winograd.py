@@ -22,7 +22,7 @@ from fastconv.kernels import aligned
 from fastconv.kernels.activation import activate_rows
 from fastconv.kernels.blocks import BLOCK_BYTES, CHUNK_BYTES
 from fastconv.kernels.codes import LEAKY_RELU
-from fastconv.kernels.padding import fold, needs_copy, pad, padded_like
+from fastconv.kernels.padding import fold, grad_target, needs_copy, pad
 from fastconv.kernels.schedule import balanced
 from fastconv.kernels.tile import STEPS, Tile, most_rows, tile_address
 from fastconv.kernels.transpose import flip_filters
@@ -172,7 +172,7 @@ def forward(geo, x, w, b, activation, y):
 
 
 def input_grad(geo, dy, w, dx):
-    target, (top, left) = (padded_like(dx, geo), (0, 0)) if needs_copy(geo) else (dx, before(geo))
+    target, (top, left) = grad_target(dx, geo), (0, 0) if needs_copy(geo) else before(geo)
     reach, bias = geo.kh - 1, np.zeros(geo.c, dy.dtype)
     pads = reach * geo.dh - top, reach * geo.dw - left
     exchanged = w.ndim == 1 or geo.groups > 1 or geo.dh * geo.dw == 1
