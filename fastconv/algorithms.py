@@ -179,9 +179,23 @@ ALGORITHMS = (
     ),
     Algorithm(
         "tiled",
-        forward=Route(always, costs.tiled(costs.filters), "tiled.forward", "tiled.pack_panels", costs.copied_bytes),
-        input_grad=Route(always, costs.tiled(costs.inputs), "tiled.input_grad", "tiled.pack_flipped", costs.copied_bytes),
-        weight_grad=Route(always, costs.tiled(costs.filters, packed=0), "tiled.weight_grad", None, costs.sum_bytes),
+        forward=Route(
+            always,
+            costs.tiled(costs.filters),
+            "tiled.forward",
+            "packing.pack_panels",
+            costs.copied_bytes,
+            pack_once="tiled.filters_for_one_call",
+        ),
+        input_grad=Route(
+            always,
+            costs.tiled(costs.inputs),
+            "tiled.input_grad",
+            "packing.pack_flipped",
+            costs.copied_bytes,
+            pack_once="tiled.turned_for_one_call",
+        ),
+        weight_grad=Route(always, costs.tiled(costs.filters, packed=0), "tiled_weights.weight_grad", None, costs.sum_bytes),
     ),
     Algorithm(
         "im2col",

@@ -7,7 +7,7 @@ import numpy as np
 
 from fastconv import functional as F
 from fastconv.benchmark import peers
-from fastconv.benchmark.shapes import NETWORKS, POOLINGS
+from fastconv.benchmark.shapes import NETWORKS, POOLINGS, normal
 
 __all__ = ["WHAT", "Task", "convolution", "networks", "poolings"]
 
@@ -55,7 +55,7 @@ def poolings(cases=POOLINGS):
 def pooling(case, kind, backward):
     def gradient():
         y = F.max_pool2d(case.images(), case.size, **case.options)
-        return np.random.default_rng(1).standard_normal(y.shape, np.float32)
+        return normal(np.random.default_rng(1), y.shape)
 
     def make():
         x, dy = case.images(), gradient()
@@ -84,7 +84,7 @@ def network(case):
 
     net = build()  # without weights: those that are measured are gone with their measurement
     random, totals = np.random.default_rng(0), net.summary().totals
-    x = random.standard_normal((case.batch, *net.input_shape), np.float32)
+    x = normal(random, (case.batch, *net.input_shape))
     y = random.integers(0, net.output_shape[-1], case.batch)
 
     def make():

@@ -8,6 +8,7 @@ import operator
 import numpy as np
 
 from fastconv.errors import DTypeError, OptionError, ShapeError
+from fastconv.kernels import aligned
 from fastconv.machine import require_memory
 
 __all__ = ["as_array", "empty", "freeze", "images", "ready", "restore", "result", "result_dtype"]
@@ -123,13 +124,13 @@ def restore(y, rank, layout):
 
 
 def empty(shape, dtype, what="the result"):
-    """A new array; MemoryLimitError before an allocation that cannot succeed."""
+    """A new array on whole cache lines; MemoryLimitError before an allocation that cannot succeed."""
     needed = dtype.itemsize
     for n in shape:
         needed *= n
     if needed > WORTH_ASKING:
         require_memory(needed, f"{what} {tuple(shape)}, {dtype},")
-    return np.empty(shape, dtype)
+    return aligned.empty(tuple(shape), dtype)
 
 
 def result(out, shape, dtype, plain, *inputs):

@@ -6,10 +6,10 @@ import numpy as np
 from numba import prange
 from numba.extending import register_jitable
 
-from fastconv.kernels.codes import LEAKY_RELU, LEAKY_SLOPE, RELU, SIGMOID, TANH
+from fastconv.kernels.codes import LEAKY_RELU, LEAKY_SLOPE, NONE, RELU, SIGMOID, TANH
 from fastconv.machine import kernel
 
-__all__ = ["activate", "activate_rows"]
+__all__ = ["activate", "activate_rows", "finish", "in_registers"]
 
 
 @register_jitable
@@ -29,6 +29,17 @@ def activate(values, code):
     elif code == TANH:
         for o in range(values.size):
             values[o] = math.tanh(values[o])
+
+
+def in_registers(code):
+    """The activation that a tile applies before its results leave the registers; `finish` applies the others."""
+    return code if code <= LEAKY_RELU else NONE
+
+
+def finish(y, code):
+    """Apply to y (..., channels) what `in_registers` leaves out."""
+    if code != in_registers(code):
+        activate_rows(y.reshape(-1, y.shape[-1]), code)
 
 
 @kernel()

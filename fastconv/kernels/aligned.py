@@ -3,6 +3,9 @@
 NumPy aligns to 16 bytes.
 """
 
+import math
+from ctypes import addressof, c_char
+
 import numpy as np
 
 __all__ = ["LINE", "empty", "zeros"]
@@ -13,10 +16,10 @@ LINE = 64  # bytes of a cache line, or a divisor of its size
 def on_line(make, shape, dtype):
     """The array that begins at the first line of one that `make` made a little larger."""
     dtype = np.dtype(dtype)
-    size = int(np.prod(shape)) * dtype.itemsize
-    room = make(size + LINE, np.uint8)
-    start = -room.__array_interface__["data"][0] % LINE
-    return room[start : start + size].view(dtype).reshape(shape)
+    size = math.prod(shape) if isinstance(shape, tuple) else shape
+    room = make(size * dtype.itemsize + LINE, np.uint8)
+    address = addressof(c_char.from_buffer(room))  # room.ctypes.data takes six times as long
+    return np.ndarray(shape, dtype, room, -address % LINE)
 
 
 def empty(shape, dtype):

@@ -13,9 +13,8 @@ import numpy as np
 from numba import prange
 
 from fastconv.kernels import aligned
-from fastconv.kernels.activation import activate_rows
+from fastconv.kernels.activation import finish, in_registers
 from fastconv.kernels.blocks import block_count
-from fastconv.kernels.codes import LEAKY_RELU
 from fastconv.kernels.padding import after_padding, fold, grad_target, needs_copy, pad
 from fastconv.kernels.partial_sums import add_blocks, partial_sums
 from fastconv.kernels.runs import RUN, SIDE_BY_SIDE, over_channels, over_taps, runs_of
@@ -251,10 +250,8 @@ def backward_table(geo, itemsize):
 
 def forward(geo, x, w, b, activation, y):
     walked, x = after_padding(geo), pad(x, geo) if needs_copy(geo) else x
-    in_tile = activation if activation <= LEAKY_RELU else 0
-    convolve_rows(x, w.reshape(-1), b, y, *forward_table(replace(walked, n=1), x.itemsize, False), in_tile)
-    if in_tile != activation:
-        activate_rows(y.reshape(-1, geo.o), activation)
+    convolve_rows(x, w.reshape(-1), b, y, *forward_table(replace(walked, n=1), x.itemsize, False), in_registers(activation))
+    finish(y, activation)
 
 
 def input_grad(geo, dy, w, dx):

@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 
 from fastconv.machine import KEEP_DENORMALS, cpu
 
-__all__ = ["Vectors", "emits", "flush_denormals", "function_address", "lanes_of", "restore_denormals"]
+__all__ = ["Vectors", "emits", "flush_denormals", "function_address", "lanes_of", "restore_denormals", "take_turn"]
 
 BIT, BYTE, I32, I64 = map(ir.IntType, (1, 8, 32, 64))
 BYTES, NO = BYTE.as_pointer(), ir.Constant(BIT, 0)
@@ -295,6 +295,21 @@ def function_address(name, body, dtype, lanes):
         return types.int64(), codegen
 
     return address
+
+
+@intrinsic
+def take_turn(_, turns):
+    """The number of the next task, 0, 1, 2, ...: turns[0] before it is counted up, which no other thread gets.
+
+    Threads that take their tasks one by one end together, also where one of them wakes up late, shares its core with another
+    process or has a slower one.  Who does a task changes no bit of its results.
+    """
+
+    def codegen(context, builder, signature, arguments):
+        counter = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        return builder.atomic_rmw("add", counter, ir.Constant(I64, 1), "monotonic")
+
+    return types.int64(turns), codegen
 
 
 FLUSH = {"x86": 1 << 15 | 1 << 6, "aarch64": 1 << 24}  # results and operands that are denormal count as zero

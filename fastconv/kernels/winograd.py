@@ -6,28 +6,27 @@ the transformed filters (U), and the products (M) are transformed back to output
 of the image through all three steps while they stay in the cache; `by_panels` transforms the whole input first and then takes a
 panel of filters at a time, whose transformed weights are made just before they are used and need not be stored.
 
-Groups of channels, and the interleaved images into which a dilation falls, are convolutions of their own: `parts` lists them as
-views, (offset, steps from image to image, row to row and pixel to pixel, rows, columns) of x and of y.
+Groups of channels, and the interleaved images into which a dilation falls, are convolutions of their own: `jobs` lists them as
+views of x and of y.
 
 A result is a combination of all 36 inputs of its tile.  Its error is at most 4 (C KH KW + 1) eps times the largest sum of
 absolute products among the 16 results of its tile, and a NaN or an infinity anywhere in the tile reaches all of them.
 """
 
 import functools
-from dataclasses import dataclass
 
 import numpy as np
 
 from fastconv.kernels import aligned
-from fastconv.kernels.activation import activate_rows
+from fastconv.kernels.activation import finish, in_registers
 from fastconv.kernels.blocks import BLOCK_BYTES, CHUNK_BYTES
-from fastconv.kernels.codes import LEAKY_RELU
 from fastconv.kernels.padding import fold, grad_target, needs_copy, pad
-from fastconv.kernels.schedule import balanced
+from fastconv.kernels.schedule import balanced, cuts
 from fastconv.kernels.tile import STEPS, Tile, most_rows, tile_address
 from fastconv.kernels.transpose import flip_filters
+from fastconv.kernels.vector_ir import lanes_of
 from fastconv.kernels.winograd_filters import filter_panels, packed_size, shared_panels
-from fastconv.kernels.winograd_loops import GAP, E, by_blocks, by_panels, input_tiles
+from fastconv.kernels.winograd_loops import GAP, E, Job, Tools, by_blocks, by_panels, input_tiles
 from fastconv.kernels.winograd_tiles import FilterMove, InputMove, OutputMove, move_address, outputs
 from fastconv.machine import get_threads
 
@@ -50,13 +49,6 @@ def tile_tables(panels, itemsize, a_m, a_k, k, counts):
     return np.array(steps, np.int64), addresses, np.array(most)
 
 
-def block_cuts(count, c, row, itemsize, threads):
-    """First tiles of blocks that fit BLOCK_BYTES, equally many for each thread."""
-    blocks = -(-count * E * (c + row) * itemsize // BLOCK_BYTES)
-    blocks = min(count, -(-blocks // threads) * threads)
-    return np.array([count * i // blocks for i in range(blocks + 1)])
-
-
 @functools.lru_cache(maxsize=256)
 def moves_of(itemsize, lanes, size):
     """Addresses of the transforms."""
@@ -64,16 +56,6 @@ def moves_of(itemsize, lanes, size):
     results = [OutputMove(itemsize, lanes, size, edge) for edge in (False, True)]
     moves = [*inputs, *results, FilterMove(itemsize, lanes, size)]  # as INPUT ... FILTER number them
     return np.array([move_address(move) for move in moves])
-
-
-@dataclass(frozen=True)
-class Part:
-    """One convolution: views of x and y, channels of each group, padding before, which group."""
-
-    of_x: tuple
-    of_y: tuple
-    pads: tuple
-    group: int
 
 
 def axis_parts(size, results, dilation, before):
@@ -87,10 +69,10 @@ def axis_parts(size, results, dilation, before):
 
 
 @functools.lru_cache(maxsize=256)
-def parts(x_shape, y_shape, dilations, before, groups):
-    """The `Part`s of a convolution of stride 1."""
+def jobs(x_shape, y_shape, size, dilations, before, groups, lanes):
+    """[(group, `Job`), ...]: a convolution of stride 1 for each group, and for each image into which a dilation falls."""
     (_, h, w, c), (_, p, q, o) = x_shape, y_shape
-    (dh, dw), found = dilations, []
+    (dh, dw), m, found = dilations, outputs(size), []
     for group in range(groups):
         for r in axis_parts(h, p, dh, before[0]):
             for s in axis_parts(w, q, dw, before[1]):
@@ -98,48 +80,86 @@ def parts(x_shape, y_shape, dilations, before, groups):
                 y_at = (r[2] * q + s[2]) * o + group * (o // groups)
                 of_x = (x_at, h * w * c, dh * w * c, dw * c, r[1], s[1])
                 of_y = (y_at, p * q * o, dh * q * o, dw * o, r[3], s[3])
-                found.append(Part(of_x, of_y, (r[4], s[4]), group))
+                job = Job(*of_x, *of_y, r[4], s[4], -(-r[3] // m), -(-s[3] // m), m, c // groups, lanes)
+                found.append((group, job))
     return found
+
+
+def widths(job, panels):
+    """(input channels as whole vectors, numbers in a row of the widest panel)"""
+    return -(-job.C // job.lanes) * job.lanes, int(panels.rows[:, 5].max())
+
+
+def tools_of(job, panels, dtype, size, counts, chunk, code):
+    """(`Tools`, steps of the register tiles) for products of `counts` tiles and `chunk` input channels at once."""
+    wide, row = widths(job, panels)
+    steps, addresses, most = tile_tables(panels, dtype.itemsize, wide, 1, job.C, counts)
+    gap = GAP * job.lanes
+    move_steps = [job.x_row, job.x_pixel, max(counts) * wide + gap]
+    for vectors, _ in panels.kinds:
+        own = vectors * job.lanes
+        move_steps += [max(counts) * own + gap, job.y_row, job.y_pixel, code, chunk * own + gap, chunk * own + gap]
+    moves = moves_of(dtype.itemsize, job.lanes, size)
+    return Tools(panels.rows, addresses, most, moves, np.array(move_steps, np.int64), np.zeros(row, dtype)), steps
+
+
+@functools.lru_cache(maxsize=256)
+def block_tables(job, images, o, dtype, size, code, threads):
+    """(`Tools`, steps, first tiles of the blocks, shape of scratch, numbers of U in a group) for `by_blocks`.
+
+    Blocks fit BLOCK_BYTES, equally many for each thread.
+    """
+    panels, count = filter_panels(job.C, o, dtype.itemsize), images * job.rows * job.cols
+    each = sum(widths(job, panels))
+    blocks = -(-count * E * each * dtype.itemsize // BLOCK_BYTES)
+    cut = cuts(count, min(count, -(-blocks // threads) * threads))
+    counts = tuple(sorted({end - first for first, end in cut}))
+    room = min(threads, len(cut)), E * (max(counts) * each + 2 * GAP * job.lanes)
+    tools, steps = tools_of(job, panels, dtype, size, counts, 0, code)
+    return tools, steps, np.array([0] + [end for _, end in cut]), room, packed_size(panels)
+
+
+@functools.lru_cache(maxsize=256)
+def panel_tables(job, images, o, dtype, size, code, threads):
+    """(`Tools`, steps, input channels at once, size of V, shape of scratch) for `by_panels`."""
+    panels, count = shared_panels(job.C, o, dtype.itemsize, threads), images * job.rows * job.cols
+    (wide, row), gap = widths(job, panels), GAP * job.lanes
+    chunk = min(job.C, max(job.lanes, CHUNK_BYTES // (E * row * dtype.itemsize) // job.lanes * job.lanes))
+    room = E * (count * row + gap) + (E + size * size) * (chunk * row + gap)
+    tools, steps = tools_of(job, panels, dtype, size, (count,), chunk, code)
+    return tools, steps, chunk, E * (count * wide + gap), (min(threads, len(panels.rows)), room)
 
 
 def convolve(x, w, size, bias, activation, y, dilations, before, groups, exchanged=False):
     """Stride 1: y (N, P, Q, O) from x with `before` = (top, left) zeros before it and as many after it as y needs."""
-    in_tile = activation if activation <= LEAKY_RELU else 0
-    for part in parts(x.shape, y.shape, dilations, before, groups):
-        convolve_part(x, w, size, bias, in_tile, y, part, groups, exchanged)
-    if in_tile != activation:
-        activate_rows(y.reshape(-1, y.shape[3]), activation)
+    code, o = in_registers(activation), y.shape[3] // groups
+    for group, job in jobs(x.shape, y.shape, size, dilations, before, groups, lanes_of(x.itemsize)):
+        known = job, len(x), o, x.dtype, size, code, get_threads()
+        if w.ndim == 1:
+            convolve_blocks(x, w, bias, y, known, group)
+        else:
+            convolve_panels(x, w, view_of_filters(w.shape, group, groups, exchanged), bias, y, known, group)
+    finish(y, activation)
 
 
-def convolve_part(x, w, r, bias, code, y, part, groups, exchanged):
-    n, c, o, size, threads, m = x.shape[0], x.shape[3] // groups, y.shape[3] // groups, x.itemsize, get_threads(), outputs(r)
-    tiles = tuple(-(-results // m) for results in part.of_y[4:])
-    panels = filter_panels(c, o, size) if w.ndim == 1 else shared_panels(c, o, size, threads)
-    count, lanes, row = n * tiles[0] * tiles[1], panels.lanes, int(panels.rows[:, 5].max())
-    wide = -(-c // lanes) * lanes
-    moves, zeros, flat = moves_of(size, lanes, r), np.zeros(row, x.dtype), (x.reshape(-1), y.reshape(-1))
-    if w.ndim == 1:  # U
-        cuts = block_cuts(count, wide, row, size, threads)
-        sizes = tuple(sorted({int(s) for s in np.diff(cuts)}))
-        steps, addresses, most = tile_tables(panels, size, wide, 1, c, sizes)
-        move_steps = steps_of_moves(part, panels, max(sizes), wide, 0, code)
-        scratch = aligned.empty((min(threads, len(cuts) - 1), E * (max(sizes) * (wide + row) + 2 * GAP * lanes)), x.dtype)
-        by_blocks(
-            flat[0], part.of_x, w, part.group * packed_size(panels), bias, part.group * o, flat[1], part.of_y, cuts, tiles, m,
-            part.pads, c, lanes, panels.rows, steps, addresses, most, moves, move_steps, scratch, zeros,
-        )  # fmt: skip
-        return
-    chunk = min(c, max(lanes, CHUNK_BYTES // (E * row * size) // lanes * lanes))
-    steps, addresses, most = tile_tables(panels, size, wide, 1, c, (count,))
-    move_steps = steps_of_moves(part, panels, count, wide, chunk, code)
-    v, slots = aligned.empty(E * (count * wide + GAP * lanes), x.dtype), min(threads, len(panels.rows))
-    scratch = aligned.empty((slots, E * (count * row + GAP * lanes) + (E + r * r) * (chunk * row + GAP * lanes)), x.dtype)
-    transform = input_tiles.alone if count * wide // lanes <= FEW_MOVES else input_tiles
-    transform(flat[0], part.of_x, count, tiles, m, part.pads, c, lanes, moves, move_steps, v)
-    of_w, steps = view_of_filters(w.shape, part.group, groups, exchanged), np.tile(steps, (slots, 1))
+def convolve_blocks(x, u, bias, y, known, group):
+    tools, steps, first, room, of_group = block_tables(*known)
+    job, _, o, dtype, *_ = known
+    by_blocks(
+        x.reshape(-1), u, group * of_group, bias, group * o, y.reshape(-1), first, job, tools, steps, aligned.empty(room, dtype),
+        np.zeros(1, np.int64),
+    )  # fmt: skip
+
+
+def convolve_panels(x, w, of_w, bias, y, known, group):
+    tools, steps, chunk, v_size, room = panel_tables(*known)
+    job, images, o, dtype, size, *_ = known
+    count, v = images * job.rows * job.cols, aligned.empty(v_size, dtype)
+    transform = input_tiles.alone if count * job.C // job.lanes <= FEW_MOVES else input_tiles
+    transform(x.reshape(-1), count, job, tools, v)
     by_panels(
-        v, w.reshape(-1), of_w, r * r, bias, part.group * o, flat[1], part.of_y, count, tiles, m, chunk, c, lanes, panels.rows,
-        steps, addresses, most, moves, move_steps, scratch, zeros,
+        v, w.reshape(-1), of_w, size * size, bias, group * o, y.reshape(-1), count, chunk, job, tools,
+        np.repeat(steps[None], room[0], axis=0), aligned.empty(room, dtype), np.zeros(1, np.int64),
     )  # fmt: skip
 
 
@@ -148,16 +168,6 @@ def view_of_filters(shape, group, groups, exchanged):
     step from one to the next, and their channels lie side by side."""
     _, _, c, o = shape
     return (group * (o // groups), c * o, 1, o) if exchanged else (group * (o // groups), c * o, o, 0)
-
-
-def steps_of_moves(part, panels, count, wide, chunk, code):
-    """What the transforms read, for at most `count` tiles and `chunk` input channels at once."""
-    gap = GAP * panels.lanes
-    steps = [part.of_x[2], part.of_x[3], count * wide + gap]
-    for vectors, _ in panels.kinds:
-        row = vectors * panels.lanes
-        steps += [count * row + gap, part.of_y[2], part.of_y[3], code, chunk * row + gap, chunk * row + gap]
-    return np.array(steps, np.int64)
 
 
 def before(geo):

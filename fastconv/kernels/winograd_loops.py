@@ -1,16 +1,31 @@
 """Winograd's algorithm: the loops over tiles, channels and panels of filters.  What the steps are, `winograd` tells."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import prange
 from numba.extending import register_jitable
 
 from fastconv.kernels.tile import STEPS, call_tile
 from fastconv.kernels.transpose import transpose_block
-from fastconv.kernels.vector_ir import emits, flush_denormals, restore_denormals
+from fastconv.kernels.vector_ir import emits, flush_denormals, restore_denormals, take_turn
 from fastconv.kernels.winograd_tiles import N
 from fastconv.machine import kernel
 
-__all__ = ["GAP", "E", "K", "all_filters", "by_blocks", "by_panels", "input_tile", "input_tiles", "products", "tile_place"]
+__all__ = [
+    "GAP",
+    "E",
+    "Job",
+    "K",
+    "Tools",
+    "all_filters",
+    "by_blocks",
+    "by_panels",
+    "input_tile",
+    "input_tiles",
+    "products",
+    "tile_place",
+]
 
 E = N * N  # elements of a transformed tile
 ROWS_AHEAD = 12  # of weights, asked for before they are read
@@ -21,11 +36,46 @@ K, C_M = STEPS.index("k"), STEPS.index("c_m")
 OF_INPUT, OF_KIND, OF_FILTER = 3, 6, 4
 
 
+class Job(NamedTuple):
+    """One convolution of stride 1: where x and y begin, how far it is to the next image, row and pixel, how large they are."""
+
+    x_at: int
+    x_image: int
+    x_row: int
+    x_pixel: int
+    H: int
+    W: int
+    y_at: int
+    y_image: int
+    y_row: int
+    y_pixel: int
+    P: int
+    Q: int
+    top: int  # zeros before x
+    left: int
+    rows: int  # of tiles, in an image
+    cols: int
+    m: int  # outputs of a tile along one axis
+    C: int
+    lanes: int
+
+
+class Tools(NamedTuple):
+    """What the loops call, and on which panels of filters."""
+
+    panels: np.ndarray  # rows of `Panels`
+    addresses: np.ndarray  # of the register tiles: (kinds of panels, rows + 1)
+    most: np.ndarray  # (kinds,): rows of the tallest tile
+    moves: np.ndarray  # addresses of the transforms, INPUT ... FILTER
+    move_steps: np.ndarray  # their steps
+    zeros: np.ndarray  # the bias of products
+
+
 @register_jitable
-def tile_place(t, rows, cols, m):
-    """(image, first output row, first output column) of tile t of images with rows x cols tiles of m x m outputs."""
-    n, rest = divmod(t, rows * cols)
-    return n, rest // cols * m, rest % cols * m
+def tile_place(t, job):
+    """(image, first output row, first output column) of tile t."""
+    n, rest = divmod(t, job.rows * job.cols)
+    return n, rest // job.cols * job.m, rest % job.cols * job.m
 
 
 @emits()
@@ -43,86 +93,84 @@ def between(low, value, high):
 
 
 @register_jitable
-def input_tile(x, view, t, tiles, m, pads, c0, c1, last, lanes, moves, steps, v, v_at):
-    """Channels c0 ... c1 of tile t into V; `last` is where the image's channels end."""
-    offset, image, row, pixel, H, W = view
-    n, h, s = tile_place(t, tiles[0], tiles[1], m)
-    h, s = h - pads[0], s - pads[1]
-    start = offset + n * image + h * row + s * pixel
-    inside = h >= 0 and s >= 0 and h + N <= H and s + N <= W
-    limits = between(0, -h, N) | between(0, H - h, N) << 8 | between(0, -s, N) << 16 | between(0, W - s, N) << 24
-    for c in range(c0, c1, lanes):
-        move = moves[INPUT] if inside and c + lanes <= last else moves[INPUT_EDGE]
-        call_tile(x, start + c, move, x, 0, v, v_at + c - c0, x, 0, steps, 0, limits, last - c)
+def input_tile(x, job, t, c0, c1, tools, v, v_at):
+    """Channels c0 ... c1 of tile t into V."""
+    n, h, s = tile_place(t, job)
+    h, s = h - job.top, s - job.left
+    start = job.x_at + n * job.x_image + h * job.x_row + s * job.x_pixel
+    inside = h >= 0 and s >= 0 and h + N <= job.H and s + N <= job.W
+    limits = between(0, -h, N) | between(0, job.H - h, N) << 8 | between(0, -s, N) << 16 | between(0, job.W - s, N) << 24
+    for c in range(c0, c1, job.lanes):
+        move = tools.moves[INPUT] if inside and c + job.lanes <= job.C else tools.moves[INPUT_EDGE]
+        call_tile(x, start + c, move, x, 0, v, v_at + c - c0, x, 0, tools.move_steps, 0, limits, job.C - c)
 
 
 @register_jitable
-def output_tile(m_room, m_at, t, tiles, m, lanes, columns, bias, bias_at, moves, steps, steps_at, y, view, first):
-    """Channels first ... first + columns of tile t from M."""
-    offset, image, row, pixel, P, Q = view
-    n, p, q = tile_place(t, tiles[0], tiles[1], m)
-    start = offset + n * image + p * row + q * pixel + first
-    rows, cols = min(m, P - p), min(m, Q - q)
-    for c in range(0, columns, lanes):
-        move = moves[OUTPUT] if rows == m and cols == m and c + lanes <= columns else moves[OUTPUT_EDGE]
+def output_tile(room, m_at, t, job, tools, panel, bias, bias_at, y):
+    """The results of a panel in tile t, from M."""
+    _, _, first, kind, _, _, columns = panel
+    n, p, q = tile_place(t, job)
+    start = job.y_at + n * job.y_image + p * job.y_row + q * job.y_pixel + first
+    rows, cols, steps_at = min(job.m, job.P - p), min(job.m, job.Q - q), OF_INPUT + OF_KIND * kind
+    for c in range(0, columns, job.lanes):
+        whole = rows == cols == job.m and c + job.lanes <= columns
+        move, at = tools.moves[OUTPUT if whole else OUTPUT_EDGE], bias_at + first + c
         call_tile(
-            m_room, m_at + c, move, bias, 0, y, start + c, bias, bias_at + c, steps, steps_at, rows | cols << 8, columns - c
+            room, m_at + c, move, bias, 0, y, start + c, bias, at, tools.move_steps, steps_at, rows | cols << 8, columns - c
         )
 
 
 @register_jitable
-def products(a, a_at, a_element, b, b_at, b_element, b_row, c, c_at, c_element, count, steps, block_at, addresses, most, zeros):
-    """c[e] (+)= a[e] b[e] for the 36 elements e of transformed tiles; `steps[block_at:]` are the steps of the register tile."""
-    parts = (count + most - 1) // most
+def products(a, b, b_row, c, count, kind, block_at, steps, tools):
+    """c[e] (+)= a[e] b[e] for the 36 elements e of transformed tiles: `count` rows, and the panels of a kind as columns.
+
+    a, b, c = (array, where it begins, how far it is to the next element); `steps[block_at:]` are those of the register tile.
+    """
+    (a, a_at, a_element), (b, b_at, b_element), (c, c_at, c_element) = a, b, c
+    parts = (count + tools.most[kind] - 1) // tools.most[kind]
     a_row, c_row = steps[block_at], steps[block_at + C_M]
     for e in range(E):
         a_here, c_here = a_at + e * a_element, c_at + e * c_element
         for part in range(parts):
             rows = count // parts + (1 if part < count % parts else 0)
-            call_tile(a, a_here, addresses[rows], b, b_at + e * b_element, c, c_here, zeros, 0, steps, block_at, 0, b_row)
+            tile = tools.addresses[kind, rows]
+            call_tile(a, a_here, tile, b, b_at + e * b_element, c, c_here, tools.zeros, 0, steps, block_at, 0, b_row)
             a_here += rows * a_row
             c_here += rows * c_row
 
 
 @kernel()
-def by_blocks(
-    x, of_x, u, u_at, bias, bias_at, y, of_y, cuts, tiles, m, pads, C, lanes, panels, steps, addresses, most, moves, move_steps,
-    scratch, zeros,
-):  # fmt: skip
+def by_blocks(x, u, u_at, bias, bias_at, y, cuts, job, tools, steps, scratch, turns):
     """`cuts` are the first tiles of the blocks; a row of `scratch` holds V and M of one block."""
-    slots, blocks, v_element = len(scratch), len(cuts) - 1, move_steps[2]
-    wide = (C + lanes - 1) // lanes * lanes
-    for slot in prange(slots):  # a task owns the output tiles of its blocks and its row of scratch
+    v_element, panels = tools.move_steps[2], tools.panels
+    wide, gap = (job.C + job.lanes - 1) // job.lanes * job.lanes, GAP * job.lanes
+    for slot in prange(len(scratch)):  # a task owns the output tiles of its blocks and its row of scratch
         saved = flush_denormals()
-        s = np.intp(slot)
-        v = scratch[s]
-        for block in range(s * blocks // slots, (s + 1) * blocks // slots):
+        v, block = scratch[np.intp(slot)], take_turn(turns)
+        while block < len(cuts) - 1:
             first, count = cuts[block], cuts[block + 1] - cuts[block]
             for t in range(count):
-                input_tile(x, of_x, first + t, tiles, m, pads, 0, C, C, lanes, moves, move_steps, v, t * wide)
+                input_tile(x, job, first + t, 0, job.C, tools, v, t * wide)
             for p in range(len(panels)):
-                _, panel, out, kind, _, row, columns = panels[p]
-                m_at, own, gap = E * v_element, OF_INPUT + OF_KIND * kind, GAP * lanes
-                products(
-                    v, 0, v_element, u, u_at + E * (panel + p * gap), C * row + gap, row, v, m_at, move_steps[own], count, steps,
-                    2 * kind * len(STEPS), addresses[kind], most[kind], zeros,
-                )  # fmt: skip
+                kind, row = panels[p, 3], panels[p, 5]
+                m_at, m_element = E * v_element, tools.move_steps[OF_INPUT + OF_KIND * kind]
+                u_here = u, u_at + E * (panels[p, 1] + p * gap), job.C * row + gap
+                block_at = 2 * kind * len(STEPS)
+                products((v, 0, v_element), u_here, row, (v, m_at, m_element), count, kind, block_at, steps, tools)
                 for t in range(count):
-                    output_tile(
-                        v, m_at + t * row, first + t, tiles, m, lanes, columns, bias, bias_at + out, moves, move_steps, own, y,
-                        of_y, out,
-                    )  # fmt: skip
+                    output_tile(v, m_at + t * row, first + t, job, tools, panels[p], bias, bias_at, y)
+            block = take_turn(turns)
         restore_denormals(saved)
 
 
 @kernel()
-def input_tiles(x, of_x, count, tiles, m, pads, C, lanes, moves, move_steps, v):
+def input_tiles(x, count, job, tools, v):
     """V of all tiles of all images."""
-    wide = (C + lanes - 1) // lanes * lanes
+    wide = (job.C + job.lanes - 1) // job.lanes * job.lanes
     for task in prange(count):  # a task owns one tile of V
         saved = flush_denormals()
         t = np.intp(task)
-        input_tile(x, of_x, t, tiles, m, pads, 0, C, C, lanes, moves, move_steps, v, t * wide)
+        input_tile(x, job, t, 0, job.C, tools, v, t * wide)
         restore_denormals(saved)
 
 
@@ -144,42 +192,41 @@ def read_filters(w, view, taps, c0, depth, first, columns, lanes, room, room_at,
                 transpose_block(w, at + c + o * turned, turned, columns - o, depth - c, room, target + c * row + o, row, lanes)
 
 
+@register_jitable
+def panel_filters(w, of_w, taps, c0, depth, panel, lanes, tools, u, w_room):
+    """U of a panel for `depth` channels from c0 on."""
+    _, _, out, kind, _, row, columns = panel
+    own = OF_INPUT + OF_KIND * kind + OF_FILTER
+    read_filters(w, of_w, taps, c0, depth, out, columns, lanes, u, w_room, tools.move_steps[own], row)
+    for c in range(depth):
+        for o in range(0, row, lanes):
+            at, tail = c * row + o, max(0, columns - o)
+            call_tile(u, w_room + at, tools.moves[FILTER], w, 0, u, at, w, 0, tools.move_steps, own, 0, tail)
+
+
 @kernel()
-def by_panels(
-    v, w, of_w, taps, bias, bias_at, y, of_y, count, tiles, m, chunk, C, lanes, panels, steps, addresses, most, moves, move_steps,
-    scratch, zeros,
-):  # fmt: skip
+def by_panels(v, w, of_w, taps, bias, bias_at, y, count, chunk, job, tools, steps, scratch, turns):
     """Each panel of filters in turn, `chunk` input channels at a time; a row of `scratch` holds their U, and M of all tiles."""
-    slots, v_element = len(scratch), move_steps[2]
-    for slot in prange(slots):  # a task owns the output channels of its panels and its row of scratch
+    v_element, panels = tools.move_steps[2], tools.panels
+    for slot in prange(len(scratch)):  # a task owns the output channels of its panels; a slot its rows of scratch and of steps
         saved = flush_denormals()
         s = np.intp(slot)
-        u, local = scratch[s], steps[s]
-        for p in range(s * len(panels) // slots, (s + 1) * len(panels) // slots):
-            _, _, out, kind, _, row, columns = panels[p]
+        u, local, p = scratch[s], steps[s], take_turn(turns)
+        while p < len(panels):
+            kind, row = panels[p, 3], panels[p, 5]
             own = OF_INPUT + OF_KIND * kind
-            u_element = move_steps[own + OF_FILTER + 1]
-            m_at, m_element, w_tap = E * u_element, move_steps[own], move_steps[own + OF_FILTER]
-            w_room = m_at + E * m_element
-            for c0 in range(0, C, chunk):
-                depth = min(chunk, C - c0)
-                read_filters(w, of_w, taps, c0, depth, out, columns, lanes, u, w_room, w_tap, row)
-                for c in range(depth):
-                    for o in range(0, row, lanes):
-                        call_tile(
-                            u, w_room + c * row + o, moves[FILTER], w, 0, u, c * row + o, w, 0, move_steps, own + OF_FILTER, 0,
-                            max(0, columns - o),
-                        )  # fmt: skip
+            m_element, u_element = tools.move_steps[own], tools.move_steps[own + OF_FILTER + 1]
+            m_at = E * u_element
+            for c0 in range(0, job.C, chunk):
+                depth = min(chunk, job.C - c0)
+                panel_filters(w, of_w, taps, c0, depth, panels[p], job.lanes, tools, u, m_at + E * m_element)
                 block_at = (2 * kind + (1 if c0 else 0)) * len(STEPS)
                 local[block_at + K] = depth
-                products(
-                    v, c0, v_element, u, 0, u_element, row, u, m_at, m_element, count, local, block_at, addresses[kind],
-                    most[kind], zeros,
-                )  # fmt: skip
+                u_here = u, 0, u_element
+                products((v, c0, v_element), u_here, row, (u, m_at, m_element), count, kind, block_at, local, tools)
             for t in range(count):
-                output_tile(
-                    u, m_at + t * row, t, tiles, m, lanes, columns, bias, bias_at + out, moves, move_steps, own, y, of_y, out
-                )
+                output_tile(u, m_at + t * row, t, job, tools, panels[p], bias, bias_at, y)
+            p = take_turn(turns)
         restore_denormals(saved)
 
 

@@ -17,10 +17,10 @@ from fastconv.kernels.padding import needs_copy, pad
 from fastconv.kernels.partial_sums import add_blocks, partial_sums
 from fastconv.kernels.schedule import cuts
 from fastconv.kernels.tile import STEPS
-from fastconv.kernels.vector_ir import emits, flush_denormals, restore_denormals
-from fastconv.kernels.winograd import before, moves_of, tile_tables
+from fastconv.kernels.vector_ir import emits, flush_denormals, lanes_of, restore_denormals, take_turn
+from fastconv.kernels.winograd import before, jobs, moves_of, tile_tables
 from fastconv.kernels.winograd_filters import filter_panels
-from fastconv.kernels.winograd_loops import GAP, E, K, input_tile, products, tile_place
+from fastconv.kernels.winograd_loops import GAP, E, K, Tools, input_tile, products, tile_place
 from fastconv.kernels.winograd_matrices import matrices
 from fastconv.kernels.winograd_tiles import N
 from fastconv.kernels.winograd_transform import both_ways, floats
@@ -59,50 +59,45 @@ def transform_back(v, sums, at, element, dw, dw_at, dw_tap, tail):
 
 
 @register_jitable
-def tile_of_dy(dy, t, tiles, first, columns, lanes, out, out_at, out_element):
-    """The transformed gradients of channels first ... first + columns of tile t."""
-    _, P, Q, O = dy.shape
-    n, p, q = tile_place(t, tiles[0], tiles[1], M)
-    flat, start = dy.reshape(-1), ((n * P + p) * Q + q) * O + first
-    for o in range(0, columns, lanes):
-        if p + M <= P and q + M <= Q and o + lanes <= columns:
-            transform_gradient(0, flat, start + o, Q * O, O, M, M, lanes, out, out_at + o, out_element)
+def tile_of_dy(dy, job, t, panel, room, at, element):
+    """The transformed gradients of a panel of channels of tile t."""
+    n, p, q = tile_place(t, job)
+    _, _, first, _, _, _, columns = panel
+    start, steps = job.y_at + n * job.y_image + p * job.y_row + q * job.y_pixel + first, (job.y_row, job.y_pixel)
+    for o in range(0, columns, job.lanes):
+        if p + M <= job.P and q + M <= job.Q and o + job.lanes <= columns:
+            transform_gradient(0, dy, start + o, steps[0], steps[1], M, M, job.lanes, room, at + o, element)
         else:
-            transform_gradient(1, flat, start + o, Q * O, O, P - p, Q - q, columns - o, out, out_at + o, out_element)
+            transform_gradient(1, dy, start + o, steps[0], steps[1], job.P - p, job.Q - q, columns - o, room, at + o, element)
 
 
 @kernel()
-def sum_tiles(
-    x, of_x, dy, parts, tasks, tiles, pads, chunk, wide, lanes, panels, steps, addresses, most, moves, move_steps, scratch, zeros
-):  # fmt: skip
+def sum_tiles(x, dy, parts, tasks, chunk, wide, job, tools, steps, scratch, turns):
     """`tasks` = (block, first and last tile, first and last input channel, panel); a row of `scratch` holds V, A dy AT and dU."""
-    C, O, size, source = x.shape[3], dy.shape[3], parts.shape[1], x.reshape(-1)
-    flat = parts.reshape(-1)
-    for slot in prange(len(scratch)):  # a task owns a part of dw of one block; a slot its row of scratch
+    size, flat, O, gap = parts.shape[1], parts.reshape(-1), job.y_pixel, GAP * job.lanes
+    for slot in prange(len(scratch)):  # a task owns a part of dw of one block; a slot its rows of scratch and of steps
         before = flush_denormals()
         s = np.intp(slot)
-        room, local = scratch[s], steps[s]
-        for task in range(s * len(tasks) // len(scratch), (s + 1) * len(tasks) // len(scratch)):
+        room, local, task = scratch[s], steps[s], take_turn(turns)
+        while task < len(tasks):
             block, first, end, c0, c1, p = tasks[task]
-            _, _, out, kind, _, row, columns = panels[p]
-            gap = GAP * lanes
+            _, _, out, kind, _, row, columns = tools.panels[p]
             v_element, g_element, u_element = chunk * wide + gap, chunk * row + gap, wide * row + gap
             g_at, u_at = E * v_element, E * (v_element + g_element)
             for t0 in range(first, end, chunk):
                 count = min(chunk, end - t0)
                 for t in range(count):
-                    input_tile(source, of_x, t0 + t, tiles, M, pads, c0, c1, C, lanes, moves, move_steps, room, t * wide)
-                    tile_of_dy(dy, t0 + t, tiles, out, columns, lanes, room, g_at + t * row, g_element)
+                    input_tile(x, job, t0 + t, c0, c1, tools, room, t * wide)
+                    tile_of_dy(dy, job, t0 + t, tools.panels[p], room, g_at + t * row, g_element)
                 block_at = (2 * kind + (1 if t0 > first else 0)) * len(STEPS)
                 local[block_at + K] = count
-                products(
-                    room, 0, v_element, room, g_at, g_element, row, room, u_at, u_element, c1 - c0, local, block_at,
-                    addresses[kind], most[kind], zeros,
-                )  # fmt: skip
+                g_here, u_here = (room, g_at, g_element), (room, u_at, u_element)
+                products((room, 0, v_element), g_here, row, u_here, c1 - c0, kind, block_at, local, tools)
             for c in range(c1 - c0):
-                for o in range(0, columns, lanes):
+                for o in range(0, columns, job.lanes):
                     at, target = u_at + c * row + o, block * size + (c0 + c) * O + out + o
                     transform_back(room, at, u_element, flat, target, size // 9, columns - o)
+            task = take_turn(turns)
         restore_denormals(before)
 
 
@@ -124,25 +119,25 @@ def tables(c, o, itemsize, tiles, blocks):
         for panel in range(len(panels.rows))
         for part in channels
     ]
-    return np.array(tasks, np.int64), wide, chunk, panels.lanes, panels.rows, steps, addresses, most
+    return np.array(tasks, np.int64), wide, chunk, panels.rows, steps, addresses, most
 
 
 def weight_grad(geo, x, dy, dw):
     pads = before(geo)
     if needs_copy(geo):
         x, pads = pad(x, geo), (0, 0)
-    size, tiles = x.itemsize, (-(-geo.p // M), -(-geo.q // M))
-    count = geo.n * tiles[0] * tiles[1]
+    size, lanes = x.itemsize, lanes_of(x.itemsize)
+    ((_, job),) = jobs(x.shape, dy.shape, 3, (1, 1), pads, 1, lanes)
+    count = geo.n * job.rows * job.cols
     blocks = min(count, block_count(geo, size))
-    tasks, wide, chunk, lanes, panels, steps, addresses, most = tables(geo.c, geo.o, size, count, blocks)
+    tasks, wide, chunk, panels, steps, addresses, most = tables(geo.c, geo.o, size, count, blocks)
     slots, row = min(get_threads(), len(tasks)), int(panels[:, 5].max())
     scratch = aligned.empty((slots, E * (chunk * (wide + row) + wide * row + 3 * GAP * lanes)), x.dtype)
     parts = partial_sums(blocks, dw.reshape(-1))
-    local, zeros = np.tile(steps, (slots, 1)), np.zeros(row, x.dtype)
-    _, h, w, c = x.shape
-    of_x, move_steps = (0, h * w * c, w * c, c, h, w), np.array([w * c, c, chunk * wide + GAP * lanes])
+    move_steps = np.array([job.x_row, job.x_pixel, chunk * wide + GAP * lanes])
+    tools = Tools(panels, addresses, most, moves_of(size, lanes, 3), move_steps, np.zeros(row, x.dtype))
     sum_tiles(
-        x, of_x, dy, parts, tasks, tiles, pads, chunk, wide, lanes, panels, local, addresses, most, moves_of(size, lanes, 3),
-        move_steps, scratch, zeros,
+        x.reshape(-1), dy.reshape(-1), parts, tasks, chunk, wide, job, tools, np.repeat(steps[None], slots, axis=0), scratch,
+        np.zeros(1, np.int64),
     )  # fmt: skip
     add_blocks(parts, dw.reshape(-1))

@@ -1,0 +1,117 @@
+"""Weights in panels: the channels that a register tile takes at once lie side by side, in the order in which it reads them.
+
+Weights that are kept are packed whole.  Weights that are used once, and by few pixels, are packed panel by panel where they are
+used, while the panel is in the cache.
+"""
+
+import functools
+from dataclasses import replace
+
+import numpy as np
+from numba import prange
+from numba.extending import register_jitable
+
+from fastconv.kernels import aligned
+from fastconv.kernels.schedule import panels_of
+from fastconv.kernels.transpose import transpose_block
+from fastconv.kernels.vector_ir import lanes_of
+from fastconv.machine import kernel
+
+__all__ = [
+    "forward_panels",
+    "input_grad_panels",
+    "pack_columns",
+    "pack_flipped",
+    "pack_panel",
+    "pack_panels",
+    "weights_only",
+]
+
+
+@register_jitable
+def pack_row(w, k, panel, packed, at):
+    """Row k of the columns of w (K, O) that a panel covers, zero where it is wider than what is left of its group."""
+    _, _, first, _, _, row, columns = panel
+    source, target = w[k, first : first + columns], packed[at + k * row : at + (k + 1) * row]
+    for o in range(columns):
+        target[o] = source[o]
+    for o in range(columns, row):
+        target[o] = 0
+
+
+@register_jitable
+def pack_tap(w, tap, groups, panel, lanes, packed, at):
+    """The same for the input gradient: one tap of w (taps, C, O), the last one first, its rows filters, its columns channels."""
+    T, C, O = w.shape
+    F, taps = O // groups, w.reshape(-1)
+    a_at, _, first, _, _, row, columns = panel
+    group, first = a_at // F, first % C
+    source, target = ((T - 1 - tap) * C + first) * O + group * F, at + tap * F * row
+    for c in range(0, row, lanes):
+        for o in range(0, F, lanes):
+            transpose_block(taps, source + c * O + o, O, columns - c, F - o, packed, target + o * row + c, row, row - c)
+
+
+@register_jitable
+def pack_panel(w, turned, groups, panel, lanes, packed):
+    """A whole panel of w (taps, C, O) at the beginning of `packed`."""
+    if turned:
+        for tap in range(len(w)):
+            pack_tap(w, tap, groups, panel, lanes, packed, 0)
+    else:
+        rows = w.reshape(-1, w.shape[2])
+        for k in range(len(rows)):
+            pack_row(rows, k, panel, packed, 0)
+
+
+@kernel()
+def pack(w, panels, packed):
+    """All panels of w (K, O)."""
+    K = len(w)
+    for task in prange(len(panels) * K):  # a task owns one row of a panel
+        p, k = divmod(np.intp(task), K)
+        pack_row(w, k, panels[p], packed, panels[p, 1])
+
+
+@kernel()
+def pack_turned(w, groups, panels, lanes, packed):
+    """All panels of w (taps, C, O) for the input gradient."""
+    T = len(w)
+    for task in prange(len(panels) * T):  # a task owns one tap of a panel
+        p, tap = divmod(np.intp(task), T)
+        pack_tap(w, tap, groups, panels[p], lanes, packed, panels[p, 1])
+
+
+@functools.lru_cache(maxsize=1024)
+def forward_panels(geo, itemsize):
+    return panels_of(geo.c, geo.o, geo.groups, itemsize, packed_rows=geo.terms)
+
+
+@functools.lru_cache(maxsize=1024)
+def input_grad_panels(geo, itemsize):
+    return panels_of(geo.o, geo.c, geo.groups, itemsize, packed_rows=geo.kh * geo.kw * geo.o // geo.groups)
+
+
+def weights_only(geo):
+    """The geometry as far as the arrangement of weights depends on it, so that images of all sizes share it."""
+    return replace(geo, n=1, h=1, w=1, p=1, q=1, pads=((0, 0), (0, 0)))
+
+
+def pack_columns(w, panels):
+    """w (K, O) in panels."""
+    packed = aligned.empty(panels.packed_size, w.dtype)
+    pack(w, panels.rows, packed)
+    return packed
+
+
+def pack_panels(geo, w):
+    """Weights for `tiled.forward`."""
+    return pack_columns(w.reshape(-1, geo.o), forward_panels(weights_only(geo), w.itemsize))
+
+
+def pack_flipped(geo, w):
+    """Weights for `tiled.input_grad`."""
+    panels = input_grad_panels(weights_only(geo), w.itemsize)
+    packed = aligned.empty(panels.packed_size, w.dtype)
+    pack_turned(w.reshape(geo.kh * geo.kw, -1, geo.o), geo.groups, panels.rows, lanes_of(w.itemsize), packed)
+    return packed

@@ -1,0 +1,94 @@
+"""The weight gradient as a walk of the register tile: rows are input channels, the sum runs over pixels."""
+
+import functools
+
+import numpy as np
+
+from fastconv.kernels.blocks import block_count
+from fastconv.kernels.packing import pack_columns
+from fastconv.kernels.padding import needs_copy, pad
+from fastconv.kernels.partial_sums import add_blocks, partial_sums
+from fastconv.kernels.schedule import cuts, panels_of, run, tables, weight_grad_runs
+from fastconv.kernels.tiled import BAND_BYTES, launch, walked
+from fastconv.machine import get_threads
+
+__all__ = ["weight_grad"]
+
+PIXELS = 256  # terms of a sum between two times that it is loaded and stored
+
+
+def work_shares(blocks, kernel_rows, panels, threads):
+    """[((first, end) rows of the filter, (first, end) panels), ...]: few blocks are shared out further, four tasks a thread."""
+    rows = cuts(kernel_rows, kernel_rows if blocks < 2 * threads else 1)
+    parts = min(panels, max(1, -(-4 * threads // (blocks * len(rows)))))
+    return [(taps, share) for taps in rows for share in cuts(panels, parts)]
+
+
+@functools.lru_cache(maxsize=1024)
+def weight_grad_schedule(geo, itemsize, threads):
+    panels = panels_of(geo.c, geo.o, geo.groups, itemsize)
+    blocks, size = block_count(geo, itemsize), geo.terms * geo.o
+    chunk = max(1, min(geo.p, BAND_BYTES // ((geo.sh * geo.w * geo.c + geo.q * geo.o) * itemsize)))  # output rows at a time
+    shares = work_shares(blocks, geo.kh, len(panels.rows), threads)
+    tasks, runs, known = [], [], {}
+    for block, (first, end) in enumerate(cuts(geo.n * geo.p, blocks)):
+        for taps, share in shares:
+            task, row = [], first
+            while row < end:
+                n, p = divmod(row, geo.p)
+                rows = min(chunk, end - row, geo.p - p)
+                key = (p, p + rows, taps, int(row > first))
+                if key not in known:
+                    known[key] = (len(runs), len(runs) + len(more)) if (more := weight_grad_runs(geo, *key)) else (0, 0)
+                    runs += more
+                task.append((n * geo.h * geo.w * geo.c, n * geo.p * geo.q * geo.o, block * size, *known[key], *share))
+                row += rows
+            tasks.append(task)
+    return tables(tasks, runs, panels, itemsize)
+
+
+def is_matrix_product(geo, itemsize):
+    """Whether the weight gradient of a `walked` geometry is one product of matrices, large enough to copy x: steps from pixel to
+    pixel that are a multiple of a large power of two would put all pixels on the same lines of the cache."""
+    plain = geo.n == geo.kh == geo.kw == geo.w == geo.sh == geo.groups == 1 and not geo.is_padded
+    return plain and geo.c * itemsize >= 512 and geo.o >= 96 and geo.p >= 32
+
+
+@functools.lru_cache(maxsize=1024)
+def pixel_panels(channels, pixels, itemsize):
+    return panels_of(channels, channels, 1, itemsize, packed_rows=pixels)
+
+
+@functools.lru_cache(maxsize=1024)
+def matrix_schedule(geo, itemsize, threads):
+    """dw = xT dy, with x in panels: rows are input channels, the sum runs over the pixels, PIXELS of them at a time."""
+    columns, panels = pixel_panels(geo.c, geo.p, itemsize), panels_of(geo.c, geo.o, 1, itemsize)
+    blocks, runs, tasks, known = block_count(geo, itemsize), [], [], {}
+    for block, (first, end) in enumerate(cuts(geo.p, blocks)):
+        for _, share in work_shares(blocks, 1, len(panels.rows), threads):
+            task = []
+            for p in range(first, end, PIXELS):
+                for _, at, c_at, _, _, row, wide in columns.rows.tolist():
+                    key = (wide, row, min(PIXELS, end - p), int(p > first))
+                    if key not in known:
+                        known[key] = len(runs)
+                        steps = {"a_m": 1, "a_k": row, "b_k": 1, "c_m": geo.o, "k": key[2], "accumulate": key[3]}
+                        runs.append(run(0, 0, 0, wide, **steps))
+                    c = (block * geo.c + c_at) * geo.o
+                    task.append((at + p * row, p * geo.o, c, known[key], known[key] + 1, *share))
+            tasks.append(task)
+    return tables(tasks, runs, panels, itemsize)
+
+
+def weight_grad(geo, x, dy, dw):
+    if needs_copy(geo):
+        x = pad(x, geo)
+    walk_geo, size = walked(geo), x.itemsize
+    parts = partial_sums(block_count(walk_geo, size), dw)
+    if is_matrix_product(walk_geo, size):
+        x = pack_columns(x.reshape(-1, geo.c), pixel_panels(geo.c, walk_geo.p, size))
+        schedule = matrix_schedule(walk_geo, size, get_threads())
+    else:
+        schedule = weight_grad_schedule(walk_geo, size, get_threads())
+    launch(schedule, x, dy, np.zeros(geo.o, x.dtype), parts)
+    add_blocks(parts, dw)
