@@ -175,7 +175,7 @@ ALGORITHMS = (
         "depthwise",
         forward=Route(one_filter_a_channel, costs.depthwise, "depthwise.forward", None, costs.copied_bytes),
         input_grad=Route(one_filter_a_channel, costs.depthwise, "depthwise.input_grad", None, costs.copied_bytes),
-        weight_grad=Route(one_filter_a_channel, costs.depthwise, "depthwise.weight_grad", None, costs.sum_bytes),
+        weight_grad=Route(one_filter_a_channel, costs.depthwise, "depthwise.weight_grad", None, costs.depthwise_sum_bytes),
     ),
     Algorithm(
         "tiled",

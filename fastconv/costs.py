@@ -3,11 +3,19 @@
 Rough on purpose: the numbers only have to put the algorithms of one call in the right order.
 """
 
-import math
 
 import numpy as np
 
-from fastconv.kernels.blocks import BLOCK_BYTES, CHUNK_BYTES, FEW_TILES, WHOLE_FILTERS, block_count, window_rows
+from fastconv.kernels.blocks import (
+    BLOCK_BYTES,
+    CHUNK_BYTES,
+    FEW_PIXELS,
+    are_filters_whole,
+    block_count,
+    has_few_tiles,
+    tile_count,
+    window_rows,
+)
 
 __all__ = [
     "batch",
@@ -90,21 +98,15 @@ def winograd(backward):
     """36 products of matrices for 16 outputs (4 with 5x5 filters); the transforms of input, output and filters beside them."""
 
     def cost(geo, dtype, cpu):
-        height, width, c, o = (geo.h, geo.w, geo.o, geo.c) if backward else (geo.p, geo.q, geo.c, geo.o)
-        m, c, o = 7 - geo.kh, c // geo.groups, o // geo.groups
-        tiles = geo.n * interleaved(height, geo.dh, m) * interleaved(width, geo.dw, m)
+        c, o = (geo.o, geo.c) if backward else (geo.c, geo.o)
+        c, o, tiles = c // geo.groups, o // geo.groups, tile_count(geo, backward)
         ins, outs = vectors(c, dtype, cpu), vectors(o, dtype, cpu)
-        images, moved, made = geo.dh * geo.dw, *((500, 560 if backward else 420) if m == 4 else (250, 1500))
-        once = 36 * c * o * dtype.itemsize <= WHOLE_FILTERS  # else the filters are transformed for every image of a dilation
+        images, moved, made = geo.dh * geo.dw, *((500, 560 if backward else 420) if geo.kh == 3 else (250, 1500))
+        once = are_filters_whole(geo, dtype.itemsize, backward)  # else they are transformed for every image of a dilation
         each = 1.15 * 36 * tiles * c * outs + moved * tiles * (ins + outs) + made * c * outs * (1 if once else images)
         return 2 * LAUNCH * geo.dh * geo.dw * geo.groups + geo.groups * each
 
     return cost
-
-
-def interleaved(size, dilation, m):
-    """Tiles of m results along an axis that a dilation cuts into interleaved images."""
-    return sum(math.ceil(math.ceil((size - first) / dilation) / m) for first in range(min(dilation, size)))
 
 
 def winograd_bytes(backward):
@@ -114,12 +116,10 @@ def winograd_bytes(backward):
     """
 
     def size(geo, itemsize):
-        height, width, c, o = (geo.h, geo.w, geo.o, geo.c) if backward else (geo.p, geo.q, geo.c, geo.o)
-        c, o, m = c // geo.groups, o // geo.groups, 7 - geo.kh
-        values = 36 * geo.n * -(-height // m) * -(-width // m) * itemsize  # one of a channel
-        if values * c > FEW_TILES and 36 * c * o * itemsize <= WHOLE_FILTERS:
+        if are_filters_whole(geo, itemsize, backward) and not has_few_tiles(geo, itemsize, backward):
             return copied_bytes(geo, itemsize) + 2 * BLOCK_BYTES
-        return copied_bytes(geo, itemsize) + values * (c + 2 * 64) + 2 * CHUNK_BYTES
+        tiles, channels = tile_count(geo, backward), (geo.o if backward else geo.c) // geo.groups
+        return copied_bytes(geo, itemsize) + 36 * tiles * (channels + 2 * 64) * itemsize + 2 * CHUNK_BYTES
 
     return size
 
@@ -195,6 +195,10 @@ def block_bytes(geo, itemsize):
 
 def sum_bytes(geo, itemsize):
     return copied_bytes(geo, itemsize) + filter_blocks(geo, itemsize)
+
+
+def depthwise_sum_bytes(geo, itemsize):
+    return copied_bytes(geo, itemsize) + block_count(geo, itemsize, FEW_PIXELS) * int(np.prod(geo.w_shape)) * itemsize
 
 
 def window_bytes(geo, itemsize):

@@ -18,7 +18,7 @@ from fastconv.kernels.chain import address, clear, run_tile
 from fastconv.kernels.group_tile import TURN_STEPS, Turn, address_of
 from fastconv.kernels.partial_sums import add_blocks
 from fastconv.kernels.schedule import balanced, cuts
-from fastconv.kernels.vector_ir import flush_denormals, restore_denormals
+from fastconv.kernels.vector_ir import flush_denormals, restore_denormals, take_turn
 from fastconv.machine import cpu, get_threads, kernel
 
 __all__ = ["weight_grad"]
@@ -141,18 +141,17 @@ def tile_of(filters):
 
 
 @kernel()
-def sum_groups(x, dy, space, groups, parts, into, passes, bands, steps, rows, sums, turn, fold, lanes):
+def sum_groups(x, dy, space, groups, parts, into, passes, bands, steps, rows, sums, turn, fold, lanes, turns):
     """parts[b] = dw of the groups[b] ... groups[b + 1] - 1; a row of `space` holds x, dy and the sums of one group."""
     N, slots, blocks = len(x), len(space), len(parts)
     x_row, dy_row = rows
     place, count = sums
     for slot in prange(slots):  # a task owns the sums of its blocks and a row of the workspace
         before = flush_denormals()
-        s = np.intp(slot)
-        room = space[s]
+        room, block = space[np.intp(slot)], take_turn(turns)
         here = address(room)
         clear(room, 0, into[1, 3])  # the padding of x
-        for block in range(s * blocks // slots, (s + 1) * blocks // slots):
+        while block < blocks:
             clear(room, place, count)
             for g in range(groups[block], groups[block + 1]):
                 images = min(lanes, N - g * lanes)
@@ -167,6 +166,7 @@ def sum_groups(x, dy, space, groups, parts, into, passes, bands, steps, rows, su
                     p += high
             out = address(parts[block])
             run_tile(room, fold, here + FLOAT * place, here, out, here, steps, 0, count // (lanes * lanes), 0)
+            block = take_turn(turns)
         restore_denormals(before)
 
 
@@ -188,6 +188,6 @@ def weight_grad(geo, x, dy, dw):
     parts = aligned.empty((len(shares), table.sums[1] // lanes), np.float32)
     sum_groups(
         x.reshape(geo.n, -1), dy.reshape(geo.n, -1), space, np.array([0] + [end for _, end in shares]), parts, table.into,
-        table.passes, table.bands, table.steps, table.rows, table.sums, table.turn, table.fold, lanes,
+        table.passes, table.bands, table.steps, table.rows, table.sums, table.turn, table.fold, lanes, np.zeros(1, np.int64),
     )  # fmt: skip
     add_blocks(parts[:, : dw.size].reshape(len(parts), *dw.shape), dw)

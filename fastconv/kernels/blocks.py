@@ -1,22 +1,67 @@
 """How work is cut into blocks: by the shape alone, so that neither threads nor luck change a bit of a sum."""
 
-__all__ = ["BLOCK_BYTES", "CHUNK_BYTES", "FEW_TILES", "SUM_ROWS", "WHOLE_FILTERS", "block_count", "window_rows"]
+import math
+
+from fastconv.machine import cpu
+
+__all__ = [
+    "BLOCK_BYTES",
+    "CHUNK_BYTES",
+    "FEW_PIXELS",
+    "SUM_ROWS",
+    "are_filters_whole",
+    "block_count",
+    "has_few_tiles",
+    "tile_count",
+    "window_rows",
+]
 
 MOST_BLOCKS = 16
 LEAST_PIXELS = 512  # of a block
+FEW_PIXELS = 256  # the same where the sums of a block are small
 SUM_ROWS = 2048  # of a sum over rows
 MOST_BYTES = 2 << 20  # of all partial sums together: adding them up takes time, too
-WHOLE_FILTERS = 4 << 20  # bytes of Winograd's filters up to which they are made once for all blocks of an image
+WHOLE_FILTERS = 4 << 20  # bytes of Winograd's filters U up to which they are made once for all blocks of an image
+MANY_TILES = 60  # for which that pays up to a third of the last cache
 BLOCK_BYTES = 500_000  # of Winograd's V and M of the tiles of one block: what L2 holds beside the weights that stream through
 CHUNK_BYTES = 500_000  # of its transformed weights made and used at once by `by_panels`
 FEW_TILES = 1_000_000  # bytes of its V that need not be cut into blocks
 WINDOW_BYTES = 4 << 20  # of one block of im2col windows, at least one output row
 
 
-def block_count(geo, itemsize):
-    """Partial sums of a weight gradient: up to 16, fewer for few pixels or large filters."""
+def block_count(geo, itemsize, least=LEAST_PIXELS):
+    """Partial sums of a weight gradient: up to 16, fewer for less than `least` pixels in each or for large filters."""
     size = geo.kh * geo.kw * (geo.c // geo.groups) * geo.o * itemsize
-    return max(1, min(MOST_BLOCKS, geo.n * geo.p, geo.n * geo.p * geo.q // LEAST_PIXELS, MOST_BYTES // size))
+    return max(1, min(MOST_BLOCKS, geo.n * geo.p, geo.n * geo.p * geo.q // least, MOST_BYTES // size))
+
+
+def tile_count(geo, backward):
+    """Tiles of Winograd's algorithm along all axes; a dilation cuts an axis into interleaved images."""
+    m, (height, width) = 7 - geo.kh, (geo.h, geo.w) if backward else (geo.p, geo.q)
+
+    def along(size, dilation):
+        return sum(math.ceil(math.ceil((size - first) / dilation) / m) for first in range(min(dilation, size)))
+
+    return geo.n * along(height, geo.dh) * along(width, geo.dw)
+
+
+def winograd_bytes(geo, itemsize, backward):
+    """(bytes of V, bytes of U) of one group."""
+    c, o = (geo.o, geo.c) if backward else (geo.c, geo.o)
+    each = 36 * (c // geo.groups) * itemsize
+    return each * tile_count(geo, backward), each * (o // geo.groups)
+
+
+def are_filters_whole(geo, itemsize, backward):
+    """Whether U is small enough to be made before anything else; larger ones are made where they are used."""
+    _, filters = winograd_bytes(geo, itemsize, backward)
+    return filters <= WHOLE_FILTERS or (tile_count(geo, backward) >= MANY_TILES and filters <= cpu().l3 // 3)
+
+
+def has_few_tiles(geo, itemsize, backward):
+    """Whether U is needed by so few tiles that, for one call only, no thread should wait for all of it."""
+    tiles, filters = winograd_bytes(geo, itemsize, backward)
+    return tiles <= FEW_TILES and 4 * tiles <= filters
 
 
 def window_rows(geo, itemsize):

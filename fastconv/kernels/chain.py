@@ -26,7 +26,7 @@ from fastconv.kernels.chain_tables import (
     Tables,
     forward_tables,
 )  # fmt: skip
-from fastconv.kernels.vector_ir import emits, flush_denormals, restore_denormals
+from fastconv.kernels.vector_ir import emits, flush_denormals, restore_denormals, take_turn
 from fastconv.machine import get_threads, kernel
 
 __all__ = ["Chain", "chain_of"]
@@ -92,19 +92,18 @@ def run_work(like, bases, work, tasks, steps):
 
 
 @kernel()
-def forward(x, y, space, bases, entry, leave, calls, stages, steps, lanes):
-    """y (N, numbers) of x (N, numbers); `space` has a row for every group, or one for each of a few tasks in inference."""
-    (N, K), units, slots = x.shape, y.shape[1], len(space)
+def forward(x, y, space, bases, entry, leave, calls, stages, steps, lanes, threads, turns):
+    """y (N, numbers) of x (N, numbers); `space` has a row for every group, or one for each of the threads in inference."""
+    (N, K), units = x.shape, y.shape[1]
     groups, source, target = (N + lanes - 1) // lanes, address(x), address(y)
     high, a_row, c_row, start, into, turn_in = entry
     rows, row_step, y_step, result, out, turn_out = leave
-    for slot in prange(slots):  # a task owns the results of its groups and a row of the workspace
+    for slot in prange(threads):  # a task owns the results of a group, and its row of the workspace
         before = flush_denormals()
-        s = np.intp(slot)
-        row = space[s]
-        here = address(row)
-        for g in range(s * groups // slots, (s + 1) * groups // slots):
-            images, first = min(lanes, N - g * lanes), g * lanes
+        g = take_turn(turns)
+        while g < groups:
+            row = space[g if len(space) == groups else np.intp(slot)]
+            here, images, first = address(row), min(lanes, N - g * lanes), g * lanes
             for h in range(high):
                 a, c = source + FLOAT * (first * K + h * a_row), here + FLOAT * (start + h * c_row)
                 run_tile(row, turn_in, a, a, c, c, steps, into, images, 0)
@@ -112,31 +111,32 @@ def forward(x, y, space, bases, entry, leave, calls, stages, steps, lanes):
             for h in range(rows):
                 a, c = here + FLOAT * (result + h * row_step), target + FLOAT * (first * units + h * y_step)
                 run_tile(row, turn_out, a, a, c, c, steps, out, images, 0)
+            g = take_turn(turns)
         restore_denormals(before)
 
 
 @kernel()
 def backward(
-    x, dy, space, bases, calls, stages, turns, enter, top, tiles, convs, passes, image, steps, lists, cuts, scratch, partial,
-    lanes,
+    x, dy, space, bases, calls, stages, rows, enter, top, tiles, convs, passes, image, steps, lists, cuts, scratch, partial,
+    lanes, turns,
 ):  # fmt: skip
     """Partial sums of the weight gradients of the convolutions, and the gradients of dense layers as rows."""
     N, slots, blocks = len(x), len(scratch), len(partial)
     for slot in prange(slots):  # a task owns some partial sums and a row of scratch
         before = flush_denormals()
-        s = np.intp(slot)
-        mine = scratch[s]
-        for block in range(s * blocks // slots, (s + 1) * blocks // slots):
+        mine, block = scratch[np.intp(slot)], take_turn(turns)
+        while block < blocks:
             sums = partial[block]
             clear(sums, 0, len(sums))
             for g in range(cuts[block], cuts[block + 1]):
                 images, here = min(lanes, N - g * lanes), address(space[g])
                 if enter[0] > 0:
-                    dense_part(mine, here, address(dy), g, images, bases, calls, stages, turns, enter, top, tiles, steps, lanes)
+                    dense_part(mine, here, address(dy), g, images, bases, calls, stages, rows, enter, top, tiles, steps, lanes)
                 for i in range(len(convs)):
                     turn_images(mine, here, convs[i], i > 0, tiles[1], steps, lanes)
                 for n in range(images):
                     one_image(x, address(dy), g * lanes + n, n, bases, convs, passes, image, tiles[2], steps, lists, mine, sums)
+            block = take_turn(turns)
         restore_denormals(before)
 
 
@@ -279,7 +279,8 @@ class Chain:
     def forward(self, x, y, work):
         """y (N, numbers) from x (N, numbers), both contiguous float32."""
         t = self.tables
-        forward(x, y, work.space, work.bases, t.entry, t.leave, t.calls, t.stages, t.steps, t.lanes)
+        threads, turns = min(get_threads(), len(work.space)), np.zeros(1, np.int64)
+        forward(x, y, work.space, work.bases, t.entry, t.leave, t.calls, t.stages, t.steps, t.lanes, threads, turns)
 
     def backward(self, x, dy, arrays, grads, work):
         """Weight gradients into grads, (dw, db) of each block, contiguous float32."""
@@ -291,7 +292,7 @@ class Chain:
             run(work.space, work.bases, t.first, t.first_tasks, t.steps)
         backward(
             x, dy, work.space, work.bases, t.calls, t.stages, t.turns, t.enter, t.top, t.tiles, t.convs, t.passes, t.image,
-            t.steps, t.lists, t.cuts, work.scratch, work.partial, self.tables.lanes,
+            t.steps, t.lists, t.cuts, work.scratch, work.partial, self.tables.lanes, np.zeros(1, np.int64),
         )  # fmt: skip
         run_work(work.space, work.bases, t.last, t.last_tasks, t.steps)
 

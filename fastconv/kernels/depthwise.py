@@ -14,14 +14,14 @@ from numba import prange
 
 from fastconv.kernels import aligned
 from fastconv.kernels.activation import finish, in_registers
-from fastconv.kernels.blocks import block_count
+from fastconv.kernels.blocks import FEW_PIXELS, block_count
 from fastconv.kernels.padding import after_padding, fold, grad_target, needs_copy, pad
 from fastconv.kernels.partial_sums import add_blocks, partial_sums
 from fastconv.kernels.runs import RUN, SIDE_BY_SIDE, over_channels, over_taps, runs_of
 from fastconv.kernels.schedule import forward_parts, input_grad_parts
 from fastconv.kernels.tile import activate, call_tile, compiled_address
-from fastconv.kernels.vector_ir import flush_denormals, lanes_of, restore_denormals
-from fastconv.machine import cpu, kernel
+from fastconv.kernels.vector_ir import flush_denormals, lanes_of, restore_denormals, take_turn
+from fastconv.machine import cpu, get_threads, kernel
 
 __all__ = ["forward", "input_grad", "weight_grad"]
 
@@ -37,23 +37,24 @@ class Together:
     kw: int
     slide: int
 
-    def shared(self, v, x, run, start, pixels, mask):
-        """{(row, column): vector of x} under `pixels` neighbouring windows that begin at `start`."""
+    def shared(self, v, x, run, start, row, pixels, mask):
+        """{column: vector of x} in one row under `pixels` neighbouring windows that begin at `start`: all rows at once would not
+        fit the registers."""
         columns = sorted({n * self.slide + j for n in range(pixels) for j in range(self.kw)})
-        places = [(i, column) for i in range(self.kh) for column in columns]
-        return {(i, j): v.load(v.at(x, start, (i, run["a_i"]), (j, run["a_j"])), mask) for i, j in places}
+        return {j: v.load(v.at(x, start, (row, run["a_i"]), (j, run["a_j"])), mask) for j in columns}
 
-    def taps(self):
-        return [(i, j) for i in range(self.kh) for j in range(self.kw)]
+    def tap(self, v, run, i, j):
+        """Number of a tap of the filter."""
+        return v.add(run["tap"], (i, run["tap_i"]), (j, run["tap_j"]))
 
-    def groups(self, v, run, most, body):
-        """body(first pixel, pixels) for all pixels of a run, `most` at a time while there are."""
-        times = v.builder.udiv(run["count"], v.index(most))
-        with v.loop(times) as group:
-            body(v.add((group, most)), most)
-        done = v.add((times, most))
-        with v.loop(v.builder.sub(run["count"], done)) as rest:
-            body(v.add(done, rest), 1)
+    def groups(self, v, run, body):
+        """body(first pixel, pixels) for all pixels of a run, as many at a time as the registers take while there are."""
+        done = v.index(0)
+        for many in (8, 4, 1) if cpu().registers == 32 else (4, 2, 1):
+            times, first = v.builder.udiv(v.builder.sub(run["count"], done), v.index(many)), done
+            with v.loop(times) as group:
+                body(v.add(first, (group, many)), many)
+            done = v.add(first, (times, many))
 
 
 @dataclass(frozen=True)
@@ -72,21 +73,21 @@ class Sum(Together):
 
             def few(places):
                 [(offset, mask)] = places
-                taps = {(i, j): v.add(run["tap"], (i, run["tap_i"]), (j, run["tap_j"])) for i, j in self.taps()}
-                weights = {at: v.load(v.at(w, (tap, channels), offset), mask) for at, tap in taps.items()}
-                values = self.shared(v, v.at(x, offset), run, start, pixels, mask)
                 sums = [v.variable(v.load(v.at(bias, offset), mask)) for _ in range(pixels)]
-                for i, j in self.taps():
-                    for n, total in enumerate(sums):
-                        term = v.multiply_add(values[i, n * self.slide + j], weights[i, j], v.builder.load(total))
-                        v.builder.store(term, total)
+                for i in range(self.kh):
+                    values = self.shared(v, v.at(x, offset), run, start, i, pixels, mask)
+                    for j in range(self.kw):
+                        weight = v.load(v.at(w, (self.tap(v, run, i, j), channels), offset), mask)
+                        for n, total in enumerate(sums):
+                            term = v.multiply_add(values[n * self.slide + j], weight, v.builder.load(total))
+                            v.builder.store(term, total)
                 activate(v, activation, sums)
                 for n, total in enumerate(sums):
                     v.store(v.builder.load(total), v.at(y, place, offset, (n, run["c_step"])), mask)
 
             over_channels(v, channels, 1, few)
 
-        self.groups(v, run, 4 if cpu().registers == 32 else 2, together)
+        self.groups(v, run, together)
 
 
 @dataclass(frozen=True)
@@ -138,17 +139,18 @@ class Gradient(Together):
             def few(places):
                 [(offset, mask)] = places
                 gradients = [v.load(v.at(dy, place, offset, (n, run["c_step"])), mask) for n in range(pixels)]
-                values = self.shared(v, v.at(x, offset), run, start, pixels, mask)
-                for i, j in self.taps():
-                    target = v.at(dw, (v.add(run["tap"], (i, run["tap_i"]), (j, run["tap_j"])), channels), offset)
-                    total = v.load(target, mask)
-                    for n, gradient in enumerate(gradients):
-                        total = v.multiply_add(values[i, n * self.slide + j], gradient, total)
-                    v.store(total, target, mask)
+                for i in range(self.kh):
+                    values = self.shared(v, v.at(x, offset), run, start, i, pixels, mask)
+                    for j in range(self.kw):
+                        target = v.at(dw, (self.tap(v, run, i, j), channels), offset)
+                        total = v.load(target, mask)
+                        for n, gradient in enumerate(gradients):
+                            total = v.multiply_add(values[n * self.slide + j], gradient, total)
+                        v.store(total, target, mask)
 
             over_channels(v, channels, 1, few)
 
-        self.groups(v, run, 8 if cpu().registers == 32 else 4, together)
+        self.groups(v, run, together)
 
 
 @dataclass(frozen=True)
@@ -199,21 +201,22 @@ def convolve_rows(x, w, bias, y, starts, runs, tiles, activation):
 
 
 @kernel()
-def gradient_rows(x, dy, parts, starts, runs, tiles):
+def gradient_rows(x, dy, parts, starts, runs, tiles, threads, turns):
     """parts[b] = what the rows of block b add to the gradient of the weights."""
     N, P, Q, C = dy.shape
     B, source, gradient, sums = len(parts), x.reshape(-1), dy.reshape(-1), parts.reshape(-1)
     size, weights = x.shape[1] * x.shape[2] * C, sums.size // B
-    for task in prange(B):  # a task owns one partial sum
+    for _thread in prange(threads):  # a task owns one partial sum
         before = flush_denormals()
-        b = np.intp(task)
-        sums[b * weights : (b + 1) * weights] = 0
-        for row in range(b * N * P // B, (b + 1) * N * P // B):
-            n, p = divmod(row, P)
-            for r in range(starts[p], starts[p + 1]):
-                call_tile(
-                    source, n * size, tiles[r], gradient, n * P * Q * C, sums, b * weights, sums, 0, runs, r * len(RUN), 0, C
-                )
+        b = take_turn(turns)
+        while b < B:
+            sums[b * weights : (b + 1) * weights] = 0
+            for row in range(b * N * P // B, (b + 1) * N * P // B):
+                n, p = divmod(row, P)
+                at = n * P * Q * C
+                for r in range(starts[p], starts[p + 1]):
+                    call_tile(source, n * size, tiles[r], gradient, at, sums, b * weights, sums, 0, runs, r * len(RUN), 0, C)
+            b = take_turn(turns)
         restore_denormals(before)
 
 
@@ -264,6 +267,7 @@ def input_grad(geo, dy, w, dx):
 
 def weight_grad(geo, x, dy, dw):
     walked, x = after_padding(geo), pad(x, geo) if needs_copy(geo) else x
-    parts = partial_sums(block_count(geo, x.itemsize), dw)
-    gradient_rows(x, dy, parts, *forward_table(replace(walked, n=1), x.itemsize, True))
+    parts = partial_sums(block_count(geo, x.itemsize, FEW_PIXELS), dw)
+    table, threads = forward_table(replace(walked, n=1), x.itemsize, True), min(get_threads(), len(parts))
+    gradient_rows(x, dy, parts, *table, threads, np.zeros(1, np.int64))
     add_blocks(parts, dw)

@@ -5,11 +5,11 @@ import functools
 import numpy as np
 
 from fastconv.kernels import aligned
-from fastconv.kernels.blocks import FEW_TILES, WHOLE_FILTERS
+from fastconv.kernels.blocks import are_filters_whole, has_few_tiles
 from fastconv.kernels.schedule import WIDEST, panels_of
 from fastconv.kernels.transpose import flip_filters
 from fastconv.kernels.winograd_loops import GAP, E, all_filters
-from fastconv.kernels.winograd_tiles import FilterMove, move_address, outputs
+from fastconv.kernels.winograd_tiles import FilterMove, move_address
 from fastconv.machine import cpu
 
 __all__ = [
@@ -39,39 +39,27 @@ def shared_panels(c, o, itemsize, threads):
     return filter_panels(c, o, itemsize)
 
 
-def whole(c, o, itemsize):
-    """Whether U is small enough to be made before anything else; larger ones are made where they are used."""
-    return E * c * o * itemsize <= WHOLE_FILTERS
-
-
-def few_tiles(geo, c, itemsize):
-    """Whether U is needed by so few tiles that, for this call only, no thread should wait for all of it."""
-    tiles = geo.n * -(-max(geo.p, geo.h) // outputs(geo.kh)) * -(-max(geo.q, geo.w) // outputs(geo.kh))
-    return E * c * tiles * itemsize <= FEW_TILES
-
-
 def transform_filters(geo, w):
     """Weights for `forward`: U group after group, or the weights themselves."""
-    c, o = geo.c // geo.groups, geo.o // geo.groups
-    return transformed(w, geo.groups) if whole(c, o, w.itemsize) else w
+    return transformed(w, geo.groups) if are_filters_whole(geo, w.itemsize, False) else w
 
 
 def transform_exchanged(geo, w):
     """Weights for `input_grad`."""
-    c, o = geo.c // geo.groups, geo.o // geo.groups
-    if not whole(o, c, w.itemsize):
+    if not are_filters_whole(geo, w.itemsize, True):
         return w
+    o = geo.o // geo.groups
     turned = [flip_filters(np.ascontiguousarray(w[..., g * o : (g + 1) * o])) for g in range(geo.groups)]
     return transformed(np.concatenate(turned, axis=-1) if geo.groups > 1 else turned[0], geo.groups)
 
 
 def filters_for_one_call(geo, w):
     """The same where the weights are not kept."""
-    return w if few_tiles(geo, geo.c // geo.groups, w.itemsize) else transform_filters(geo, w)
+    return w if has_few_tiles(geo, w.itemsize, False) else transform_filters(geo, w)
 
 
 def exchanged_for_one_call(geo, w):
-    return w if few_tiles(geo, geo.o // geo.groups, w.itemsize) else transform_exchanged(geo, w)
+    return w if has_few_tiles(geo, w.itemsize, True) else transform_exchanged(geo, w)
 
 
 def packed_size(panels):
