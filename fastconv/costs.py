@@ -3,7 +3,6 @@
 Rough on purpose: the numbers only have to put the algorithms of one call in the right order.
 """
 
-
 import numpy as np
 
 from fastconv.kernels.blocks import (
@@ -38,7 +37,7 @@ __all__ = [
 ]
 
 LAUNCH = 20_000  # cycles that all cores lose at one parallel loop
-PACKED = 25  # cycles to read one vector of weights and to write it in another order
+PACKED = 10  # cycles to read one vector of weights and to write it in another order
 
 
 def filters(geo):

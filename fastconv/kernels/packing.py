@@ -14,7 +14,7 @@ from numba.extending import register_jitable
 from fastconv.kernels import aligned
 from fastconv.kernels.schedule import panels_of
 from fastconv.kernels.transpose import transpose_block
-from fastconv.kernels.vector_ir import lanes_of
+from fastconv.kernels.vector_ir import emits, lanes_of
 from fastconv.machine import kernel
 
 __all__ = [
@@ -27,21 +27,31 @@ __all__ = [
     "weights_only",
 ]
 
+ROWS = 64  # of a panel that a task packs
+ROWS_AHEAD = 12  # between asking for numbers and reading them
 
-@register_jitable
-def pack_row(w, k, panel, packed, at):
-    """Row k of the columns of w (K, O) that a panel covers, zero where it is wider than what is left of its group."""
-    _, _, first, _, _, row, columns = panel
-    source, target = w[k, first : first + columns], packed[at + k * row : at + (k + 1) * row]
-    for o in range(columns):
-        target[o] = source[o]
-    for o in range(columns, row):
-        target[o] = 0
+
+@emits()
+def pack_rows(v, w, at, step, rows, columns, packed, place, row):
+    """`rows` rows of `columns` numbers, `step` apart, to rows of `row` numbers that follow each other, zero behind the columns.
+
+    Rows to come are asked for early: a step from row to row is often a page, over which the CPU does not look ahead by itself.
+    """
+    whole = v.builder.udiv(columns, v.index(v.lanes))
+    done = v.builder.mul(whole, v.index(v.lanes))
+    rest, room = v.first_lanes(v.builder.sub(columns, done)), v.first_lanes(v.builder.sub(row, done))
+    with v.loop(rows) as k:
+        source, target = v.at(w, at, (k, step)), v.at(packed, place, (k, row))
+        with v.loop(whole) as n:
+            v.prefetch(v.at(source, (step, ROWS_AHEAD), (n, v.lanes)))
+            v.store(v.load(v.at(source, (n, v.lanes))), v.at(target, (n, v.lanes)))
+        with v.if_smaller(done, row):
+            v.store(v.load(v.at(source, done), rest), v.at(target, done), room)
 
 
 @register_jitable
 def pack_tap(w, tap, groups, panel, lanes, packed, at):
-    """The same for the input gradient: one tap of w (taps, C, O), the last one first, its rows filters, its columns channels."""
+    """For the input gradient: one tap of w (taps, C, O), the last one first; rows are filters, columns channels."""
     T, C, O = w.shape
     F, taps = O // groups, w.reshape(-1)
     a_at, _, first, _, _, row, columns = panel
@@ -59,18 +69,20 @@ def pack_panel(w, turned, groups, panel, lanes, packed):
         for tap in range(len(w)):
             pack_tap(w, tap, groups, panel, lanes, packed, 0)
     else:
-        rows = w.reshape(-1, w.shape[2])
-        for k in range(len(rows)):
-            pack_row(rows, k, panel, packed, 0)
+        T, C, O = w.shape
+        pack_rows(w.reshape(-1), panel[2], O, T * C, panel[6], packed, 0, panel[5])
 
 
 @kernel()
 def pack(w, panels, packed):
     """All panels of w (K, O)."""
-    K = len(w)
-    for task in prange(len(panels) * K):  # a task owns one row of a panel
-        p, k = divmod(np.intp(task), K)
-        pack_row(w, k, panels[p], packed, panels[p, 1])
+    (K, O), flat = w.shape, w.reshape(-1)
+    bands = (K + ROWS - 1) // ROWS
+    for task in prange(len(panels) * bands):  # a task owns a few rows of a panel
+        p, band = divmod(np.intp(task), bands)
+        first, row = band * ROWS, panels[p, 5]
+        rows, place = min(ROWS, K - first), panels[p, 1] + first * row
+        pack_rows(flat, first * O + panels[p, 2], O, rows, panels[p, 6], packed, place, row)
 
 
 @kernel()
