@@ -203,7 +203,7 @@ class ChainPlan:
 
 def plan_chain(ops, dtype, mode="inference"):
     """The `ChainPlan` of a program, a tuple of Ops as `models.program.lower` makes it for "inference" or "training"."""
-    first, end, blocks, reasons = chain_blocks(ops, machine.cpu().vector_bytes // 4)
+    first, end, blocks, reasons = chain_blocks(ops, machine.cpu().vector_bytes // 4, mode == "training")
     if dtype != np.float32:
         blocks, reasons = (), dict.fromkeys(range(len(ops)), "chains compute in float32")
     refused = tuple((position, ops[position].kind, reason) for position, reason in sorted(reasons.items()))

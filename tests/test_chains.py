@@ -200,6 +200,20 @@ def test_frozen_layers_keep_their_gradients():
     close(grads["conv2d_2.w"], exact["conv2d_2.w"])
 
 
+def planned(net, mode, batch=BATCH):
+    return plans.plan_chain(models.lower(net, batch, mode), net.dtype, mode)
+
+
+def test_a_training_chain_begins_behind_frozen_layers():
+    net = built("lenet5")
+    assert planned(net, "training").chains[0][0] == 0
+    net.layers[0].trainable = False
+    plan = planned(net, "training")
+    assert [block.layer for block in plan.blocks][0] == "conv2d_2"
+    assert "frozen" in str(plan)
+    assert planned(net, "inference").chains[0][0] == 0
+
+
 def test_nan_reaches_the_result_of_its_image_alone():
     net, x = built("lenet5"), images("lenet5").copy()
     x[4, 3, 3, 0] = np.nan
@@ -254,7 +268,7 @@ REASONS = {
 def test_a_plan_says_why_a_layer_goes_by_itself(reason):
     batch, layers, options = REASONS[reason]
     net = fc.Sequential([copy.deepcopy(layer) for layer in layers], **{"input_shape": (16, 16, 1)} | options)
-    plan = plans.plan_chain(models.lower(net, batch, "training"), net.dtype, "training")
+    plan = planned(net, "training", batch)
     assert reason in str(plan)
 
 

@@ -135,11 +135,12 @@ class Sequential:
 
     def _steps_for(self, batch, training):
         """Layers and chains of them, remembered for the last few batch sizes."""
-        steps = self._steps.get((batch, training))
+        key = batch, training and tuple([layer.trainable for layer in self.layers])  # what is frozen decides what a chain takes
+        steps = self._steps.get(key)
         if steps is None:
             if len(self._steps) >= MOST_BATCH_SIZES:
                 self._steps.clear()
-            steps = self._steps[batch, training] = steps_of(self, batch, training)
+            steps = self._steps[key] = steps_of(self, batch, training)
         return steps
 
     __call__ = forward
