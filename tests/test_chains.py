@@ -209,7 +209,7 @@ def test_a_training_chain_begins_behind_frozen_layers():
     assert planned(net, "training").chains[0][0] == 0
     net.layers[0].trainable = False
     plan = planned(net, "training")
-    assert [block.layer for block in plan.blocks][0] == "conv2d_2"
+    assert plan.blocks[0].layer == "conv2d_2"
     assert "frozen" in str(plan)
     assert planned(net, "inference").chains[0][0] == 0
 
