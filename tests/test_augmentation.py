@@ -137,8 +137,9 @@ def test_impossible_settings_are_refused(make, message):
         make()
 
 
-def trained(loss="softmax_cross_entropy", outputs=3):
-    net = fc.Sequential([fc.Normalize(128, 64), fc.Conv2D(4, 3), fc.Flatten(), fc.Dense(outputs)], input_shape=(7, 9, 3))
+def trained(loss="softmax_cross_entropy", outputs=3, seed=0):
+    layers = [fc.Normalize(128, 64), fc.Conv2D(4, 3), fc.Flatten(), fc.Dense(outputs)]
+    net = fc.Sequential(layers, input_shape=(7, 9, 3), seed=seed)
     return fc.Trainer(net, loss=loss)
 
 
@@ -175,6 +176,15 @@ def test_answers_to_all_views_are_averaged_and_judged(loss, outputs, y):
         assert judged["loss"] == pytest.approx(-np.log(np.where(y == 1, p[:, 0], 1 - p[:, 0])).mean(), rel=1e-5)
     else:
         assert judged["loss"] == pytest.approx(((p - y) ** 2).mean(), rel=1e-5)
+
+
+def test_an_ensemble_is_judged_by_all_views():
+    nets = [trained(seed=seed).net for seed in (0, 1)]
+    y = np.arange(40) % 3
+    mean = np.mean([net.predict(view) for net in nets for view in (X, X[:, :, ::-1])], axis=0)
+    found = fc.evaluate(fc.Ensemble(nets), X, y, views=Views(), batch_size=9)
+    assert found.accuracy == (mean.argmax(-1) == y).mean()
+    np.testing.assert_allclose(found.probabilities, mean, rtol=1e-5)
 
 
 def test_one_view_is_the_plain_answer():

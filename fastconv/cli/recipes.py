@@ -8,6 +8,7 @@ __all__ = ["DATA_SETS", "OPTIMIZERS", "SHAPES", "build", "default_model", "image
 
 SHAPES = {"digits": (28, 28, 1), "mnist": (28, 28, 1), "fashion_mnist": (28, 28, 1), "cifar10": (32, 32, 3)}
 DATA_SETS = tuple(SHAPES)
+MADE_FOR = {("cifar10", "airbench"): "cifar", ("cifar10", "convnetjs_cifar"): "convnetjs"}  # names of recipes
 CLASSES = 10
 PYTHON_WAY_OUT = "; give folder="  # where the data functions tell what a Python caller can do
 # and the learning rate where none is given
@@ -57,10 +58,9 @@ def recipe_for(data_set, x, model=None):
     """Settings that work without being asked for: tuned ones where there are, else plain ones with this data's own mean."""
     from fastconv.training import RECIPES, Adam
 
-    if (data_set, model) == ("cifar10", "airbench"):
-        return RECIPES["cifar"]
-    if data_set in RECIPES:
-        return RECIPES[data_set]
+    name = MADE_FOR.get((data_set, model), data_set)
+    if name in RECIPES:
+        return RECIPES[name]
     return replace(RECIPES["digits"], normalize=statistics(x), optimizer=Adam(1e-3), epochs=5, batch_size=64, augment=None)
 
 

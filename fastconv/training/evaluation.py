@@ -9,6 +9,7 @@ from fastconv.errors import OptionError
 from fastconv.training.batches import images
 from fastconv.training.labels import binary_targets, class_labels
 from fastconv.training.metrics import confusion_matrix, ranks, top_k_accuracy
+from fastconv.training.views import answers
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -107,7 +108,7 @@ class Evaluation:
         return self.table().html()
 
 
-def evaluate(net, x, y, *, classes=None, batch_size=256):
+def evaluate(net, x, y, *, classes=None, batch_size=256, views=None):
     """Ask a network, or an `Ensemble`, about labelled examples.
 
     Parameters
@@ -116,6 +117,7 @@ def evaluate(net, x, y, *, classes=None, batch_size=256):
     x : (N, *net.input_shape)       y : class numbers or one-hot rows, (N,)
     classes : names in the order of the labels; default: their numbers
     batch_size : images computed at a time
+    views : such as `Views(flip=True)`: judged are the mean answers to several views of each image
 
     Returns
     -------
@@ -125,7 +127,7 @@ def evaluate(net, x, y, *, classes=None, batch_size=256):
     ------
     ShapeError, DTypeError, DataError : x or y does not fit the network;  OptionError : not as many names as classes
     """
-    return Evaluation.of(net.predict(images(x, net.input_shape), batch_size), y, classes)
+    return Evaluation.of(answers(net, images(x, net.input_shape), batch_size, views), y, classes)
 
 
 def class_row(counts, label, classes):

@@ -17,7 +17,7 @@ from fastconv.training.optimizers import Adam
 from fastconv.training.run import Run
 from fastconv.training.schedules import find_schedule
 from fastconv.training.step import Stepper
-from fastconv.training.views import averaged, scores_of
+from fastconv.training.views import answers, averaged, scores_of
 
 __all__ = ["Trainer"]
 
@@ -158,11 +158,7 @@ class Trainer:
     def predict(self, x, batch_size=256, *, views=None):
         """Class probabilities, or raw outputs where the loss has none: `net.predict`; with `views` the mean over these."""
         x = images(x, self.net.input_shape)
-        if views is None:
-            return self.net.predict(x, batch_size)
-        batch_size = whole(batch_size, "batch_size", 1)
-        parts = range(0, max(len(x), 1), batch_size)
-        return np.concatenate([averaged(self.net, x[start : start + batch_size], views) for start in parts])
+        return answers(self.net, x, batch_size, views)
 
     def _validation(self, validation, x, y):
         """(rows of x to train on, or None for all; batches to validate on, or None)."""

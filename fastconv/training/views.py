@@ -7,7 +7,7 @@ import numpy as np
 from fastconv.geometry import whole
 from fastconv.training.crops import check_mode, padded
 
-__all__ = ["Views", "averaged", "scores_of"]
+__all__ = ["Views", "answers", "averaged", "scores_of"]
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,21 @@ def averaged(net, x, views):
     total, count = 0.0, 0
     for view in views(x):
         total, count = total + net.predict(view, len(x) or 1), count + 1
-    return total / np.asarray(count, net.dtype)
+    return total / total.dtype.type(count)
 
 
-def scores_of(answers, output):
+def answers(net, x, batch_size, views=None):
+    """What `net.predict` answers to images x, or the mean over `views` of each, `batch_size` images at a time."""
+    if views is None:
+        return net.predict(x, batch_size)
+    starts = range(0, max(len(x), 1), whole(batch_size, "batch_size", 1))
+    return np.concatenate([averaged(net, x[start : start + batch_size], views) for start in starts])
+
+
+def scores_of(given, output):
     """Raw outputs that give these answers, so that losses can judge them: log p, log(p / (1 - p)), or the answers."""
     if output == "linear":
-        return answers
-    tiny = np.finfo(answers.dtype).tiny
-    scores = np.log(np.maximum(answers, tiny))
-    return scores if output == "softmax" else scores - np.log(np.maximum(1 - answers, tiny))
+        return given
+    tiny = np.finfo(given.dtype).tiny
+    scores = np.log(np.maximum(given, tiny))
+    return scores if output == "softmax" else scores - np.log(np.maximum(1 - given, tiny))
