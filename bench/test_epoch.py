@@ -1,7 +1,5 @@
 """One epoch of MNIST, 60,000 images in batches of 64 through LeNet-5 on one channel, and the same loop in PyTorch."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -10,14 +8,13 @@ from fastconv import machine
 from fastconv.benchmark.twins import twin
 
 MEAN, STD, BATCH, LR = 33.3, 78.6, 64, 0.05
-SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
 @pytest.fixture(scope="module")
 def digits():
-    """Training images and labels, from FASTCONV_DATA, the cache or the folder beside the project."""
+    """Training images and labels, from FASTCONV_DATA or the cache."""
     try:
-        return fc.data.mnist(SHARED if SHARED.is_dir() else None)[0]
+        return fc.data.mnist()[0]
     except fc.errors.DataError as missing:
         pytest.skip(str(missing))
 

@@ -189,13 +189,13 @@ ALGORITHMS = (
         ),
         input_grad=Route(
             always,
-            costs.tiled(costs.inputs),
+            costs.tiled(costs.inputs, costs.TURNED),
             "tiled.input_grad",
             "packing.pack_flipped",
             costs.copied_bytes,
-            pack_once="tiled.turned_for_one_call",
+            pack_once="tiled.flipped_for_one_call",
         ),
-        weight_grad=Route(always, costs.tiled(costs.filters, packed=0), "tiled_weights.weight_grad", None, costs.sum_bytes),
+        weight_grad=Route(always, costs.tiled(costs.filters, packed=0), "tiled_weights.weight_grad", None, costs.tiled_sum_bytes),
     ),
     Algorithm(
         "im2col",

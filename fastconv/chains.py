@@ -35,7 +35,7 @@ def chain_blocks(ops, lanes, training):
     """(first op, op behind the last, blocks, {position: reason}) of the chain in a program of Ops; no blocks if there is none."""
     reasons, first, blocks = {}, 0, ()
     for first, op in enumerate(ops):
-        extended = begun(op, lanes, training)
+        extended = begun(op, lanes, training, any(before.learns for before in ops[:first]))
         if not isinstance(extended, str):
             blocks = extended
             break
@@ -53,12 +53,14 @@ def chain_blocks(ops, lanes, training):
     return first, end, blocks, reasons
 
 
-def begun(op, lanes, training):
+def begun(op, lanes, training, has_to_pass):
     """The blocks of a chain that begins with `op`, or the reason why none does."""
     if 2 * op.in_shape[0] < lanes:
         return f"a batch of {op.in_shape[0]}; a chain takes groups of {lanes} images"
     if op.kind != "conv2d":
         return "a chain begins with a convolution"
+    if training and has_to_pass:
+        return "a layer before it learns: the gradient that it needs would take a second forward pass"
     if training and not op.learns:
         return "frozen: a chain that begins here would compute its gradients for nothing"
     return with_convolution((), op)

@@ -12,11 +12,13 @@ from fastconv.kernels.blocks import (
     are_filters_whole,
     block_count,
     has_few_tiles,
+    packs_pixels,
     tile_count,
     window_rows,
 )
 
 __all__ = [
+    "TURNED",
     "batch",
     "batch_bytes",
     "batch_weight_bytes",
@@ -24,11 +26,13 @@ __all__ = [
     "block_bytes",
     "copied_bytes",
     "depthwise",
+    "depthwise_sum_bytes",
     "direct",
     "im2col",
     "padded_bytes",
     "sum_bytes",
     "tiled",
+    "tiled_sum_bytes",
     "window_bytes",
     "winograd",
     "winograd_bytes",
@@ -38,6 +42,7 @@ __all__ = [
 
 LAUNCH = 20_000  # cycles that all cores lose at one parallel loop
 PACKED = 10  # cycles to read one vector of weights and to write it in another order
+TURNED = 25  # the same where they are turned on their side
 
 
 def filters(geo):
@@ -117,7 +122,8 @@ def winograd_bytes(backward):
     def size(geo, itemsize):
         if are_filters_whole(geo, itemsize, backward) and not has_few_tiles(geo, itemsize, backward):
             return copied_bytes(geo, itemsize) + 2 * BLOCK_BYTES
-        tiles, channels = tile_count(geo, backward), (geo.o if backward else geo.c) // geo.groups
+        channels = (geo.o if backward else geo.c) // geo.groups
+        tiles = -(-tile_count(geo, backward) // min(geo.dh * geo.dw, geo.p * geo.q))  # of one interleaved image at a time
         return copied_bytes(geo, itemsize) + 36 * tiles * (channels + 2 * 64) * itemsize + 2 * CHUNK_BYTES
 
     return size
@@ -194,6 +200,11 @@ def block_bytes(geo, itemsize):
 
 def sum_bytes(geo, itemsize):
     return copied_bytes(geo, itemsize) + filter_blocks(geo, itemsize)
+
+
+def tiled_sum_bytes(geo, itemsize):
+    """With the pixels packed where they are."""
+    return sum_bytes(geo, itemsize) + (int(np.prod(geo.x_shape)) * itemsize if packs_pixels(geo, itemsize) else 0)
 
 
 def depthwise_sum_bytes(geo, itemsize):

@@ -88,6 +88,7 @@ CASES = (
     Case(h=7, w=4, c=3, o=5, k=(1, 1)),
     Case(h=1, w=9, c=2, o=3, k=(1, 3)),
     Case(h=9, w=1, c=2, o=3, k=(4, 1)),
+    Case(n=2, h=200, w=1, c=1, o=3, k=(40, 1), stride=(16, 1)),  # sound: the stride is longer than a row of y has bytes
     Case(h=5, w=6, c=4, o=2, k=(5, 6)),
     Case(),
     Case(n=3, h=6, w=7, c=1, o=17),

@@ -187,6 +187,11 @@ def test_an_ensemble_is_judged_by_all_views():
     np.testing.assert_allclose(found.probabilities, mean, rtol=1e-5)
 
 
+def test_no_view_at_all_is_refused():
+    with pytest.raises(fc.errors.OptionError, match="gave no view"):
+        trained().predict(X, views=lambda x: [])
+
+
 def test_one_view_is_the_plain_answer():
     trainer = trained()
     np.testing.assert_allclose(trainer.predict(X, views=Views(flip=False)), trainer.predict(X), rtol=1e-6)

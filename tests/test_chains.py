@@ -214,6 +214,18 @@ def test_a_training_chain_begins_behind_frozen_layers():
     assert planned(net, "inference").chains[0][0] == 0
 
 
+def test_what_is_frozen_may_change_between_steps():
+    net, x = built("lenet5"), images("lenet5")
+    for frozen in (True, False, True):
+        net.layers[0].trainable = not frozen
+        _, dy, grads = one_step(net, x)
+        exact = plain(net, x, dy)[1]
+        close(grads["conv2d_2.w"], exact["conv2d_2.w"])
+        if not frozen:
+            close(grads["conv2d_1.w"], exact["conv2d_1.w"])
+    assert len([key for key in net._steps if key[1]]) == 1  # the memory of a step is not kept for each of them
+
+
 def test_nan_reaches_the_result_of_its_image_alone():
     net, x = built("lenet5"), images("lenet5").copy()
     x[4, 3, 3, 0] = np.nan
@@ -259,6 +271,7 @@ REASONS = {
     "weights do not stay": (64, [fc.Conv2D(4, 3), fc.Flatten(), fc.Dense(2000)], {}),
     "no chain takes this kind": (64, [fc.Conv2D(4, 3), fc.BatchNorm()], {}),
     "begins with a convolution": (64, [fc.MaxPool2D(2), fc.Conv2D(4, 3)], {}),
+    "a layer before it learns": (64, [fc.BatchNorm(), fc.Conv2D(4, 3)], {}),
     "chains compute in float32": (64, [fc.Conv2D(4, 3)], {"dtype": "float64"}),
     "do not stay in the cache": (64, [fc.Conv2D(32, 3)], {"input_shape": (80, 80, 3)}),
 }

@@ -20,6 +20,8 @@ CASES = (
     Case(n=1, h=2, w=2, c=65, o=65, k=(1, 1)),
     Case(n=5, h=30, w=29, c=16, o=33, k=(3, 3), padding=1),
     Case(n=1, h=4, w=5, c=66, o=130, k=(3, 3), padding="same"),
+    Case(n=1, h=98, w=1, c=1, o=3, k=(40, 1), stride=(16, 1)),
+    Case(n=2, h=64, w=48, c=24, o=40, k=(1, 1)),
 )
 POOL = PoolCase(n=3, h=21, w=19, c=17, size=3, stride=2, padding=1, ceil_mode=True)
 

@@ -124,7 +124,7 @@ def restore(y, rank, layout):
 
 
 def empty(shape, dtype, what="the result"):
-    """A new array on whole cache lines; MemoryLimitError before an allocation that cannot succeed."""
+    """A new array, a view on whole cache lines of one a little larger; MemoryLimitError before what cannot succeed."""
     needed = dtype.itemsize
     for n in shape:
         needed *= n

@@ -1,5 +1,9 @@
-"""How work is cut into blocks: by the shape alone, so that neither threads nor luck change a bit of a sum."""
+"""How work is cut into blocks: sums by the shape alone, so that neither threads nor luck change a bit of them.
 
+What changes no bit, such as when Winograd's filters are transformed, follows the caches, too.
+"""
+
+import functools
 import math
 
 from fastconv.machine import cpu
@@ -9,10 +13,13 @@ __all__ = [
     "CHUNK_BYTES",
     "FEW_PIXELS",
     "SUM_ROWS",
+    "WHOLE_FILTERS",
     "are_filters_whole",
     "block_count",
     "has_few_tiles",
+    "packs_pixels",
     "tile_count",
+    "transformed_bytes",
     "window_rows",
 ]
 
@@ -45,23 +52,32 @@ def tile_count(geo, backward):
     return geo.n * along(height, geo.dh) * along(width, geo.dw)
 
 
-def winograd_bytes(geo, itemsize, backward):
+def transformed_bytes(geo, itemsize, backward):
     """(bytes of V, bytes of U) of one group."""
     c, o = (geo.o, geo.c) if backward else (geo.c, geo.o)
     each = 36 * (c // geo.groups) * itemsize
     return each * tile_count(geo, backward), each * (o // geo.groups)
 
 
+@functools.lru_cache(maxsize=1024)
 def are_filters_whole(geo, itemsize, backward):
-    """Whether U is small enough to be made before anything else; larger ones are made where they are used."""
-    _, filters = winograd_bytes(geo, itemsize, backward)
+    """Whether U is made before anything else: where it is small, or the tiles are many; else it is made where it is used."""
+    _, filters = transformed_bytes(geo, itemsize, backward)
     return filters <= WHOLE_FILTERS or (tile_count(geo, backward) >= MANY_TILES and filters <= cpu().l3 // 3)
 
 
+@functools.lru_cache(maxsize=1024)
 def has_few_tiles(geo, itemsize, backward):
     """Whether U is needed by so few tiles that, for one call only, no thread should wait for all of it."""
-    tiles, filters = winograd_bytes(geo, itemsize, backward)
+    tiles, filters = transformed_bytes(geo, itemsize, backward)
     return tiles <= FEW_TILES and 4 * tiles <= filters
+
+
+def packs_pixels(geo, itemsize):
+    """Whether a weight gradient is one product of matrices, large enough to copy x: steps from pixel to pixel that are a multiple
+    of a large power of two would put all pixels on the same lines of the cache."""
+    plain = geo.kh == geo.kw == geo.sh == geo.sw == geo.groups == 1 and not geo.is_padded
+    return plain and geo.c * itemsize >= 512 and geo.o >= 96 and geo.n * geo.h * geo.w >= 32
 
 
 def window_rows(geo, itemsize):

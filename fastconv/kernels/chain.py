@@ -117,7 +117,7 @@ def forward(x, y, space, bases, entry, leave, calls, stages, steps, lanes, threa
 
 @kernel()
 def backward(
-    x, dy, space, bases, calls, stages, rows, enter, top, tiles, convs, passes, image, steps, lists, cuts, scratch, partial,
+    x, dy, space, bases, calls, stages, as_rows, enter, top, tiles, convs, passes, image, steps, lists, cuts, scratch, partial,
     lanes, turns,
 ):  # fmt: skip
     """Partial sums of the weight gradients of the convolutions, and the gradients of dense layers as rows."""
@@ -131,7 +131,7 @@ def backward(
             for g in range(cuts[block], cuts[block + 1]):
                 images, here = min(lanes, N - g * lanes), address(space[g])
                 if enter[0] > 0:
-                    dense_part(mine, here, address(dy), g, images, bases, calls, stages, rows, enter, top, tiles, steps, lanes)
+                    dense_part(mine, here, address(dy), g, images, bases, calls, stages, as_rows, enter, top, tiles, steps, lanes)
                 for i in range(len(convs)):
                     turn_images(mine, here, convs[i], i > 0, tiles[1], steps, lanes)
                 for n in range(images):
@@ -141,7 +141,7 @@ def backward(
 
 
 @register_jitable
-def dense_part(mine, here, dy, g, images, bases, calls, stages, turns, enter, top, tiles, steps, lanes):
+def dense_part(mine, here, dy, g, images, bases, calls, stages, as_rows, enter, top, tiles, steps, lanes):
     """The gradients of dense layers, from that of the result down to the last convolution's."""
     turn_in, turn_out, rows = tiles[0], tiles[1], bases[ROWS]
     a, c = dy + FLOAT * g * lanes * enter[0], here + FLOAT * enter[1]
@@ -149,8 +149,8 @@ def dense_part(mine, here, dy, g, images, bases, calls, stages, turns, enter, to
     to_rows(mine, here, enter[3:], rows, g, turn_out, steps, lanes)
     for stage in range(len(stages)):
         run_stages(mine, here, bases, calls, stages, steps, stage, stage + 1)
-        if turns[stage, 2] > 0:
-            to_rows(mine, here, turns[stage], rows, g, turn_out, steps, lanes)
+        if as_rows[stage, 2] > 0:
+            to_rows(mine, here, as_rows[stage], rows, g, turn_out, steps, lanes)
     a, c = here + FLOAT * top[0], address(mine) + FLOAT * top[2]
     run_tile(mine, turn_out, a, a, c, c, steps, top[1], lanes, 0)
 
@@ -267,6 +267,11 @@ class Chain:
     def workspace(self):
         """A new `Workspace`: for training a row for every group, for inference one for each thread."""
         return Workspace(self, self.tables.groups if self.back else min(self.tables.groups, get_threads()))
+
+    def serves_all_threads(self, work):
+        """Whether a workspace has rows for as many threads as there are now."""
+        threads = min(self.tables.groups, get_threads())
+        return len(work.space) >= threads and (not self.back or len(work.scratch) >= get_threads())
 
     def prepare(self, work, arrays):
         """Take up new weights, (w, b or None) of each block."""

@@ -25,7 +25,7 @@ from fastconv.machine import cpu, get_threads, kernel
 
 __all__ = ["forward", "input_grad", "weight_grad"]
 
-MOST_TAPS = 9  # of a filter whose weights, or sums, stay in registers
+MOST_TAPS = 9  # of a filter whose taps are written out one by one
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,14 @@ class Together:
         """Number of a tap of the filter."""
         return v.add(run["tap"], (i, run["tap_i"]), (j, run["tap_j"]))
 
+    def registers(self, pixels):
+        """What so many pixels take: their sums or gradients, the columns under them, and two for the tap."""
+        return pixels + (pixels - 1) * self.slide + self.kw + 2
+
     def groups(self, v, run, body):
         """body(first pixel, pixels) for all pixels of a run, as many at a time as the registers take while there are."""
-        done = v.index(0)
-        for many in (8, 4, 1) if cpu().registers == 32 else (4, 2, 1):
+        done, most = v.index(0), next(n for n in (8, 4, 2, 1) if n == 1 or self.registers(n) <= cpu().registers)
+        for many in sorted({most, max(1, most // 2), 1}, reverse=True):
             times, first = v.builder.udiv(v.builder.sub(run["count"], done), v.index(many)), done
             with v.loop(times) as group:
                 body(v.add(first, (group, many)), many)

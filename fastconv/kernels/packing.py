@@ -18,6 +18,7 @@ from fastconv.kernels.vector_ir import emits, lanes_of
 from fastconv.machine import kernel
 
 __all__ = [
+    "ROWS_AHEAD",
     "forward_panels",
     "input_grad_panels",
     "pack_columns",
@@ -63,9 +64,9 @@ def pack_tap(w, tap, groups, panel, lanes, packed, at):
 
 
 @register_jitable
-def pack_panel(w, turned, groups, panel, lanes, packed):
+def pack_panel(w, flipped, groups, panel, lanes, packed):
     """A whole panel of w (taps, C, O) at the beginning of `packed`."""
-    if turned:
+    if flipped:
         for tap in range(len(w)):
             pack_tap(w, tap, groups, panel, lanes, packed, 0)
     else:
@@ -86,7 +87,7 @@ def pack(w, panels, packed):
 
 
 @kernel()
-def pack_turned(w, groups, panels, lanes, packed):
+def pack_all_flipped(w, groups, panels, lanes, packed):
     """All panels of w (taps, C, O) for the input gradient."""
     T = len(w)
     for task in prange(len(panels) * T):  # a task owns one tap of a panel
@@ -125,5 +126,5 @@ def pack_flipped(geo, w):
     """Weights for `tiled.input_grad`."""
     panels = input_grad_panels(weights_only(geo), w.itemsize)
     packed = aligned.empty(panels.packed_size, w.dtype)
-    pack_turned(w.reshape(geo.kh * geo.kw, -1, geo.o), geo.groups, panels.rows, lanes_of(w.itemsize), packed)
+    pack_all_flipped(w.reshape(geo.kh * geo.kw, -1, geo.o), geo.groups, panels.rows, lanes_of(w.itemsize), packed)
     return packed

@@ -23,7 +23,7 @@ from fastconv.kernels.tile import STEPS, call_tile, most_rows
 from fastconv.kernels.vector_ir import flush_denormals, lanes_of, restore_denormals, take_turn
 from fastconv.machine import get_threads, kernel
 
-__all__ = ["filters_for_one_call", "forward", "input_grad", "launch", "turned_for_one_call", "walked"]
+__all__ = ["BAND_BYTES", "filters_for_one_call", "flipped_for_one_call", "forward", "input_grad", "launch", "walked"]
 
 BAND_BYTES = 260_000  # of input rows that all panels go over in turn: a good part of L2
 TURNS = 4  # tasks of a thread, if they are large enough
@@ -47,7 +47,7 @@ def walk(a, b, bias, c, starts, segments, runs, panels, tiles, most, threads, tu
 
 
 @kernel()
-def walk_panels(a, w, turned, groups, bias, c, starts, segments, runs, panels, tiles, most, lanes, scratch, turns):
+def walk_panels(a, w, flipped, groups, bias, c, starts, segments, runs, panels, tiles, most, lanes, scratch, turns):
     """The same for weights (taps, C, O) that are packed where they are used: a segment takes one panel."""
     for slot in prange(len(scratch)):  # a task owns the results of its segments, a slot its row of scratch
         before = flush_denormals()
@@ -56,7 +56,7 @@ def walk_panels(a, w, turned, groups, bias, c, starts, segments, runs, panels, t
             for s in range(starts[task], starts[task + 1]):
                 if segments[s, 5] != last:
                     last = segments[s, 5]
-                    pack_panel(w, turned, groups, panels[last], lanes, room)
+                    pack_panel(w, flipped, groups, panels[last], lanes, room)
                 call_tiles(a, room, bias, c, segments[s], runs, panels, tiles, most)
             task = take_turn(turns)
         restore_denormals(before)
@@ -103,7 +103,7 @@ def panel_tasks(sizes, panels, threads, runs_of, at_once):
 def band_tasks(sizes, panels, threads, runs_of):
     """(tasks, runs) of a walk over bands of rows of whole images."""
     images, rows, a_image, c_image, row_bytes, row_work, unit = sizes
-    bands, units = -(-rows * row_bytes // BAND_BYTES), -(-rows // unit)
+    bands, units = max(1, -(-rows * row_bytes // BAND_BYTES)), -(-rows // unit)
     if threads > 1:
         bands = max(bands, -(-min(TURNS * threads, images * rows * row_work // LEAST_WORK) // images))
     runs, edges = [], [0]
@@ -174,7 +174,7 @@ def filters_for_one_call(geo, w):
     return w if is_packed_on_the_way(walked(geo), w.itemsize, get_threads(), False) else pack_panels(geo, w)
 
 
-def turned_for_one_call(geo, w):
+def flipped_for_one_call(geo, w):
     """Weights for `input_grad` that are not kept."""
     return w if is_packed_on_the_way(walked(geo), w.itemsize, get_threads(), True) else pack_flipped(geo, w)
 

@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from fastconv.kernels.blocks import block_count
+from fastconv.kernels.blocks import block_count, packs_pixels
 from fastconv.kernels.packing import pack_columns
 from fastconv.kernels.padding import needs_copy, pad
 from fastconv.kernels.partial_sums import add_blocks, partial_sums
@@ -47,13 +47,6 @@ def weight_grad_schedule(geo, itemsize, threads):
     return tables(tasks, runs, panels, itemsize)
 
 
-def is_matrix_product(geo, itemsize):
-    """Whether the weight gradient of a `walked` geometry is one product of matrices, large enough to copy x: steps from pixel to
-    pixel that are a multiple of a large power of two would put all pixels on the same lines of the cache."""
-    plain = geo.n == geo.kh == geo.kw == geo.w == geo.sh == geo.groups == 1 and not geo.is_padded
-    return plain and geo.c * itemsize >= 512 and geo.o >= 96 and geo.p >= 32
-
-
 @functools.lru_cache(maxsize=1024)
 def pixel_panels(channels, pixels, itemsize):
     return panels_of(channels, channels, 1, itemsize, packed_rows=pixels)
@@ -85,7 +78,7 @@ def weight_grad(geo, x, dy, dw):
         x = pad(x, geo)
     walk_geo, size = walked(geo), x.itemsize
     parts = partial_sums(block_count(walk_geo, size), dw)
-    if is_matrix_product(walk_geo, size):
+    if packs_pixels(geo, size):
         x = pack_columns(x.reshape(-1, geo.c), pixel_panels(geo.c, walk_geo.p, size))
         schedule = matrix_schedule(walk_geo, size, get_threads())
     else:

@@ -25,7 +25,13 @@ from fastconv.kernels.schedule import balanced, cuts
 from fastconv.kernels.tile import STEPS, Tile, most_rows, tile_address
 from fastconv.kernels.transpose import flip_filters
 from fastconv.kernels.vector_ir import lanes_of
-from fastconv.kernels.winograd_filters import filter_panels, packed_size, shared_panels
+from fastconv.kernels.winograd_filters import (
+    exchanged_for_one_call,
+    filter_panels,
+    filters_for_one_call,
+    packed_size,
+    shared_panels,
+)
 from fastconv.kernels.winograd_loops import GAP, E, Job, Tools, by_blocks, by_panels, input_tiles
 from fastconv.kernels.winograd_tiles import FilterMove, InputMove, OutputMove, move_address, outputs
 from fastconv.machine import get_threads
@@ -70,7 +76,8 @@ def axis_parts(size, results, dilation, before):
 
 @functools.lru_cache(maxsize=256)
 def jobs(x_shape, y_shape, size, dilations, before, groups, lanes):
-    """[(group, `Job`), ...]: a convolution of stride 1 for each group, and for each image into which a dilation falls."""
+    """[(group, `Job`, the same without offsets), ...]: a convolution of stride 1 for each group, and for each image into which a
+    dilation falls."""
     (_, h, w, c), (_, p, q, o) = x_shape, y_shape
     (dh, dw), m, found = dilations, outputs(size), []
     for group in range(groups):
@@ -81,7 +88,7 @@ def jobs(x_shape, y_shape, size, dilations, before, groups, lanes):
                 of_x = (x_at, h * w * c, dh * w * c, dw * c, r[1], s[1])
                 of_y = (y_at, p * q * o, dh * q * o, dw * o, r[3], s[3])
                 job = Job(*of_x, *of_y, r[4], s[4], -(-r[3] // m), -(-s[3] // m), m, c // groups, lanes)
-                found.append((group, job))
+                found.append((group, job, job._replace(x_at=0, y_at=0)))
     return found
 
 
@@ -133,29 +140,28 @@ def panel_tables(job, images, o, dtype, size, code, threads):
 def convolve(x, w, size, bias, activation, y, dilations, before, groups, exchanged=False):
     """Stride 1: y (N, P, Q, O) from x with `before` = (top, left) zeros before it and as many after it as y needs."""
     code, o = in_registers(activation), y.shape[3] // groups
-    for group, job in jobs(x.shape, y.shape, size, dilations, before, groups, lanes_of(x.itemsize)):
-        known = job, len(x), o, x.dtype, size, code, get_threads()
+    for group, job, shape in jobs(x.shape, y.shape, size, dilations, before, groups, lanes_of(x.itemsize)):
+        known = shape, len(x), o, x.dtype, size, code, get_threads()
         if w.ndim == 1:
-            convolve_blocks(x, w, bias, y, known, group)
+            convolve_blocks(x, w, bias, y, job, known, group)
         else:
-            convolve_panels(x, w, view_of_filters(w.shape, group, groups, exchanged), bias, y, known, group)
+            convolve_panels(x, w, view_of_filters(w.shape, group, groups, exchanged), bias, y, job, known, group)
     finish(y, activation)
 
 
-def convolve_blocks(x, u, bias, y, known, group):
+def convolve_blocks(x, u, bias, y, job, known, group):
     tools, steps, first, room, of_group = block_tables(*known)
-    job, _, o, dtype, *_ = known
     by_blocks(
-        x.reshape(-1), u, group * of_group, bias, group * o, y.reshape(-1), first, job, tools, steps, aligned.empty(room, dtype),
-        np.zeros(1, np.int64),
+        x.reshape(-1), u, group * of_group, bias, group * known[2], y.reshape(-1), first, job, tools, steps,
+        aligned.empty(room, x.dtype), np.zeros(1, np.int64),
     )  # fmt: skip
 
 
-def convolve_panels(x, w, of_w, bias, y, known, group):
+def convolve_panels(x, w, of_w, bias, y, job, known, group):
     tools, steps, chunk, v_size, room = panel_tables(*known)
-    job, images, o, dtype, size, *_ = known
+    _, images, o, dtype, size, *_ = known
     count, v = images * job.rows * job.cols, aligned.empty(v_size, dtype)
-    transform = input_tiles.alone if count * job.C // job.lanes <= FEW_MOVES else input_tiles
+    transform = input_tiles.alone if count * -(-job.C // job.lanes) <= FEW_MOVES else input_tiles
     transform(x.reshape(-1), count, job, tools, v)
     by_panels(
         v, w.reshape(-1), of_w, size * size, bias, group * o, y.reshape(-1), count, chunk, job, tools,
@@ -178,6 +184,7 @@ def forward(geo, x, w, b, activation, y):
     pads, dilations = before(geo), (geo.dh, geo.dw)
     if needs_copy(geo):
         x, pads = pad(x, geo), (0, 0)
+    w = filters_for_one_call(geo, w)  # kept as they are where U would be large
     convolve(x, w, geo.kh, b, activation, y, dilations, pads, geo.groups)
 
 
@@ -185,6 +192,7 @@ def input_grad(geo, dy, w, dx):
     target, (top, left) = grad_target(dx, geo), (0, 0) if needs_copy(geo) else before(geo)
     reach, bias = geo.kh - 1, np.zeros(geo.c, dy.dtype)
     pads = reach * geo.dh - top, reach * geo.dw - left
+    w = exchanged_for_one_call(geo, w)
     exchanged = w.ndim == 1 or geo.groups > 1 or geo.dh * geo.dw == 1
     if not exchanged:  # each of the images into which a dilation falls reads all filters
         w = flip_filters(w)

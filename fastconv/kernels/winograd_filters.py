@@ -1,11 +1,14 @@
-"""Winograd's transformed filters U: panel by panel, kept where they are small, made where they are used where they are not."""
+"""Winograd's transformed filters U, panel by panel.
+
+Kept where they are small; else made for each call, whole for many tiles, or where they are used.
+"""
 
 import functools
 
 import numpy as np
 
 from fastconv.kernels import aligned
-from fastconv.kernels.blocks import are_filters_whole, has_few_tiles
+from fastconv.kernels.blocks import WHOLE_FILTERS, are_filters_whole, has_few_tiles, transformed_bytes
 from fastconv.kernels.schedule import WIDEST, panels_of
 from fastconv.kernels.transpose import flip_filters
 from fastconv.kernels.winograd_loops import GAP, E, all_filters
@@ -40,26 +43,40 @@ def shared_panels(c, o, itemsize, threads):
 
 
 def transform_filters(geo, w):
-    """Weights for `forward`: U group after group, or the weights themselves."""
-    return transformed(w, geo.groups) if are_filters_whole(geo, w.itemsize, False) else w
+    """Weights for `forward` that are kept, whatever the image: U group after group where it is small, or as they are."""
+    return transformed(w, geo.groups) if are_small(geo, w.itemsize, False) else w
 
 
 def transform_exchanged(geo, w):
-    """Weights for `input_grad`."""
-    if not are_filters_whole(geo, w.itemsize, True):
-        return w
-    o = geo.o // geo.groups
-    turned = [flip_filters(np.ascontiguousarray(w[..., g * o : (g + 1) * o])) for g in range(geo.groups)]
-    return transformed(np.concatenate(turned, axis=-1) if geo.groups > 1 else turned[0], geo.groups)
+    """Weights for `input_grad` that are kept."""
+    return transformed(exchanged(geo, w), geo.groups) if are_small(geo, w.itemsize, True) else w
+
+
+def are_small(geo, itemsize, backward):
+    return transformed_bytes(geo, itemsize, backward)[1] <= WHOLE_FILTERS
+
+
+def is_whole_for_one_call(geo, itemsize, backward):
+    return are_filters_whole(geo, itemsize, backward) and not has_few_tiles(geo, itemsize, backward)
 
 
 def filters_for_one_call(geo, w):
-    """The same where the weights are not kept."""
-    return w if has_few_tiles(geo, w.itemsize, False) else transform_filters(geo, w)
+    """Weights for `forward` as this call wants them: U, or the weights themselves."""
+    return transformed(w, geo.groups) if w.ndim > 1 and is_whole_for_one_call(geo, w.itemsize, False) else w
 
 
 def exchanged_for_one_call(geo, w):
-    return w if has_few_tiles(geo, w.itemsize, True) else transform_exchanged(geo, w)
+    """The same for `input_grad`."""
+    if w.ndim == 1 or not is_whole_for_one_call(geo, w.itemsize, True):
+        return w
+    return transformed(exchanged(geo, w), geo.groups)
+
+
+def exchanged(geo, w):
+    """The filters of a gradient: turned by 180 degrees, with their channels exchanged, group by group."""
+    o = geo.o // geo.groups
+    turned = [flip_filters(np.ascontiguousarray(w[..., g * o : (g + 1) * o])) for g in range(geo.groups)]
+    return np.concatenate(turned, axis=-1) if geo.groups > 1 else turned[0]
 
 
 def packed_size(panels):

@@ -6,6 +6,7 @@ import numpy as np
 from numba import prange
 from numba.extending import register_jitable
 
+from fastconv.kernels.packing import ROWS_AHEAD
 from fastconv.kernels.tile import STEPS, call_tile
 from fastconv.kernels.transpose import transpose_block
 from fastconv.kernels.vector_ir import emits, flush_denormals, restore_denormals, take_turn
@@ -28,7 +29,6 @@ __all__ = [
 ]
 
 E = N * N  # elements of a transformed tile
-ROWS_AHEAD = 12  # of weights, asked for before they are read
 GAP = 5  # vectors between the elements of transformed tiles: else all 36 may fall on the same lines of the cache
 INPUT, INPUT_EDGE, OUTPUT, OUTPUT_EDGE, FILTER = range(5)  # addresses of the transforms
 K, C_M = STEPS.index("k"), STEPS.index("c_m")

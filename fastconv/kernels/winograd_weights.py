@@ -127,7 +127,7 @@ def weight_grad(geo, x, dy, dw):
     if needs_copy(geo):
         x, pads = pad(x, geo), (0, 0)
     size, lanes = x.itemsize, lanes_of(x.itemsize)
-    ((_, job),) = jobs(x.shape, dy.shape, 3, (1, 1), pads, 1, lanes)
+    ((_, job, _),) = jobs(x.shape, dy.shape, 3, (1, 1), pads, 1, lanes)
     count = geo.n * job.rows * job.cols
     blocks = min(count, block_count(geo, size))
     tasks, wide, chunk, panels, steps, addresses, most = tables(geo.c, geo.o, size, count, blocks)

@@ -170,7 +170,6 @@ class Layer(Arrays):
             slots=tuple(f"{self.label}.{slot}" for slot in slots),
             activation=self.activation,
             settings=tuple((name, frozen(plain(getattr(self, name)))) for name in self.traits),
-            learns=self.trainable and bool(self.parameter_shapes(input_shape)),
         )
 
     def config(self):

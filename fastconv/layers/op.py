@@ -20,7 +20,7 @@ class Op:
     slots : names of the arrays it reads, such as ("conv2d_1.w", "conv2d_1.b")
     activation : applied to the result before it is stored, or None
     settings : ((name, value), …), everything else that decides the result, such as (("slope", 0.01),)
-    learns : whether it has parameters that are trained
+    learns : whether it has parameters that are trained, in a program for training
     """
 
     kind: str

@@ -70,10 +70,14 @@ class ChainedLayers:
 
     def workspace(self):
         """A workspace that no other thread has."""
-        try:
-            return self.idle.pop()
-        except IndexError:
-            return self.chain.workspace(), None
+        while self.idle:
+            try:
+                work, versions = self.idle.pop()
+            except IndexError:  # another thread was faster
+                break
+            if self.chain.serves_all_threads(work):
+                return work, versions
+        return self.chain.workspace(), None
 
     def arrays(self):
         """(weights, bias or None) of each block; the same list as long as the arrays are the same."""

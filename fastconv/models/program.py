@@ -3,6 +3,8 @@
 The plain way, layer by layer, gives the same numbers; `plans.plan_chain` says which runs of these Ops go as one chain of kernels.
 """
 
+from dataclasses import replace
+
 from fastconv.errors import OptionError
 from fastconv.geometry import whole
 from fastconv.layers.op import Op
@@ -31,7 +33,7 @@ def lower(net, batch, mode="inference"):
     batch = whole(batch, "batch", 1)
     if mode == "inference":
         return tuple(step.op(batch) for step in steps_for(net.layers))
-    return merge_activations([layer.op(layer.input_shape, batch) for layer in net.layers])
+    return merge_activations([replace(layer.op(layer.input_shape, batch), learns=layer.learns) for layer in net.layers])
 
 
 def merge_activations(ops):

@@ -138,6 +138,9 @@ class Sequential:
         key = batch, training and tuple([layer.trainable for layer in self.layers])  # what is frozen decides what a chain takes
         steps = self._steps.get(key)
         if steps is None:
+            frozen_otherwise = [known for known in self._steps if training and known[0] == batch and known[1]]
+            for known in frozen_otherwise:
+                del self._steps[known]
             if len(self._steps) >= MOST_BATCH_SIZES:
                 self._steps.clear()
             steps = self._steps[key] = steps_of(self, batch, training)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastconv.errors import OptionError
 from fastconv.geometry import whole
 from fastconv.training.crops import check_mode, padded
 
@@ -45,10 +46,10 @@ class Views:
 
 def averaged(net, x, views):
     """The mean of what `net.predict` answers to each view."""
-    total, count = 0.0, 0
-    for view in views(x):
-        total, count = total + net.predict(view, len(x) or 1), count + 1
-    return total / total.dtype.type(count)
+    given = [np.asarray(net.predict(view, len(x) or 1)) for view in views(x)]
+    if not given:
+        raise OptionError(f"views: {views!r} gave no view of the images; needed one or more, such as Views(flip=True)")
+    return sum(given[1:], given[0]) / given[0].dtype.type(len(given))
 
 
 def answers(net, x, batch_size, views=None):

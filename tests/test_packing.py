@@ -1,0 +1,80 @@
+"""Weights in panels, against the same arrangement written with NumPy; and the ways to work that only large calls take."""
+
+import numpy as np
+import pytest
+
+import fastconv as fc
+import oracle
+from bounds import assert_same_bytes
+from fastconv.geometry import ConvGeometry
+from fastconv.kernels import blocks, packing, winograd_filters
+from routes import FLOATS
+
+SHAPES = ((3, 3, 5, 7, 1), (1, 1, 70, 200, 1), (2, 3, 6, 132, 2), (3, 1, 8, 64, 1), (1, 2, 33, 16, 1))  # KH, KW, C, O, groups
+
+
+def geometry(kh, kw, c, o, groups):
+    return ConvGeometry.of((1, 8, 8, c), (kh, kw, c // groups, o), groups=groups)
+
+
+def in_panels(columns, rows_of_panels):
+    """What lies in the panels of `columns`(group), a function to (rows, channels), zero where a panel is wider."""
+    packed = []
+    for group, first, width, row in rows_of_panels:
+        own = columns(group)[:, first : first + width]
+        packed.append(np.pad(own, ((0, 0), (0, row - width))).ravel())
+    return np.concatenate(packed)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_panels_hold_every_weight_and_zeros_behind(shape, dtype):
+    geo, (_, _, _, o, groups) = geometry(*shape), shape
+    w = np.random.default_rng(1).standard_normal(geo.w_shape).astype(dtype)
+    flat, share = w.reshape(-1, o), o // groups
+    panels = packing.forward_panels(packing.weights_only(geo), w.itemsize).rows.tolist()
+    places = [(c // share, c % share, width, row) for _, _, c, _, _, row, width in panels]
+    expected = in_panels(lambda group: flat[:, group * share : (group + 1) * share], places)
+    assert_same_bytes(packing.pack_panels(geo, w), expected)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_panels_of_a_gradient_hold_the_filter_backwards(shape, dtype):
+    geo, (kh, kw, c, o, groups) = geometry(*shape), shape
+    w = np.random.default_rng(2).standard_normal(geo.w_shape).astype(dtype)
+    turned, share = w.reshape(kh * kw, c // groups, o)[::-1].transpose(0, 2, 1), c // groups  # (taps, O, C / groups)
+    panels = packing.input_grad_panels(packing.weights_only(geo), w.itemsize).rows.tolist()
+    places = [(at // share, at % share, width, row) for _, _, at, _, _, row, width in panels]
+    filters = o // groups
+    own = lambda group: turned[:, group * filters : (group + 1) * filters].reshape(-1, share)  # noqa: E731
+    assert_same_bytes(packing.pack_flipped(geo, w), in_panels(own, places))
+
+
+def test_filters_made_whole_or_where_they_are_used_give_the_same_bytes(monkeypatch):
+    x, w = (np.random.default_rng(3).standard_normal(shape).astype("f4") for shape in ((2, 17, 15, 20), (3, 3, 20, 70)))
+    results = []
+    for whole in (True, False):
+        monkeypatch.setattr(winograd_filters, "is_whole_for_one_call", lambda *_, whole=whole: whole)
+        y = fc.conv2d(x, w, padding=1, algorithm="winograd")
+        results.append((y, fc.conv2d_input_grad(y, w, x.shape, padding=1, algorithm="winograd")))
+    for first, second in zip(*results, strict=True):
+        assert_same_bytes(first, second)
+    close = oracle.conv2d(x, w, padding=1)
+    np.testing.assert_allclose(results[0][0], close, atol=1e-4 * abs(close).max())
+
+
+def test_weights_prepared_for_one_image_serve_a_batch_with_the_memory_that_its_plan_states(monkeypatch):
+    """Whether filters are kept transformed is decided by the weights alone."""
+    monkeypatch.setattr(blocks, "WHOLE_FILTERS", 1000)
+    monkeypatch.setattr(winograd_filters, "WHOLE_FILTERS", 1000)
+    blocks.are_filters_whole.cache_clear()
+    few, many = (ConvGeometry.of((n, 14, 14, 16), (3, 3, 16, 32), padding=1) for n in (1, 64))
+    w = np.random.default_rng(4).standard_normal((3, 3, 16, 32)).astype("f4")
+    try:
+        assert winograd_filters.transform_filters(few, w) is w
+        assert winograd_filters.transform_filters(many, w) is w
+        assert winograd_filters.filters_for_one_call(many, w).ndim == 1
+        assert not blocks.are_filters_whole(few, 4, False)
+    finally:
+        blocks.are_filters_whole.cache_clear()
