@@ -129,6 +129,11 @@ def winograd_bytes(backward):
     return size
 
 
+def shared_groups(images, lanes):
+    """Groups of images for two cores, whatever the number of threads: the second one waits where there is none for it."""
+    return 2 * -(-images // (2 * lanes))
+
+
 def batch(backward, winograd):
     """A multiply-add a cycle for a group of images, and turning what comes and goes: 16 x 16 numbers in about 120 cycles."""
 
@@ -140,7 +145,7 @@ def batch(backward, winograd):
             n, windows = geo.kh + 1, -(-p // 2) * -(-q // 2)
             products = windows * (1.1 * n * n * c * o + 5 * n * n * c + 2.5 * n * n * o)
         turned = (geo.h * geo.w * geo.c + geo.p * geo.q * geo.o) * 120 / lanes
-        return 2 * LAUNCH + -(-geo.n // lanes) * (1.06 * products + turned)
+        return 2 * LAUNCH + shared_groups(geo.n, lanes) * (1.06 * products + turned)
 
     return cost
 
@@ -150,7 +155,7 @@ def batch_weights(geo, dtype, cpu):
     lanes = cpu.vector_bytes // dtype.itemsize
     products = geo.kh * geo.kw * geo.c * geo.o * (geo.p * geo.q + lanes)
     turned = (geo.h * geo.w * geo.c + geo.p * geo.q * geo.o) * 120 / lanes
-    return LAUNCH + -(-geo.n // lanes) * (1.2 * products + turned)
+    return LAUNCH + shared_groups(geo.n, lanes) * (1.2 * products + turned)
 
 
 def batch_bytes(geo, itemsize):
