@@ -104,7 +104,8 @@ RECIPES = {
     ),
     # cifar: `models.airbench` as Jordan 2024, arXiv:2404.00498, trains it, from `begin_airbench`: 2 pixels of reflected frame,
     # alternating flips, label smoothing 0.2, Nesterov momentum 0.85, its learning rate and decay for each example (there
-    # batches of 1024 and the sum of their losses).  Numbers of filters and epochs are ours, for a quarter of an hour.
+    # batches of 1024 and the sum of their losses).  Numbers of filters and epochs are ours, for a quarter of an hour on two cores
+    # of Zen 4.  On 5,000 held-out images 89.8 % in ten views, test images 89.9, 89.8 and 89.7 % for three seeds: see README.md.
     "cifar": Recipe(
         normalize=(CIFAR_MEAN, (63.0, 62.1, 66.7)),
         optimizer=SGD(0.1875, momentum=0.85, nesterov=True, weight_decay=1.33e-3),
