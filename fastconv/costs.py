@@ -9,6 +9,7 @@ from fastconv.kernels.blocks import (
     BLOCK_BYTES,
     CHUNK_BYTES,
     FEW_PIXELS,
+    LEAST_PIXELS,
     are_filters_whole,
     block_count,
     has_few_tiles,
@@ -194,9 +195,9 @@ def copied_bytes(geo, itemsize):
     return padded_bytes(geo, itemsize) if geo.pad_mode != "constant" else 0
 
 
-def filter_blocks(geo, itemsize):
+def filter_blocks(geo, itemsize, least=LEAST_PIXELS):
     """The partial sums of a weight gradient."""
-    return block_count(geo, itemsize) * int(np.prod(geo.w_shape)) * itemsize
+    return block_count(geo, itemsize, least) * int(np.prod(geo.w_shape)) * itemsize
 
 
 def block_bytes(geo, itemsize):
@@ -213,7 +214,7 @@ def tiled_sum_bytes(geo, itemsize):
 
 
 def depthwise_sum_bytes(geo, itemsize):
-    return copied_bytes(geo, itemsize) + block_count(geo, itemsize, FEW_PIXELS) * int(np.prod(geo.w_shape)) * itemsize
+    return copied_bytes(geo, itemsize) + filter_blocks(geo, itemsize, FEW_PIXELS)
 
 
 def window_bytes(geo, itemsize):

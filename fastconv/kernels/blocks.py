@@ -12,6 +12,7 @@ __all__ = [
     "BLOCK_BYTES",
     "CHUNK_BYTES",
     "FEW_PIXELS",
+    "LEAST_PIXELS",
     "SUM_ROWS",
     "WHOLE_FILTERS",
     "are_filters_whole",
