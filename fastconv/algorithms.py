@@ -29,7 +29,7 @@ class Route:
     workspace: Callable = lambda geo, itemsize: 0  # bytes beside input, output and packed weights
     growth: int = 1  # error bound in units of terms * eps * sum of absolute values (above 1: of a whole tile, its largest sum)
     only_if_asked: Callable = lambda geo, dtype: None  # the reason why "auto" never takes it, or None
-    pack_once: str | None = None  # instead of `pack` where the weights are used once
+    pack_once: str | None = None  # instead of `pack` where the weights are used once; "" for as they are
 
 
 @dataclass(frozen=True)
@@ -55,17 +55,14 @@ WINOGRAD_OFF = os.environ.get("FASTCONV_WINOGRAD") == "0"  # read once: plans ar
 
 
 def winograd_fits(geo, dtype):
-    if (geo.kh, geo.kw, geo.sh, geo.sw) not in ((3, 3, 1, 1), (5, 5, 1, 1)):
-        return "Winograd needs a filter of 3x3 or 5x5 and stride 1"
+    flat = geo.at_stride_one
+    if flat.kh != flat.kw or not 2 <= flat.kh <= 5:
+        return "Winograd needs a square filter of 2x2 to 5x5, counted in strides"
+    if flat is not geo and (geo.groups, geo.dh, geo.dw) != (1, 1, 1):
+        return "Winograd needs stride 1 where there are groups or a dilation"
     if geo.groups > 1 and min(geo.c, geo.o) < 4 * geo.groups:
         return "Winograd needs groups of at least 4 channels: in smaller ones its transforms round more than they save"
     return "switched off by FASTCONV_WINOGRAD=0" if WINOGRAD_OFF else None
-
-
-def winograd_weights_fit(geo, dtype):
-    if (geo.kh, geo.dh, geo.dw, geo.groups) != (3, 1, 1, 1):
-        return "Winograd's weight gradient needs a 3x3 filter, dilation 1 and one group"
-    return winograd_fits(geo, dtype)
 
 
 def less_accurate(geo, dtype):
@@ -125,7 +122,7 @@ ALGORITHMS = (
             costs.winograd_bytes(False),
             4,
             less_accurate,
-            "winograd_filters.filters_for_one_call",
+            "",
         ),
         input_grad=Route(
             winograd_fits,
@@ -135,10 +132,10 @@ ALGORITHMS = (
             costs.winograd_bytes(True),
             4,
             less_accurate,
-            "winograd_filters.exchanged_for_one_call",
+            "",
         ),
         weight_grad=Route(
-            winograd_weights_fit,
+            winograd_fits,
             costs.winograd_weights,
             "winograd_weights.weight_grad",
             None,

@@ -3,6 +3,8 @@
 Rough on purpose: the numbers only have to put the algorithms of one call in the right order.
 """
 
+import math
+
 import numpy as np
 
 from fastconv.kernels.blocks import (
@@ -44,6 +46,9 @@ __all__ = [
 LAUNCH = 20_000  # cycles that all cores lose at one parallel loop
 PACKED = 10  # cycles to read one vector of weights and to write it in another order
 TURNED = 25  # the same where they are turned on their side
+MOVED = {2: 650, 3: 500, 4: 375, 5: 250}  # cycles of Winograd's transforms: an input and an output vector of a tile, by taps
+MADE = {2: 300, 3: 420, 4: 900, 5: 1500}  # the same for a vector of filters
+CUT = 5  # cycles to move a number to or from its place at stride 1
 
 
 def filters(geo):
@@ -99,17 +104,23 @@ def depthwise(geo, dtype, cpu):
     return 2 * LAUNCH + 2 * geo.macs / geo.c * vectors(geo.c, dtype, cpu)
 
 
-def winograd(backward):
-    """36 products of matrices for 16 outputs (4 with 5x5 filters); the transforms of input, output and filters beside them."""
+def cutting(geo):
+    """An image is brought to stride 1, or back."""
+    return 0 if geo.at_stride_one is geo else LAUNCH + CUT * math.prod(geo.at_stride_one.x_shape)
 
-    def cost(geo, dtype, cpu):
+
+def winograd(backward):
+    """36 products of matrices for the outputs of a tile; the transforms, and the way from and to stride 1, beside them."""
+
+    def cost(call, dtype, cpu):
+        geo = call.at_stride_one
         c, o = (geo.o, geo.c) if backward else (geo.c, geo.o)
         c, o, tiles = c // geo.groups, o // geo.groups, tile_count(geo, backward)
         ins, outs = vectors(c, dtype, cpu), vectors(o, dtype, cpu)
-        images, moved, made = geo.dh * geo.dw, *((500, 560 if backward else 420) if geo.kh == 3 else (250, 1500))
+        images, moved, made = geo.dh * geo.dw, MOVED[geo.kh], MADE[geo.kh] * (4 / 3 if backward and geo.kh == 3 else 1)
         once = are_filters_whole(geo, dtype.itemsize, backward)  # else they are transformed for every image of a dilation
         each = 1.15 * 36 * tiles * c * outs + moved * tiles * (ins + outs) + made * c * outs * (1 if once else images)
-        return 2 * LAUNCH * geo.dh * geo.dw * geo.groups + geo.groups * each
+        return 2 * LAUNCH * geo.dh * geo.dw * geo.groups + geo.groups * each + cutting(call)
 
     return cost
 
@@ -120,14 +131,22 @@ def winograd_bytes(backward):
     Counted for two cores, so that no choice depends on the number of threads.
     """
 
-    def size(geo, itemsize):
+    def size(call, itemsize):
+        geo = call.at_stride_one
+        copied = copied_bytes(call, itemsize) + copied_at_stride_one(call, itemsize)
         if are_filters_whole(geo, itemsize, backward) and not has_few_tiles(geo, itemsize, backward):
-            return copied_bytes(geo, itemsize) + 2 * BLOCK_BYTES
+            return copied + 2 * BLOCK_BYTES
         channels = (geo.o if backward else geo.c) // geo.groups
         tiles = -(-tile_count(geo, backward) // min(geo.dh * geo.dw, geo.p * geo.q))  # of one interleaved image at a time
-        return copied_bytes(geo, itemsize) + 36 * tiles * (channels + 2 * 64) * itemsize + 2 * CHUNK_BYTES
+        return copied + 36 * tiles * (channels + 2 * 64) * itemsize + 2 * CHUNK_BYTES
 
     return size
+
+
+def copied_at_stride_one(geo, itemsize):
+    """The image and the filters without the stride."""
+    flat = geo.at_stride_one
+    return 0 if flat is geo else (math.prod(flat.x_shape) + math.prod(flat.w_shape)) * itemsize
 
 
 def shared_groups(images, lanes):
@@ -170,19 +189,20 @@ def batch_weight_bytes(geo, itemsize):
     return batch_bytes(geo, itemsize) + (2 * 16 + min(16, -(-geo.n // 4))) * weights * itemsize
 
 
-def winograd_weights(geo, dtype, cpu):
+def winograd_weights(call, dtype, cpu):
     """The same 36 products, the transforms of both operands, once for every part of the other, and of each partial sum."""
-    tiles = geo.n * -(-geo.p // 4) * -(-geo.q // 4)
-    ins, outs = vectors(geo.c, dtype, cpu), vectors(geo.o, dtype, cpu)
+    geo = call.at_stride_one
+    c, o, tiles = geo.c // geo.groups, geo.o // geo.groups, tile_count(geo, False)
+    ins, outs = vectors(c, dtype, cpu), vectors(o, dtype, cpu)
     transforms = 250 * tiles * ins * -(-outs // 4) + 170 * tiles * outs * -(-ins // 3)
-    return (
-        2 * LAUNCH + 1.3 * 36 * tiles * max(geo.c, 6) * outs + transforms + 350 * block_count(geo, dtype.itemsize) * geo.c * outs
-    )
+    sums = max(geo.dh * geo.dw, block_count(geo, dtype.itemsize))
+    each = 1.3 * 36 * tiles * max(c, 6) * outs + transforms + 0.85 * MADE[geo.kh] * sums * c * outs
+    return 2 * LAUNCH * geo.dh * geo.dw * geo.groups + geo.groups * each + cutting(call)
 
 
 def winograd_weight_bytes(geo, itemsize):
-    """Partial sums, and what a thread of each core works on."""
-    return sum_bytes(geo, itemsize) + 2_000_000 * 2
+    """Partial sums, the image and the filters at stride 1, and what a thread of each core works on."""
+    return sum_bytes(geo.at_stride_one, itemsize) + copied_at_stride_one(geo, itemsize) + 2_000_000 * 2
 
 
 def padded_bytes(geo, itemsize):

@@ -102,13 +102,13 @@ class ConvPlan:
     def packing(self):
         """What the arrangement of packed weights depends on; the image size and the batch are not in it."""
         geo = self.geometry
-        return self.route.pack, geo.w_shape, geo.groups, geo.flip, self.dtype
+        return self.route.pack, geo.w_shape, geo.sh, geo.sw, geo.groups, geo.flip, self.dtype
 
     def pack(self, w, kept=False):
         """Contiguous HWIO weights of the plan's dtype, arranged for the kernel: for one call, or to be `kept` for many."""
         if self.geometry.flip:
             w = np.ascontiguousarray(w[::-1, ::-1])
-        pack = self.route.pack if kept or not self.route.pack_once else self.route.pack_once
+        pack = self.route.pack if kept or self.route.pack_once is None else self.route.pack_once
         return resolve(pack)(self.geometry, w) if pack else w
 
     def __str__(self):

@@ -1,10 +1,12 @@
 """Results against the oracle, within the accuracy that DESIGN.md promises."""
 
+import itertools
+
 import numpy as np
 
 import oracle
 
-TILE = 4  # outputs along one axis of the largest transformed tile
+POINTS = 6  # at which Winograd's tiles are multiplied: numbers of a transformed tile along one axis
 
 
 def assert_within(got, exact, size, terms):
@@ -35,20 +37,33 @@ def assert_accurate(got, case, algorithm, direction, *arrays):
     exact = oracle_call(case, direction, *arrays)
     size = oracle_call(case, direction, *(abs(a) for a in arrays))
     terms = oracle_call(case, direction, *(np.ones(a.shape) for a in arrays))
-    assert_within(got, exact, allowed_size(algorithm, direction, size), allowed_terms(case, algorithm, direction, terms))
+    assert_within(got, exact, allowed_size(case, algorithm, direction, size), allowed_terms(case, algorithm, direction, terms))
 
 
-def allowed_size(algorithm, direction, size):
+def tile_sides(case):
+    """Outputs of the largest transformed tile along both axes; a filter counts in strides."""
+    return tuple(POINTS + 1 - -(-k // s) for k, s in zip(case.k, case.walk.stride, strict=True))
+
+
+def tiles_along(case, direction, axis, size):
+    """A name for the tile of each pixel: those of a dilation lie interleaved, those of a strided gradient begin at the padding."""
+    step, dilation, side, at = case.walk.stride[axis], case.walk.dilation[axis], tile_sides(case)[axis], np.arange(size)
+    if direction == "input_grad" and step > 1:
+        return (at + case.walk.pad[axis][0]) // step // side
+    return at // dilation // side + size * (at % dilation)
+
+
+def allowed_size(case, algorithm, direction, size):
     """`size`; where results are transformed in tiles (growth above 1), the largest one of the tile: rounding follows that."""
     if getattr(algorithm, direction).growth == 1:
         return size
-    if direction == "weight_grad":  # the nine taps of a filter are one tile
+    if direction == "weight_grad":  # the taps of a filter are one tile
         return np.broadcast_to(size.max(axis=(0, 1), initial=0), size.shape)
     size = size.copy()
-    for p in range(0, size.shape[1], TILE):
-        for q in range(0, size.shape[2], TILE):
-            block = size[:, p : p + TILE, q : q + TILE]
-            block[...] = block.max(axis=(1, 2), keepdims=True, initial=0)
+    rows, cols = (tiles_along(case, direction, axis, size.shape[1 + axis]) for axis in (0, 1))
+    for r, c in itertools.product(set(rows), set(cols)):
+        block = np.ix_(range(len(size)), np.flatnonzero(rows == r), np.flatnonzero(cols == c))
+        size[block] = size[block].max(axis=(1, 2), keepdims=True, initial=0)
     return size
 
 
@@ -58,11 +73,11 @@ def allowed_terms(case, algorithm, direction, counted):
     growth = getattr(algorithm, direction).growth
     if growth == 1:
         return counted
-    n, p, q, _ = case.y_shape
+    (n, p, q, _), (tall, wide) = case.y_shape, tile_sides(case)
     nominal = {
         "forward": case.k[0] * case.k[1] * case.c // case.groups,
         "input_grad": case.k[0] * case.k[1] * case.o // case.groups,
-        "weight_grad": n * -(-p // TILE) * -(-q // TILE) * TILE**2,
+        "weight_grad": n * -(-p // tall) * tall * -(-q // wide) * wide,
     }
     return growth * np.maximum(counted, nominal[direction] + 1)
 

@@ -117,6 +117,13 @@ CASES = (
     Case(h=10, w=7, stride=(3, 2), padding="same", k=(5, 4)),
     Case(h=7, w=9, stride=3, padding="same", k=(2, 1)),
     Case(h=13, w=12, c=3, o=6, k=(7, 7), stride=2, padding=3),
+    # squares, counted in strides: strides that Winograd's algorithm turns into channels
+    Case(h=15, w=14, k=(4, 4), padding="same"),
+    Case(h=13, w=17, c=5, o=18, k=(4, 4), stride=2, padding=1),
+    Case(h=14, w=9, k=(3, 3), stride=2, padding=((0, 1), (2, 0)), pad_mode="reflect"),
+    Case(n=1, h=27, w=25, k=(11, 11), stride=4),
+    Case(h=14, w=15, k=(5, 5), stride=2, padding=((1, 3), (0, 2)), pad_mode="circular"),
+    Case(h=17, w=16, k=(8, 4), stride=(2, 1), padding=3, flip=True),
     # padding: numbers, pairs, four sides, every window that touches the image
     Case(padding=1),
     Case(padding=(2, 0)),
@@ -139,6 +146,7 @@ CASES = (
     Case(c=6, o=3, groups=3, padding="same", stride=(2, 1)),
     Case(c=6, o=12, groups=3, dilation=2, padding=2),
     Case(c=34, o=34, groups=2, n=1, h=4, w=5),
+    Case(h=15, w=13, c=8, o=18, groups=2, dilation=(2, 3), padding=2),
     Case(c=5, o=5, groups=5, padding="same"),
     Case(c=4, o=12, groups=4, stride=2, padding="same", k=(5, 3)),
     Case(c=17, o=17, groups=17, k=(3, 1), padding=((0, 2), (1, 0)), dilation=(2, 1)),
@@ -178,6 +186,8 @@ LARGE_CASES = (
     Case(n=1, h=7, w=5, c=130, o=150, k=(3, 3), padding=1),
     Case(n=3, h=9, w=11, c=70, o=130, k=(1, 1)),
     Case(n=2, h=9, w=12, c=40, o=33, k=(1, 1), stride=2),
+    Case(n=2, h=50, w=47, c=20, o=40, k=(4, 4), stride=2, padding=1),
+    Case(n=1, h=37, w=33, c=18, o=34, k=(5, 5), padding=2),
     # 1x1 with so many channels that the weight gradient is one product of matrices, and a stride that forbids it
     Case(n=2, h=10, w=9, c=130, o=97, k=(1, 1)),
     Case(n=2, h=40, w=1, c=130, o=97, k=(1, 1), stride=(1, 2)),

@@ -34,6 +34,7 @@ class Guards:
         from fastconv.kernels import aligned, batch
 
         monkeypatch.setattr(aligned, "empty", self.empty)
+        monkeypatch.setattr(aligned, "workspace", self.empty)
         monkeypatch.setattr(aligned, "zeros", self.zeros)
         monkeypatch.setattr(batch, "POOL", [])
 

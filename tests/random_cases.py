@@ -20,9 +20,10 @@ def random_cases(seed, count):
 
 
 def random_case(rng):
-    kind = rng.choice(["any", "3x3", "1x1", "grouped", "depthwise"], p=[0.4, 0.2, 0.1, 0.15, 0.15])
+    kind = rng.choice(["any", "3x3", "1x1", "grouped", "depthwise", "square"], p=[0.35, 0.2, 0.1, 0.15, 0.1, 0.1])
     groups, c, o = random_channels(rng, kind)
-    kernel = {"3x3": (3, 3), "1x1": (1, 1)}.get(kind, (whole(rng, 1, 7), whole(rng, 1, 7)))
+    side = whole(rng, 2, 8)
+    kernel = {"3x3": (3, 3), "1x1": (1, 1), "square": (side, side)}.get(kind, (whole(rng, 1, 7), whole(rng, 1, 7)))
     plain = kind == "3x3"  # the layer that most networks are made of, and that has algorithms of its own
     return Case(
         n=whole(rng, 1, 3),
@@ -33,7 +34,7 @@ def random_case(rng):
         k=kernel,
         stride=1 if plain else either(rng, whole(rng, 1, 3), (whole(rng, 1, 3), whole(rng, 1, 3))),
         padding=either(rng, "valid", "same", "full", whole(rng, 0, 4), (whole(rng, 0, 4), whole(rng, 0, 4)), four_sides(rng)),
-        dilation=1 if plain else either(rng, 1, whole(rng, 1, 3), (whole(rng, 1, 3), whole(rng, 1, 3))),
+        dilation=1 if plain or kind == "square" else either(rng, 1, whole(rng, 1, 3), (whole(rng, 1, 3), whole(rng, 1, 3))),
         groups=groups,
         pad_mode=either(rng, "constant", "constant", "constant", "reflect", "replicate", "circular"),
         flip=bool(rng.random() < 0.1),

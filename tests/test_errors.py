@@ -87,7 +87,11 @@ MISTAKES = {
     "unknown activation": (lambda: fc.conv2d(X, W, activation="gelu"), OptionError, ["'gelu'", '"relu"']),
     "unknown layout": (lambda: fc.conv2d(X, W, layout="HWCN"), OptionError, ["'HWCN'", '"NCHW"']),
     "unknown algorithm": (lambda: fc.conv2d(X, W, algorithm="fft"), OptionError, ["'fft'", "direct"]),
-    "unfit algorithm": (lambda: fc.conv2d(X, W, stride=2, algorithm="winograd"), OptionError, ["stride 1", 'algorithm="auto"']),
+    "unfit algorithm": (
+        lambda: fc.conv2d(X, W, stride=3, algorithm="winograd"),
+        OptionError,
+        ["square filter", 'algorithm="auto"'],
+    ),
     "unknown direction": (lambda: fc.plan(X.shape, W.shape, direction="back"), OptionError, ["'back'", "weight_grad"]),
     "output_padding": (
         lambda: fc.conv2d_transpose(X, W, output_padding=1),

@@ -5,8 +5,9 @@ Notation: size n, kernel k, stride s, dilation d, padding (before, after).  A di
     output = floor((n + before + after - span) / s) + 1        [arXiv:1603.07285, relations 6 and 14]
 """
 
+import functools
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 from fastconv.errors import OptionError, ShapeError
@@ -261,6 +262,21 @@ class ConvGeometry:
 
     def parameters(self, bias=True):
         return conv_parameters(self.kh, self.kw, self.c, self.o, groups=self.groups, bias=bias)
+
+    @functools.cached_property
+    def at_stride_one(self):
+        """The same convolution of one group, without its stride, on an image whose channels are the pixels that one step jumps.
+
+        y[p,q] = sum of x[sh*p + i, sw*q + j] w[i,j]: with i = sh*a + r and j = sw*b + t it is the sum over a, b and the channels
+        (r, t, c) of X[p + a, q + b] W[a, b], where X[i, j, (r, t, c)] = x[sh*i + r, sw*j + t, c], padding included.
+        """
+        if self.sh == self.sw == 1:
+            return self
+        kh, kw = -(-self.kh // self.sh), -(-self.kw // self.sw)
+        return replace(
+            self, h=self.p + kh - 1, w=self.q + kw - 1, c=self.sh * self.sw * self.c, kh=kh, kw=kw, sh=1, sw=1,
+            pads=((0, 0), (0, 0)), pad_mode="constant",
+        )  # fmt: skip
 
     @property
     def unread(self):

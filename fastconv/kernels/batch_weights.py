@@ -184,8 +184,8 @@ def weight_grad(geo, x, dy, dw):
     lanes, table = cpu().vector_bytes // FLOAT, tables(replace(geo, n=1))
     groups = -(-geo.n // lanes)
     shares = cuts(groups, min(groups, MOST_BLOCKS))
-    space = aligned.empty((min(get_threads(), len(shares)), table.space), np.float32)
-    parts = aligned.empty((len(shares), table.sums[1] // lanes), np.float32)
+    space = aligned.workspace((min(get_threads(), len(shares)), table.space), np.float32)
+    parts = aligned.workspace((len(shares), table.sums[1] // lanes), np.float32)
     sum_groups(
         x.reshape(geo.n, -1), dy.reshape(geo.n, -1), space, np.array([0] + [end for _, end in shares]), parts, table.into,
         table.passes, table.bands, table.steps, table.rows, table.sums, table.turn, table.fold, lanes, np.zeros(1, np.int64),

@@ -112,7 +112,7 @@ def weights_only(geo):
 
 def pack_columns(w, panels):
     """w (K, O) in panels."""
-    packed = aligned.empty(panels.packed_size, w.dtype)
+    packed = aligned.workspace(panels.packed_size, w.dtype)
     pack(w, panels.rows, packed)
     return packed
 
@@ -125,6 +125,6 @@ def pack_panels(geo, w):
 def pack_flipped(geo, w):
     """Weights for `tiled.input_grad`."""
     panels = input_grad_panels(weights_only(geo), w.itemsize)
-    packed = aligned.empty(panels.packed_size, w.dtype)
+    packed = aligned.workspace(panels.packed_size, w.dtype)
     pack_all_flipped(w.reshape(geo.kh * geo.kw, -1, geo.o), geo.groups, panels.rows, lanes_of(w.itemsize), packed)
     return packed

@@ -50,7 +50,7 @@ def pad(x, geo):
     """`x` with the padding of `geo` around it; `x` itself where there is none."""
     if not geo.is_padded:
         return x
-    padded = aligned.empty(geo.padded_shape, x.dtype)
+    padded = aligned.workspace(geo.padded_shape, x.dtype)
     copy_padded(x, *sources(geo), padded)
     return padded
 
@@ -70,7 +70,7 @@ def after_padding(geo):
 
 def padded_like(dx, geo):
     """Where the gradient of the padded input is to be written: `dx` itself without padding, else a workspace."""
-    return aligned.empty(geo.padded_shape, dx.dtype) if geo.is_padded else dx
+    return aligned.workspace(geo.padded_shape, dx.dtype) if geo.is_padded else dx
 
 
 def grad_target(dx, geo):

@@ -14,7 +14,7 @@ FEW = 1 << 15  # numbers that NumPy has added before a second thread has woken u
 
 def partial_sums(blocks, total):
     """(blocks, *total.shape) to be filled and then given to `add_blocks`; a single one is `total` itself."""
-    return total[np.newaxis] if blocks == 1 else aligned.empty((blocks, *total.shape), total.dtype)
+    return total[np.newaxis] if blocks == 1 else aligned.workspace((blocks, *total.shape), total.dtype)
 
 
 @kernel()

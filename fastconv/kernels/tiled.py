@@ -198,7 +198,7 @@ def launch_images(geo, a, w, bias, c, backward, activation=0):
     )
     walk_panels(
         a.reshape(-1), w.reshape(-1, *w.shape[2:]), backward, geo.groups, bias, c.reshape(-1), s.starts, s.segments, s.runs,
-        s.panels, s.tiles, s.most, lanes_of(a.itemsize), aligned.empty(room, a.dtype), np.zeros(1, np.int64),
+        s.panels, s.tiles, s.most, lanes_of(a.itemsize), aligned.workspace(room, a.dtype), np.zeros(1, np.int64),
     )  # fmt: skip
 
 

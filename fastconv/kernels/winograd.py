@@ -1,16 +1,17 @@
-"""Winograd's minimal filtering at stride 1: 4x4 outputs of 3x3 filters with a quarter of the multiplications, 2x2 of 5x5 ones
-with 36 %.
+"""Winograd's minimal filtering: 4x4 outputs of 3x3 filters with a quarter of the multiplications, and with as many points 5x5
+outputs of 2x2 filters, 3x3 of 4x4 ones, 2x2 of 5x5 ones.
 
 Three steps: 6x6 blocks of the input are transformed (V), each of their 36 elements is a matrix product over the channels with
 the transformed filters (U), and the products (M) are transformed back to outputs.  Two schedules: `by_blocks` takes a few tiles
 of the image through all three steps while they stay in the cache; `by_panels` transforms the whole input first and then takes a
 panel of filters at a time, whose transformed weights are made just before they are used and need not be stored.
 
-Groups of channels, and the interleaved images into which a dilation falls, are convolutions of their own: `jobs` lists them as
-views of x and of y.
+A filter of 7x7 at stride 2 or of 11x11 at stride 4 is one of 4x4 or 3x3 on an image with more channels (`phases`): it takes
+three times fewer multiplications, too.  Groups of channels, and the interleaved images into which a dilation falls, are
+convolutions of their own: `jobs` lists them as views of x and of y.
 
 A result is a combination of all 36 inputs of its tile.  Its error is at most 4 (C KH KW + 1) eps times the largest sum of
-absolute products among the 16 results of its tile, and a NaN or an infinity anywhere in the tile reaches all of them.
+absolute products among the results of its tile, and a NaN or an infinity anywhere in the tile reaches all of them.
 """
 
 import functools
@@ -20,7 +21,8 @@ import numpy as np
 from fastconv.kernels import aligned
 from fastconv.kernels.activation import finish, in_registers
 from fastconv.kernels.blocks import BLOCK_BYTES, CHUNK_BYTES
-from fastconv.kernels.padding import fold, grad_target, needs_copy, pad
+from fastconv.kernels.padding import after_padding, fold, grad_target, needs_copy, pad
+from fastconv.kernels.phases import image_at_stride_one, join_image
 from fastconv.kernels.schedule import balanced, cuts
 from fastconv.kernels.tile import STEPS, Tile, most_rows, tile_address
 from fastconv.kernels.transpose import flip_filters
@@ -153,19 +155,19 @@ def convolve_blocks(x, u, bias, y, job, known, group):
     tools, steps, first, room, of_group = block_tables(*known)
     by_blocks(
         x.reshape(-1), u, group * of_group, bias, group * known[2], y.reshape(-1), first, job, tools, steps,
-        aligned.empty(room, x.dtype), np.zeros(1, np.int64),
+        aligned.workspace(room, x.dtype), np.zeros(1, np.int64),
     )  # fmt: skip
 
 
 def convolve_panels(x, w, of_w, bias, y, job, known, group):
     tools, steps, chunk, v_size, room = panel_tables(*known)
     _, images, o, dtype, size, *_ = known
-    count, v = images * job.rows * job.cols, aligned.empty(v_size, dtype)
+    count, v = images * job.rows * job.cols, aligned.workspace(v_size, dtype)
     transform = input_tiles.alone if count * -(-job.C // job.lanes) <= FEW_MOVES else input_tiles
     transform(x.reshape(-1), count, job, tools, v)
     by_panels(
         v, w.reshape(-1), of_w, size * size, bias, group * o, y.reshape(-1), count, chunk, job, tools,
-        np.repeat(steps[None], room[0], axis=0), aligned.empty(room, dtype), np.zeros(1, np.int64),
+        np.repeat(steps[None], room[0], axis=0), aligned.workspace(room, dtype), np.zeros(1, np.int64),
     )  # fmt: skip
 
 
@@ -181,20 +183,29 @@ def before(geo):
 
 
 def forward(geo, x, w, b, activation, y):
-    pads, dilations = before(geo), (geo.dh, geo.dw)
-    if needs_copy(geo):
-        x, pads = pad(x, geo), (0, 0)
-    w = filters_for_one_call(geo, w)  # kept as they are where U would be large
-    convolve(x, w, geo.kh, b, activation, y, dilations, pads, geo.groups)
+    w = filters_for_one_call(geo, w)
+    x, geo = image_at_stride_one(geo, x), geo.at_stride_one
+    x, geo = (pad(x, geo), after_padding(geo)) if needs_copy(geo) else (x, geo)
+    convolve(x, w, geo.kh, b, activation, y, (geo.dh, geo.dw), before(geo), geo.groups)
 
 
 def input_grad(geo, dy, w, dx):
-    target, (top, left) = grad_target(dx, geo), (0, 0) if needs_copy(geo) else before(geo)
+    w, target = exchanged_for_one_call(geo, w), grad_target(dx, geo)
+    if geo.at_stride_one is geo:
+        dense_input_grad(after_padding(geo), dy, w, target)
+    else:
+        phases = aligned.workspace(geo.at_stride_one.x_shape, dx.dtype)
+        dense_input_grad(geo.at_stride_one, dy, w, phases)
+        join_image(geo, phases, target)
+    fold(target, geo, dx)
+
+
+def dense_input_grad(geo, dy, w, dx):
+    """At stride 1 and with zeros for padding."""
+    top, left = before(geo)
     reach, bias = geo.kh - 1, np.zeros(geo.c, dy.dtype)
     pads = reach * geo.dh - top, reach * geo.dw - left
-    w = exchanged_for_one_call(geo, w)
     exchanged = w.ndim == 1 or geo.groups > 1 or geo.dh * geo.dw == 1
     if not exchanged:  # each of the images into which a dilation falls reads all filters
         w = flip_filters(w)
-    convolve(dy, w, geo.kh, bias, 0, target, (geo.dh, geo.dw), pads, geo.groups, exchanged)
-    fold(target, geo, dx)
+    convolve(dy, w, geo.kh, bias, 0, dx, (geo.dh, geo.dw), pads, geo.groups, exchanged)

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastconv.kernels import aligned
 from fastconv.kernels.blocks import WHOLE_FILTERS, are_filters_whole, has_few_tiles, transformed_bytes
+from fastconv.kernels.phases import filters_at_stride_one
 from fastconv.kernels.schedule import WIDEST, panels_of
 from fastconv.kernels.transpose import flip_filters
 from fastconv.kernels.winograd_loops import GAP, E, all_filters
@@ -44,16 +45,16 @@ def shared_panels(c, o, itemsize, threads):
 
 def transform_filters(geo, w):
     """Weights for `forward` that are kept, whatever the image: U group after group where it is small, or as they are."""
-    return transformed(w, geo.groups) if are_small(geo, w.itemsize, False) else w
+    return transformed(filters_at_stride_one(geo, w), geo.groups) if are_small(geo, w.itemsize, False) else w
 
 
 def transform_exchanged(geo, w):
     """Weights for `input_grad` that are kept."""
-    return transformed(exchanged(geo, w), geo.groups) if are_small(geo, w.itemsize, True) else w
+    return transformed(exchanged(geo, filters_at_stride_one(geo, w)), geo.groups) if are_small(geo, w.itemsize, True) else w
 
 
 def are_small(geo, itemsize, backward):
-    return transformed_bytes(geo, itemsize, backward)[1] <= WHOLE_FILTERS
+    return transformed_bytes(geo.at_stride_one, itemsize, backward)[1] <= WHOLE_FILTERS
 
 
 def is_whole_for_one_call(geo, itemsize, backward):
@@ -61,15 +62,19 @@ def is_whole_for_one_call(geo, itemsize, backward):
 
 
 def filters_for_one_call(geo, w):
-    """Weights for `forward` as this call wants them: U, or the weights themselves."""
-    return transformed(w, geo.groups) if w.ndim > 1 and is_whole_for_one_call(geo, w.itemsize, False) else w
+    """Weights for `forward` as this call wants them: U, or the filters at stride 1 themselves."""
+    if w.ndim == 1:
+        return w
+    w = filters_at_stride_one(geo, w)
+    return transformed(w, geo.groups) if is_whole_for_one_call(geo.at_stride_one, w.itemsize, False) else w
 
 
 def exchanged_for_one_call(geo, w):
     """The same for `input_grad`."""
-    if w.ndim == 1 or not is_whole_for_one_call(geo, w.itemsize, True):
+    if w.ndim == 1:
         return w
-    return transformed(exchanged(geo, w), geo.groups)
+    w = filters_at_stride_one(geo, w)
+    return transformed(exchanged(geo, w), geo.groups) if is_whole_for_one_call(geo.at_stride_one, w.itemsize, True) else w
 
 
 def exchanged(geo, w):
@@ -89,7 +94,7 @@ def transformed(w, groups):
     size, _, c, o = w.shape
     panels = filter_panels(c, o // groups, w.itemsize)
     each = packed_size(panels)
-    u, steps = aligned.empty(groups * each, w.dtype), []
+    u, steps = aligned.workspace(groups * each, w.dtype), []
     for vectors, _ in panels.kinds:
         steps += [c * o, (c * vectors + GAP) * panels.lanes]
     move, steps = move_address(FilterMove(w.itemsize, panels.lanes, size)), np.array(steps, np.int64)

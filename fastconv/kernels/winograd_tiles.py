@@ -1,6 +1,8 @@
-"""The transforms of Winograd's F(m x m, r x r) as functions of their own: input, filter and output, for m + r - 1 = 6.
+"""The transforms of Winograd's F(m x m, r x r) as functions of their own, for m + r - 1 = 6: of input, filter and output, and
+those of the weight gradient, which are the transposes of the last two.
 
-Two of each, one for tiles that lie whole in the image and one for its edge, where only some rows, columns and lanes exist.
+Two of each that touches images, one for tiles that lie whole in them and one for their edge, where only some rows, columns and
+lanes exist.
 """
 
 import functools
@@ -10,7 +12,7 @@ from fastconv.kernels.tile import activate, compiled_address
 from fastconv.kernels.winograd_matrices import input_steps, matrices
 from fastconv.kernels.winograd_transform import both_ways, floats
 
-__all__ = ["FilterMove", "InputMove", "N", "OutputMove", "move_address", "outputs"]
+__all__ = ["FilterMove", "GradientMove", "InputMove", "N", "OutputMove", "SumMove", "move_address", "outputs"]
 
 N = 6  # inputs of a tile along one axis
 
@@ -93,6 +95,58 @@ class OutputMove:
             activate(v, code, [register])
             inside = v.if_inside(lanes, (i, v.index(0), rows), (j, v.index(0), cols)) if self.edge else None
             v.store(v.builder.load(register), v.at(y, (i, row), (j, pixel)), inside)
+
+
+@dataclass(frozen=True)
+class GradientMove:
+    """A dy AT for one tile and one vector of filters; steps: row and pixel of dy, element of the result.
+
+    At an edge `limits` holds the rows and columns that exist, 8 bits each, and `tail` the lanes.
+    """
+
+    itemsize: int
+    lanes: int
+    size: int
+    edge: bool
+
+    @property
+    def name(self):
+        return f"winograd_{8 * self.itemsize}bit_{self.lanes}lanes_gradient{self.size}{'_edge' * self.edge}"
+
+    def write(self, v, dy, _, out, __, block, limits, tail):
+        row, pixel, element = (v.integer(block, i) for i in range(3))
+        lanes, (rows, cols), m = v.first_lanes(tail), v.bytes_in(limits, 2), outputs(self.size)
+
+        def load(i, j):
+            mask = v.if_inside(lanes, (i, v.index(0), rows), (j, v.index(0), cols)) if self.edge else None
+            return v.load(v.at(dy, (i, row), (j, pixel)), mask)
+
+        columns = [[load(i, j) for i in range(m)] for j in range(m)]
+        for (i, j), value in both_ways(v, [turned(matrices(m, self.size)[0])], columns).items():
+            v.store(value, v.at(out, (i * N + j, element)))
+
+
+@dataclass(frozen=True)
+class SumMove:
+    """dw <- GT dU G for one input channel and one vector of filters; steps: element of dU, tap of dw; `tail` lanes exist."""
+
+    itemsize: int
+    lanes: int
+    size: int
+
+    @property
+    def name(self):
+        return f"winograd_{8 * self.itemsize}bit_{self.lanes}lanes_sum{self.size}"
+
+    def write(self, v, sums, _, dw, __, block, ___, tail):
+        (element, tap), lanes, size = (v.integer(block, i) for i in range(2)), v.first_lanes(tail), self.size
+        columns = [[v.load(v.at(sums, (i * N + j, element))) for i in range(N)] for j in range(N)]
+        for (i, j), value in both_ways(v, [turned(matrices(outputs(size), size)[1])], columns).items():
+            v.store(value, v.at(dw, (i * size + j, tap)), lanes)
+
+
+def turned(matrix):
+    return [list(column) for column in zip(*floats(matrix), strict=True)]
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""The weight gradient of a 3x3 convolution by Winograd's algorithm: a quarter of the multiplications, as in the forward pass.
+"""The weight gradient by Winograd's algorithm: with 3x3 filters a quarter of the multiplications, as in the forward pass.
 
 Forward, y = AT [U * V] A with U = G w GT and V = BT x B.  So dU = sum over all tiles of V * (A dy AT), and dw = GT dU G.  A task
 takes some tiles, and some channels of x and of dy, through all of it: its sums stay in the cache, and its part of dw is a partial
@@ -13,68 +13,47 @@ from numba.extending import register_jitable
 
 from fastconv.kernels import aligned
 from fastconv.kernels.blocks import block_count
-from fastconv.kernels.padding import needs_copy, pad
+from fastconv.kernels.padding import after_padding, needs_copy, pad
 from fastconv.kernels.partial_sums import add_blocks, partial_sums
+from fastconv.kernels.phases import image_at_stride_one, join_filters
 from fastconv.kernels.schedule import cuts
-from fastconv.kernels.tile import STEPS
-from fastconv.kernels.vector_ir import emits, flush_denormals, lanes_of, restore_denormals, take_turn
-from fastconv.kernels.winograd import before, jobs, moves_of, tile_tables
+from fastconv.kernels.tile import STEPS, call_tile
+from fastconv.kernels.vector_ir import flush_denormals, lanes_of, restore_denormals, take_turn
+from fastconv.kernels.winograd import before, jobs, tile_tables
 from fastconv.kernels.winograd_filters import filter_panels
 from fastconv.kernels.winograd_loops import GAP, E, K, Tools, input_tile, products, tile_place
-from fastconv.kernels.winograd_matrices import matrices
-from fastconv.kernels.winograd_tiles import N
-from fastconv.kernels.winograd_transform import both_ways, floats
+from fastconv.kernels.winograd_tiles import GradientMove, InputMove, SumMove, move_address
 from fastconv.machine import get_threads, kernel
 
 __all__ = ["weight_grad"]
 
-M = 4  # outputs of a tile along one axis
-A, GT = ([list(column) for column in zip(*floats(matrix), strict=True)] for matrix in matrices(M)[:2])
+GRADIENT, GRADIENT_EDGE, SUM = range(2, 5)  # addresses of the transforms, behind those of the input
+OF_DY, OF_KIND, OF_SUM = 3, 5, 3  # steps of the transforms: behind those of the input, for each kind of panel, of dy and of dU
 SUM_BYTES = 600_000  # of the sums dU of a task
 TILE_BYTES = 600_000  # of the transformed tiles beside them
 LEAST_TILES = 32  # at once: the sums are loaded and stored for every few tiles
 
 
-@emits("edge")
-def transform_gradient(v, edge, dy, dy_at, dy_row, dy_pixel, rows, cols, tail, out, out_at, out_element):
-    """A dy AT for one tile and one vector of channels; at an edge only `rows` x `cols` outputs and `tail` lanes exist."""
-    start, lanes = v.at(dy, dy_at), v.first_lanes(tail)
-
-    def load(i, j):
-        mask = v.if_inside(lanes, (i, v.index(0), rows), (j, v.index(0), cols)) if edge else None
-        return v.load(v.at(start, (i, dy_row), (j, dy_pixel)), mask)
-
-    columns = [[load(i, j) for i in range(M)] for j in range(M)]
-    for (i, j), value in both_ways(v, [A], columns).items():
-        v.store(value, v.at(out, out_at, (i * N + j, out_element)))
-
-
-@emits()
-def transform_back(v, sums, at, element, dw, dw_at, dw_tap, tail):
-    """dw <- GT dU G for one input channel and one vector of filters."""
-    lanes = v.first_lanes(tail)
-    columns = [[v.load(v.at(sums, at, (i * N + j, element))) for i in range(N)] for j in range(N)]
-    for (i, j), value in both_ways(v, [GT], columns).items():
-        v.store(value, v.at(dw, dw_at, (i * 3 + j, dw_tap)), lanes)
-
-
 @register_jitable
-def tile_of_dy(dy, job, t, panel, room, at, element):
+def tile_of_dy(dy, job, t, tools, panel, room, at):
     """The transformed gradients of a panel of channels of tile t."""
     n, p, q = tile_place(t, job)
-    _, _, first, _, _, _, columns = panel
-    start, steps = job.y_at + n * job.y_image + p * job.y_row + q * job.y_pixel + first, (job.y_row, job.y_pixel)
+    _, _, first, kind, _, _, columns = panel
+    start = job.y_at + n * job.y_image + p * job.y_row + q * job.y_pixel + first
+    rows, cols, steps_at = min(job.m, job.P - p), min(job.m, job.Q - q), OF_DY + OF_KIND * kind
     for o in range(0, columns, job.lanes):
-        if p + M <= job.P and q + M <= job.Q and o + job.lanes <= columns:
-            transform_gradient(0, dy, start + o, steps[0], steps[1], M, M, job.lanes, room, at + o, element)
-        else:
-            transform_gradient(1, dy, start + o, steps[0], steps[1], job.P - p, job.Q - q, columns - o, room, at + o, element)
+        whole = rows == cols == job.m and o + job.lanes <= columns
+        move = tools.moves[GRADIENT if whole else GRADIENT_EDGE]
+        call_tile(dy, start + o, move, dy, 0, room, at + o, dy, 0, tools.move_steps, steps_at, rows | cols << 8, columns - o)
 
 
 @kernel()
-def sum_tiles(x, dy, parts, tasks, chunk, wide, job, tools, steps, scratch, turns):
-    """`tasks` = (block, first and last tile, first and last input channel, panel); a row of `scratch` holds V, A dy AT and dU."""
-    size, flat, O, gap = parts.shape[1], parts.reshape(-1), job.y_pixel, GAP * job.lanes
+def sum_tiles(x, dy, parts, dw_at, dw_row, tasks, chunk, wide, job, tools, steps, scratch, turns):
+    """`tasks` = (block, first and last tile, first and last input channel, panel); a row of `scratch` holds V, A dy AT and dU.
+
+    The weights of the group begin at `dw_at`, those of the next channel come `dw_row` later.
+    """
+    size, flat, gap = parts.shape[1], parts.reshape(-1), GAP * job.lanes
     for slot in prange(len(scratch)):  # a task owns a part of dw of one block; a slot its rows of scratch and of steps
         before = flush_denormals()
         s = np.intp(slot)
@@ -83,61 +62,79 @@ def sum_tiles(x, dy, parts, tasks, chunk, wide, job, tools, steps, scratch, turn
             block, first, end, c0, c1, p = tasks[task]
             _, _, out, kind, _, row, columns = tools.panels[p]
             v_element, g_element, u_element = chunk * wide + gap, chunk * row + gap, wide * row + gap
-            g_at, u_at = E * v_element, E * (v_element + g_element)
+            g_at, u_at, own = E * v_element, E * (v_element + g_element), OF_DY + OF_KIND * kind + OF_SUM
             for t0 in range(first, end, chunk):
                 count = min(chunk, end - t0)
                 for t in range(count):
                     input_tile(x, job, t0 + t, c0, c1, tools, room, t * wide)
-                    tile_of_dy(dy, job, t0 + t, tools.panels[p], room, g_at + t * row, g_element)
+                    tile_of_dy(dy, job, t0 + t, tools, tools.panels[p], room, g_at + t * row)
                 block_at = (2 * kind + (1 if t0 > first else 0)) * len(STEPS)
                 local[block_at + K] = count
                 g_here, u_here = (room, g_at, g_element), (room, u_at, u_element)
                 products((room, 0, v_element), g_here, row, u_here, c1 - c0, kind, block_at, local, tools)
             for c in range(c1 - c0):
                 for o in range(0, columns, job.lanes):
-                    at, target = u_at + c * row + o, block * size + (c0 + c) * O + out + o
-                    transform_back(room, at, u_element, flat, target, size // 9, columns - o)
+                    at, target = u_at + c * row + o, block * size + (c0 + c) * dw_row + dw_at + out + o
+                    call_tile(room, at, tools.moves[SUM], dy, 0, flat, target, dy, 0, tools.move_steps, own, 0, columns - o)
             task = take_turn(turns)
         restore_denormals(before)
 
 
 @functools.lru_cache(maxsize=256)
-def tables(c, o, itemsize, tiles, blocks):
-    """(tasks, widest part of the input channels, tiles at once, panels, steps, addresses, rows of the tallest tile)."""
-    panels = filter_panels(c, o, itemsize)
-    row = int(panels.rows[:, 5].max())
-    most_channels = max(panels.lanes, SUM_BYTES // (E * row * itemsize) // panels.lanes * panels.lanes)
-    channels = cuts(-(-c // panels.lanes), -(-c // most_channels))
-    channels = [(first * panels.lanes, min(c, end * panels.lanes)) for first, end in channels]
-    wide = -(-max(end - first for first, end in channels) // panels.lanes) * panels.lanes
-    chunk = min(tiles, max(LEAST_TILES, TILE_BYTES // (E * (wide + row) * itemsize)))
-    sizes = tuple(sorted({end - first for first, end in channels}))
-    steps, addresses, most = tile_tables(panels, itemsize, 1, wide, 0, sizes)  # k: the tiles at once, known later
-    tasks = [
-        (block, *share, *part, panel)
-        for block, share in enumerate(cuts(tiles, blocks))
-        for panel in range(len(panels.rows))
-        for part in channels
-    ]
-    return np.array(tasks, np.int64), wide, chunk, panels.rows, steps, addresses, most
+def tables(job, images, o, filters, dtype, size, blocks, threads):
+    """(tasks, tiles at once, widest part of the input channels, `Tools`, steps of the register tiles, shape of scratch)."""
+    panels, tiles = filter_panels(job.C, o, dtype.itemsize), images * job.rows * job.cols
+    row, lanes, gap = int(panels.rows[:, 5].max()), job.lanes, GAP * job.lanes
+    parts = channel_parts(job.C, lanes, SUM_BYTES // (E * row * dtype.itemsize))
+    wide = -(-max(end - first for first, end in parts) // lanes) * lanes
+    chunk = min(tiles, max(LEAST_TILES, TILE_BYTES // (E * (wide + row) * dtype.itemsize)))
+    sizes = tuple(sorted({end - first for first, end in parts}))
+    steps, addresses, most = tile_tables(panels, dtype.itemsize, 1, wide, 0, sizes)  # k: the tiles at once, known later
+    of_moves = [job.x_row, job.x_pixel, chunk * wide + gap]
+    for vectors, _ in panels.kinds:
+        own = vectors * lanes
+        of_moves += [job.y_row, job.y_pixel, chunk * own + gap, wide * own + gap, job.C * filters]
+    tools = Tools(panels.rows, addresses, most, moves_of(dtype.itemsize, lanes, size), np.array(of_moves), np.zeros(row, dtype))
+    shares = list(enumerate(cuts(tiles, blocks)))
+    tasks = [(block, *share, *part, p) for block, share in shares for p in range(len(panels.rows)) for part in parts]
+    room = min(threads, len(tasks)), E * (chunk * (wide + row) + wide * row + 3 * gap)
+    return np.array(tasks, np.int64), chunk, wide, tools, np.repeat(steps[None], room[0], axis=0), room
+
+
+def channel_parts(channels, lanes, most):
+    """[(first, end), ...] of about `most` channels each, in whole vectors."""
+    most = max(lanes, most // lanes * lanes)
+    return [(first * lanes, min(channels, end * lanes)) for first, end in cuts(-(-channels // lanes), -(-channels // most))]
+
+
+@functools.lru_cache(maxsize=256)
+def moves_of(itemsize, lanes, size):
+    """Addresses of the transforms."""
+    inputs = [InputMove(itemsize, lanes, edge) for edge in (False, True)]
+    gradients = [GradientMove(itemsize, lanes, size, edge) for edge in (False, True)]
+    return np.array([move_address(move) for move in (*inputs, *gradients, SumMove(itemsize, lanes, size))])
 
 
 def weight_grad(geo, x, dy, dw):
-    pads = before(geo)
-    if needs_copy(geo):
-        x, pads = pad(x, geo), (0, 0)
-    size, lanes = x.itemsize, lanes_of(x.itemsize)
-    ((_, job, _),) = jobs(x.shape, dy.shape, 3, (1, 1), pads, 1, lanes)
-    count = geo.n * job.rows * job.cols
-    blocks = min(count, block_count(geo, size))
-    tasks, wide, chunk, panels, steps, addresses, most = tables(geo.c, geo.o, size, count, blocks)
-    slots, row = min(get_threads(), len(tasks)), int(panels[:, 5].max())
-    scratch = aligned.empty((slots, E * (chunk * (wide + row) + wide * row + 3 * GAP * lanes)), x.dtype)
-    parts = partial_sums(blocks, dw.reshape(-1))
-    move_steps = np.array([job.x_row, job.x_pixel, chunk * wide + GAP * lanes])
-    tools = Tools(panels, addresses, most, moves_of(size, lanes, 3), move_steps, np.zeros(row, x.dtype))
+    x, flat = image_at_stride_one(geo, x), geo.at_stride_one
+    x, flat = (pad(x, flat), after_padding(flat)) if needs_copy(flat) else (x, flat)
+    whole = dw if geo.at_stride_one is geo else aligned.workspace(flat.w_shape, dw.dtype)
+    found = jobs(x.shape, dy.shape, flat.kh, (flat.dh, flat.dw), before(flat), flat.groups, lanes_of(x.itemsize))
+    images = len(found) // flat.groups  # into which a dilation falls: each has partial sums of its own
+    fewest = min(flat.n * job.rows * job.cols for _, job, _ in found)
+    blocks = min(fewest, max(1, block_count(flat, x.itemsize) // images))
+    parts = partial_sums(blocks * images, whole.reshape(-1))
+    for number, (group, job, shape) in enumerate(found):
+        own, first = parts[number % images * blocks :][:blocks], group * (flat.o // flat.groups)
+        known = shape, flat.n, flat.o // flat.groups, flat.o, x.dtype, flat.kh, blocks, get_threads()
+        add_group(x, dy, own, first, flat.o, job, tables(*known))
+    add_blocks(parts, whole.reshape(-1))
+    join_filters(geo, whole, dw)
+
+
+def add_group(x, dy, parts, first, filters, job, known):
+    tasks, chunk, wide, tools, steps, room = known
     sum_tiles(
-        x.reshape(-1), dy.reshape(-1), parts, tasks, chunk, wide, job, tools, np.repeat(steps[None], slots, axis=0), scratch,
-        np.zeros(1, np.int64),
+        x.reshape(-1), dy.reshape(-1), parts, first, filters, tasks, chunk, wide, job, tools, steps.copy(),
+        aligned.workspace(room, x.dtype), np.zeros(1, np.int64),
     )  # fmt: skip
-    add_blocks(parts, dw.reshape(-1))

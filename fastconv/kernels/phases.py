@@ -1,0 +1,114 @@
+"""A strided convolution as one of stride 1: the pixels that a step jumps become channels (`ConvGeometry.at_stride_one`).
+
+X[n, i, j, (r, t, c)] = x[n, sh i + r - top, sw j + t - left, c].  The numbers of one i and r lie side by side in x.
+"""
+
+import numpy as np
+from numba import prange
+from numba.extending import register_jitable
+
+from fastconv.kernels import aligned
+from fastconv.kernels.padding import after_padding, pad
+from fastconv.kernels.vector_ir import emits
+from fastconv.machine import kernel
+
+__all__ = ["filters_at_stride_one", "image_at_stride_one", "join_filters", "join_image"]
+
+
+@emits()
+def copy_runs(v, source, at, source_step, target, place, target_step, runs, count):
+    """`runs` runs of `count` numbers each, from places `source_step` apart to places `target_step` apart."""
+    whole = v.builder.udiv(count, v.index(v.lanes))
+    done = v.builder.mul(whole, v.index(v.lanes))
+    rest = v.first_lanes(v.builder.sub(count, done))
+    with v.loop(runs) as run:
+        start, end = v.at(source, at, (run, source_step)), v.at(target, place, (run, target_step))
+        with v.loop(whole) as n:
+            v.store(v.load(v.at(start, (n, v.lanes))), v.at(end, (n, v.lanes)))
+        with v.if_smaller(done, count):
+            v.store(v.load(v.at(start, done), rest), v.at(end, done), rest)
+
+
+@register_jitable
+def whole_runs(size, before, step, count):
+    """(first, end) of those among `count` runs of `step` pixels that lie whole in an axis of `size` behind `before` zeros."""
+    first = min(count, (before + step - 1) // step)
+    return first, max(first, min(count, (size + before) // step))
+
+
+@kernel()
+def cut_rows(x, top, left, sh, sw, phases):
+    """`phases` (N, I, J, sh sw C) from x (N, H, W, C)."""
+    (N, H, W, C), (_, I, J, _) = x.shape, phases.shape
+    source, target, run = x.reshape(-1), phases.reshape(-1), sw * C
+    for task in prange(N * I * sh):  # a task owns the numbers of one r in a row of `phases`
+        n, rest = divmod(np.intp(task), I * sh)
+        i, r = divmod(rest, sh)
+        h, place = sh * i + r - top, ((n * I + i) * J * sh + r) * run
+        row = (n * H + h) * W * C
+        first, end = whole_runs(W, left, sw, J) if 0 <= h < H else (0, 0)
+        at = row + (first * sw - left) * C
+        copy_runs(source, at, run, target, place + first * sh * run, sh * run, end - first, run)
+        for j in range(J):
+            if first <= j < end:
+                continue
+            for k in range(run):  # padding shows
+                w = sw * j + k // C - left
+                target[place + j * sh * run + k] = source[row + w * C + k % C] if 0 <= h < H and 0 <= w < W else 0
+
+
+@kernel()
+def join_rows(phases, top, left, sh, sw, x):
+    """x (N, H, W, C) from `phases`; pixels beyond them are zero."""
+    (N, H, W, C), (_, I, J, _) = x.shape, phases.shape
+    source, target, run = phases.reshape(-1), x.reshape(-1), sw * C
+    for task in prange(N * H):  # a task owns one row of x
+        n, h = divmod(np.intp(task), H)
+        i, r = divmod(h + top, sh)
+        base, row = ((n * I + i) * J * sh + r) * run, np.intp(task) * W * C
+        first, end = whole_runs(W, left, sw, J) if i < I else (0, 0)
+        place = row + (first * sw - left) * C
+        copy_runs(source, base + first * sh * run, sh * run, target, place, run, end - first, run)
+        for w in range(W):
+            j, t = divmod(w + left, sw)
+            if first <= j < end:
+                continue
+            for c in range(C):
+                target[row + w * C + c] = source[base + j * sh * run + t * C + c] if i < I and j < J else 0
+
+
+def image_at_stride_one(geo, x):
+    """The image that `geo.at_stride_one` is about."""
+    if geo.at_stride_one is geo:
+        return x
+    phases, inner = aligned.workspace(geo.at_stride_one.x_shape, x.dtype), after_padding(geo)
+    cut_rows(x if inner is geo else pad(x, geo), *corner(inner), geo.sh, geo.sw, phases)
+    return phases
+
+
+def join_image(geo, phases, dx):
+    """The way back for gradients: dx, or what has the padding that is not zeros."""
+    join_rows(phases, *corner(after_padding(geo)), geo.sh, geo.sw, dx)
+
+
+def corner(geo):
+    (top, _), (left, _) = geo.pads
+    return top, left
+
+
+def filters_at_stride_one(geo, w):
+    """The filters of `geo.at_stride_one`; taps that w does not have are zero."""
+    flat = geo.at_stride_one
+    if flat is geo:
+        return w
+    whole = np.zeros((flat.kh * geo.sh, flat.kw * geo.sw, geo.c, geo.o), w.dtype)
+    whole[: geo.kh, : geo.kw] = w
+    return whole.reshape(flat.kh, geo.sh, flat.kw, geo.sw, geo.c, geo.o).swapaxes(1, 2).reshape(flat.w_shape)
+
+
+def join_filters(geo, filters, dw):
+    """The way back for gradients: dw, where it is not the same array."""
+    flat = geo.at_stride_one
+    if flat is not geo:
+        whole = filters.reshape(flat.kh, flat.kw, geo.sh, geo.sw, geo.c, geo.o).swapaxes(1, 2)
+        dw[...] = whole.reshape(flat.kh * geo.sh, flat.kw * geo.sw, geo.c, geo.o)[: geo.kh, : geo.kw]
