@@ -8,6 +8,7 @@ of the result: each result is summed whole, in an order that only the shape deci
 
 from dataclasses import dataclass
 from math import gcd
+from typing import NamedTuple
 
 import numpy as np
 
@@ -41,8 +42,7 @@ class Panels:
     packed_size: int  # numbers in all packed panels
 
 
-@dataclass(frozen=True)
-class Schedule:
+class Schedule(NamedTuple):
     """The tables that `tiled.walk` reads."""
 
     starts: np.ndarray  # (tasks + 1,): the first segment of each task

@@ -28,27 +28,28 @@ __all__ = ["BAND_BYTES", "filters_for_one_call", "flipped_for_one_call", "forwar
 BAND_BYTES = 260_000  # of input rows that all panels go over in turn: a good part of L2
 TURNS = 4  # tasks of a thread, if they are large enough
 LEAST_WORK = 250_000  # multiply-adds of a task
-PANELS = {False: forward_panels, True: input_grad_panels}
 FIRST_STEP = 4  # columns of `runs` before the steps
 A_M, C_M = FIRST_STEP + STEPS.index("a_m"), FIRST_STEP + STEPS.index("c_m")
 
 
 @kernel()
-def walk(a, b, bias, c, starts, segments, runs, panels, tiles, most, threads, turns):
-    """Call the tiles that the tables of a `Schedule` name, on flat arrays; each of the threads takes one task after another."""
+def walk(a, b, bias, c, schedule, threads, turns):
+    """Call the tiles that a `Schedule` names, on flat arrays; each of the threads takes one task after another."""
+    starts = schedule.starts
     for _thread in prange(threads):  # a task owns the results of its segments
         before = flush_denormals()
         task = take_turn(turns)
         while task < len(starts) - 1:
             for s in range(starts[task], starts[task + 1]):
-                call_tiles(a, b, bias, c, segments[s], runs, panels, tiles, most)
+                call_tiles(a, b, bias, c, schedule.segments[s], schedule)
             task = take_turn(turns)
         restore_denormals(before)
 
 
 @kernel()
-def walk_panels(a, w, flipped, groups, bias, c, starts, segments, runs, panels, tiles, most, lanes, scratch, turns):
+def walk_panels(a, w, flipped, groups, bias, c, schedule, lanes, scratch, turns):
     """The same for weights (taps, C, O) that are packed where they are used: a segment takes one panel."""
+    starts, segments = schedule.starts, schedule.segments
     for slot in prange(len(scratch)):  # a task owns the results of its segments, a slot its row of scratch
         before = flush_denormals()
         room, last, task = scratch[np.intp(slot)], -1, take_turn(turns)
@@ -56,19 +57,20 @@ def walk_panels(a, w, flipped, groups, bias, c, starts, segments, runs, panels, 
             for s in range(starts[task], starts[task + 1]):
                 if segments[s, 5] != last:
                     last = segments[s, 5]
-                    pack_panel(w, flipped, groups, panels[last], lanes, room)
-                call_tiles(a, room, bias, c, segments[s], runs, panels, tiles, most)
+                    pack_panel(w, flipped, groups, schedule.panels[last], lanes, room)
+                call_tiles(a, room, bias, c, segments[s], schedule)
             task = take_turn(turns)
         restore_denormals(before)
 
 
 @register_jitable
-def call_tiles(a, b, bias, c, segment, runs, panels, tiles, most):
+def call_tiles(a, b, bias, c, segment, schedule):
     """The runs of a segment, each cut into tiles of nearly equal height, with one panel after another."""
+    runs, tiles, most = schedule.runs, schedule.tiles, schedule.most
     a_base, b_base, c_base, r0, r1, p0, p1 = segment
     table, width = runs.reshape(-1), runs.shape[1]
     for p in range(p0, p1):
-        a_at, b_at, c_at, kind, tail, b_row, _ = panels[p]
+        a_at, b_at, c_at, kind, tail, b_row, _ = schedule.panels[p]
         for r in range(r0, r1):
             a_here = a_base + a_at + runs[r, 0]
             b_here = b_base + b_at + runs[r, 1] * b_row
@@ -135,11 +137,15 @@ def input_grad_sizes(geo, itemsize, panels):
     return geo.n, geo.h, geo.p * geo.q * geo.o, geo.h * geo.w * geo.c, row_bytes, row_work, band_unit(geo.w, panels)
 
 
+def panels_and_sizes(geo, itemsize, backward):
+    panels = (input_grad_panels if backward else forward_panels)(weights_only(geo), itemsize)
+    return panels, (input_grad_sizes if backward else forward_sizes)(geo, itemsize, panels)
+
+
 @functools.lru_cache(maxsize=1024)
 def image_schedule(geo, itemsize, threads, backward, at_once, activation):
     """The `Schedule` of a walk over the results, forward or for the input gradient."""
-    panels = PANELS[backward](weights_only(geo), itemsize)
-    sizes = (input_grad_sizes if backward else forward_sizes)(geo, itemsize, panels)
+    panels, sizes = panels_and_sizes(geo, itemsize, backward)
 
     def runs_of(first, end):
         return input_grad_runs(geo, first, end) if backward else forward_runs(geo, first, end, activation)
@@ -165,8 +171,8 @@ def walked(geo):
 @functools.lru_cache(maxsize=1024)
 def is_packed_on_the_way(geo, itemsize, threads, backward):
     """Whether weights that are used once are best packed panel by panel, where they are used."""
-    panels, sizes = PANELS[backward](weights_only(geo), itemsize), (input_grad_sizes if backward else forward_sizes)
-    return is_by_panels(sizes(geo, itemsize, panels), panels, threads)
+    panels, sizes = panels_and_sizes(geo, itemsize, backward)
+    return is_by_panels(sizes, panels, threads)
 
 
 def filters_for_one_call(geo, w):
@@ -181,9 +187,8 @@ def flipped_for_one_call(geo, w):
 
 def launch(schedule, a, b, bias, c):
     """`walk` with packed weights, or whatever else b may be."""
-    s, a, c = schedule, a.reshape(-1), c.reshape(-1)
-    threads, turns = min(get_threads(), len(s.starts) - 1), np.zeros(1, np.int64)
-    walk(a, b.reshape(-1), bias, c, s.starts, s.segments, s.runs, s.panels, s.tiles, s.most, threads, turns)
+    threads = min(get_threads(), len(schedule.starts) - 1)
+    walk(a.reshape(-1), b.reshape(-1), bias, c.reshape(-1), schedule, threads, np.zeros(1, np.int64))
 
 
 def launch_images(geo, a, w, bias, c, backward, activation=0):
@@ -196,10 +201,9 @@ def launch_images(geo, a, w, bias, c, backward, activation=0):
         min(get_threads(), len(s.starts) - 1),
         int(s.panels[:, 5].max()) * (w.size // (geo.groups * w.shape[2]) if backward else w.size // w.shape[3]),
     )
-    walk_panels(
-        a.reshape(-1), w.reshape(-1, *w.shape[2:]), backward, geo.groups, bias, c.reshape(-1), s.starts, s.segments, s.runs,
-        s.panels, s.tiles, s.most, lanes_of(a.itemsize), aligned.workspace(room, a.dtype), np.zeros(1, np.int64),
-    )  # fmt: skip
+    scratch, turns = aligned.workspace(room, a.dtype), np.zeros(1, np.int64)
+    w, lanes = w.reshape(-1, *w.shape[2:]), lanes_of(a.itemsize)
+    walk_panels(a.reshape(-1), w, backward, geo.groups, bias, c.reshape(-1), s, lanes, scratch, turns)
 
 
 def forward(geo, x, w, b, activation, y):
