@@ -23,9 +23,9 @@ from fastconv.kernels.tile import STEPS, call_tile, most_rows
 from fastconv.kernels.vector_ir import flush_denormals, lanes_of, restore_denormals, take_turn
 from fastconv.machine import get_threads, kernel
 
-__all__ = ["BAND_BYTES", "filters_for_one_call", "flipped_for_one_call", "forward", "input_grad", "launch", "walked"]
+__all__ = ["filters_for_one_call", "flipped_for_one_call", "forward", "input_grad", "launch", "walked"]
 
-BAND_BYTES = 260_000  # of input rows that all panels go over in turn: a good part of L2
+BAND_BYTES = 130_000  # of rows of a and of the result that all panels go over in turn: what L2 holds beside the weights
 TURNS = 4  # tasks of a thread, if they are large enough
 LEAST_WORK = 250_000  # multiply-adds of a task
 FIRST_STEP = 4  # columns of `runs` before the steps
@@ -126,14 +126,14 @@ def band_unit(columns, panels):
 
 
 def forward_sizes(geo, itemsize, panels):
-    """Images, rows of the result, numbers in an image of a and of c; bytes of a and multiply-adds behind a row of the result;
-    rows that a band is a multiple of."""
-    row_bytes, row_work = geo.sh * geo.w * geo.c * itemsize, geo.macs // (geo.n * geo.p)
+    """Images, rows of the result, numbers in an image of a and of c; for a row of the result its bytes with those that it reads of
+    a, and its multiply-adds; rows that a band is a multiple of."""
+    row_bytes, row_work = (geo.sh * geo.w * geo.c + geo.q * geo.o) * itemsize, geo.macs // (geo.n * geo.p)
     return geo.n, geo.p, geo.h * geo.w * geo.c, geo.p * geo.q * geo.o, row_bytes, row_work, band_unit(geo.q, panels)
 
 
 def input_grad_sizes(geo, itemsize, panels):
-    row_bytes, row_work = geo.q * geo.o * itemsize // geo.sh, geo.macs // (geo.n * geo.h)
+    row_bytes, row_work = (geo.q * geo.o // geo.sh + geo.w * geo.c) * itemsize, geo.macs // (geo.n * geo.h)
     return geo.n, geo.h, geo.p * geo.q * geo.o, geo.h * geo.w * geo.c, row_bytes, row_work, band_unit(geo.w, panels)
 
 

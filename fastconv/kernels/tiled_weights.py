@@ -9,11 +9,12 @@ from fastconv.kernels.packing import pack_columns
 from fastconv.kernels.padding import needs_copy, pad
 from fastconv.kernels.partial_sums import add_blocks, partial_sums
 from fastconv.kernels.schedule import cuts, panels_of, run, tables, weight_grad_runs
-from fastconv.kernels.tiled import BAND_BYTES, launch, walked
+from fastconv.kernels.tiled import launch, walked
 from fastconv.machine import get_threads
 
 __all__ = ["weight_grad"]
 
+BAND_BYTES = 260_000  # of rows of x and dy that all panels go over in turn: a good part of L2
 PIXELS = 256  # terms of a sum between two times that it is loaded and stored
 
 
