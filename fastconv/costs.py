@@ -195,7 +195,7 @@ def winograd_weights(call, dtype, cpu):
     c, o, tiles = geo.c // geo.groups, geo.o // geo.groups, tile_count(geo, False)
     ins, outs = vectors(c, dtype, cpu), vectors(o, dtype, cpu)
     transforms = 250 * tiles * ins * -(-outs // 4) + 170 * tiles * outs * -(-ins // 3)
-    sums = max(geo.dh * geo.dw, block_count(geo, dtype.itemsize))
+    sums = min(geo.dh, geo.p) * min(geo.dw, geo.q) * block_count(geo, dtype.itemsize)
     each = 1.3 * 36 * tiles * max(c, 6) * outs + transforms + 0.85 * MADE[geo.kh] * sums * c * outs
     return 2 * LAUNCH * geo.dh * geo.dw * geo.groups + geo.groups * each + cutting(call)
 

@@ -51,7 +51,8 @@ LIMITS = {"workspace": mebibytes(os.environ.get("FASTCONV_WORKSPACE") or None, "
 def set_workspace_limit(mib):
     """From now on "auto" takes no algorithm whose workspace, beside input, output and packed weights, is above `mib` MiB.
 
-    None takes the limit away.  The one with the smallest workspace always remains.  `FASTCONV_WORKSPACE` sets the limit from the
+    None takes the limit away.  The one with the smallest workspace always remains.  (The memory of workspaces is used again: each
+    thread that calls keeps up to 16 MiB of it for its next call, until it ends.)  `FASTCONV_WORKSPACE` sets the limit from the
     start; `plan` shows what it refuses.  The choice of the algorithm decides about the last bits of results.
 
     >>> import fastconv as fc

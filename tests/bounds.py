@@ -46,7 +46,7 @@ def tile_sides(case):
 
 
 def tiles_along(case, direction, axis, size):
-    """A name for the tile of each pixel: those of a dilation lie interleaved, those of a strided gradient begin at the padding."""
+    """A number for the tile of each pixel: those of a dilation lie interleaved, of strided gradients begin at the padding."""
     step, dilation, side, at = case.walk.stride[axis], case.walk.dilation[axis], tile_sides(case)[axis], np.arange(size)
     if direction == "input_grad" and step > 1:
         return (at + case.walk.pad[axis][0]) // step // side

@@ -188,6 +188,7 @@ LARGE_CASES = (
     Case(n=2, h=9, w=12, c=40, o=33, k=(1, 1), stride=2),
     Case(n=2, h=50, w=47, c=20, o=40, k=(4, 4), stride=2, padding=1),
     Case(n=1, h=37, w=33, c=18, o=34, k=(5, 5), padding=2),
+    Case(n=1, h=14, w=14, c=64, o=160, k=(4, 4), stride=2, padding=1),
     # 1x1 with so many channels that the weight gradient is one product of matrices, and a stride that forbids it
     Case(n=2, h=10, w=9, c=130, o=97, k=(1, 1)),
     Case(n=2, h=40, w=1, c=130, o=97, k=(1, 1), stride=(1, 2)),

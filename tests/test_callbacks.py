@@ -172,6 +172,8 @@ def test_hooks_have_keras_names_old_and_new():
         (lambda: fc.callbacks.ReduceLROnPlateau(factor=2), "factor: got 2"),
         (lambda: fc.callbacks.WeightAverage(1.0), "decay: got 1.0"),
         (lambda: fc.callbacks.SWA(-1), "start_epoch: got -1"),
+        (lambda: fc.callbacks.Lookahead(0), "alpha: got 0"),
+        (lambda: fc.callbacks.Lookahead(0.5, 0), "every: got 0"),
         (lambda: fc.callbacks.ModelCheckpoint("net.h5"), "filepath: got 'net.h5'"),
         (lambda: fc.callbacks.Recorder(X, Y, every=0), "every: got 0"),
         (lambda: new_trainer(clip_norm=0), "clip_norm: got 0"),
@@ -223,6 +225,26 @@ def test_swa_is_the_mean_of_the_last_epochs():
     seen, trainer = weights_after_each("on_epoch_end", fc.callbacks.SWA(2), epochs=6)
     for name, array in trainer.net.get_weights().items():
         np.testing.assert_allclose(array, np.mean([weights[name] for weights in seen[2:]], axis=0), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("alpha", (0.5, fc.callbacks.fading))
+def test_lookahead_leads_the_weights_that_it_follows(alpha):
+    before, after, lookahead = [], [], fc.callbacks.Lookahead(alpha, 3)
+
+    def noted(seen):
+        return fc.callbacks.LambdaCallback(on_train_batch_end=lambda *_: seen.append(trainer.net.get_weights()))
+
+    trainer = new_trainer()
+    fit(noted(before), lookahead, noted(after), trainer=trainer, epochs=4)
+    slow = before[0]
+    for step, (weights, led) in enumerate(zip(before, after, strict=True), 1):
+        if step % 3 == 0:
+            part = alpha(step / 12) if callable(alpha) else alpha
+            slow = weights = {name: slow[name] + part * (weights[name] - slow[name]) for name in slow}
+        for name, array in led.items():
+            np.testing.assert_allclose(array, weights[name], rtol=1e-5, atol=1e-7)
+    assert len(after) == 12
+    assert all(np.array_equal(array, after[-1][name]) for name, array in trainer.net.get_weights().items())
 
 
 def test_the_average_is_validated_and_training_does_not_notice():

@@ -50,6 +50,7 @@ def watchers():
     """Callbacks that remember something, and decide by it."""
     return [
         fc.callbacks.WeightAverage(0.8),
+        fc.callbacks.Lookahead(fc.callbacks.fading, 4),
         fc.callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=1, min_delta=0.3),
         fc.callbacks.LearningRateScheduler(lambda epoch, lr: 0.9 * lr),
         fc.callbacks.EarlyStopping("val_loss", patience=9, restore_best_weights=False),

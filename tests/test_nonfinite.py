@@ -15,6 +15,13 @@ WINDOWS = (
     Case(n=1, h=5, w=6, c=2, o=3, k=(3, 2), stride=(1, 2), padding=((1, 0), (0, 1))),
     Case(n=1, h=6, w=7, c=2, o=3, padding=1),
     Case(n=1, h=5, w=6, c=3, o=3, k=(2, 3), groups=3, padding=1),
+    Case(n=1, h=7, w=8, c=2, o=3, stride=2),
+)
+UNREAD = (  # rows and columns at the end that no window reads
+    Case(n=1, h=12, w=12, c=2, o=3, stride=2),
+    Case(n=1, h=30, w=29, c=3, o=5, k=(11, 11), stride=4),
+    Case(n=2, h=11, w=13, c=4, o=4, k=(4, 4), stride=(3, 2), padding=((1, 0), (0, 1))),
+    Case(n=1, h=8, w=9, c=2, o=3, k=(2, 2), stride=3, padding=((0, 0), (1, 0))),
 )
 
 
@@ -28,6 +35,19 @@ def test_a_value_that_is_not_finite_stays_in_the_windows_that_see_it(case, algor
         seen = oracle.conv2d(one, np.ones(case.w_shape), **case.options) > 0
         spoiled = ~np.isfinite(fc.conv2d(np.where(one, dtype(value), x), w, b, **case.options, algorithm=algorithm.name))
         assert (spoiled == seen).all() if growth(algorithm) == 1 else spoiled[seen].all()
+
+
+@pytest.mark.parametrize("case, algorithm, dtype", served("forward", UNREAD))
+def test_pixels_that_no_window_reads_reach_nothing(case, algorithm, dtype):
+    x, w, b, dy = case.arrays(seed=36, dtype=dtype)
+    read = oracle.conv2d_input_grad(np.ones(case.y_shape), np.ones(case.w_shape), case.x_shape, **case.options) > 0
+    assert not read.all()
+    options = {**case.options, "algorithm": algorithm.name}
+    beside = np.where(read, x, dtype(np.nan))
+    np.testing.assert_array_equal(fc.conv2d(beside, w, b, **options), fc.conv2d(x, w, b, **options))
+    if algorithm.weight_grad.fits(fc.plan(case.x_shape, case.w_shape, **case.options).geometry, np.dtype(dtype)) is None:
+        of_all, of_read = (fc.conv2d_weight_grad(dy, image, case.w_shape, **options) for image in (x, beside))
+        np.testing.assert_array_equal(of_read, of_all)
 
 
 @pytest.mark.parametrize("case, algorithm, dtype", served("input_grad", WINDOWS))

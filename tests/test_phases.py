@@ -24,11 +24,10 @@ def numbers(shape, dtype):
 
 
 def padded(x, geo, **mode):
-    """x with its padding, and with zeros to the end of the last step."""
-    x = np.pad(x, ((0, 0), *geo.pads, (0, 0)), **mode)
+    """What the windows read of x with its padding, and zeros to the end of the last step."""
+    x = np.pad(x, ((0, 0), *geo.pads, (0, 0)), **mode)[:, : (geo.p - 1) * geo.sh + geo.kh, : (geo.q - 1) * geo.sw + geo.kw]
     flat = geo.at_stride_one
-    h, w = flat.h * geo.sh, flat.w * geo.sw
-    return np.pad(x, ((0, 0), (0, max(0, h - x.shape[1])), (0, max(0, w - x.shape[2])), (0, 0)))[:, :h, :w]
+    return np.pad(x, ((0, 0), (0, flat.h * geo.sh - x.shape[1]), (0, flat.w * geo.sw - x.shape[2]), (0, 0)))
 
 
 def in_steps(x, geo):

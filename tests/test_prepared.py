@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 import fastconv as fc
+import oracle
 from bounds import assert_same_bytes
 from cases import CASES, KINDS_OF_LAYER, Case
+from fastconv.kernels import aligned
 from routes import run, served, to_nchw, to_oihw
 
 
@@ -38,6 +40,29 @@ def test_prepared_weights_serve_another_dtype_option_and_layout():
     assert_same_bytes(fc.conv2d(to_nchw(x), prepared, b, layout="NCHW"), to_nchw(fc.conv2d(x, w, b)))
     dx = fc.conv2d_input_grad(to_nchw(dy), prepared, to_nchw(x).shape, layout="NCHW")
     assert_same_bytes(dx, to_nchw(fc.conv2d_input_grad(dy, w, x.shape)))
+
+
+@pytest.mark.parametrize("case", (Case(n=1, h=9, w=9, c=8, o=8, k=(4, 4)), Case(n=1, h=14, w=14, c=64, o=160, k=(4, 4))), ids=str)
+def test_one_prepared_filter_serves_every_stride(case):
+    """Winograd's filters are arranged for one stride; the larger ones stay as they are."""
+    x, w, b, _ = case.arrays(seed=39)
+    prepared = fc.PreparedWeights(w)
+    for stride in (1, 2, 1):
+        options = {"stride": stride, "padding": 1, "algorithm": "winograd"}
+        y = fc.conv2d(x, w, b, **options)
+        assert_same_bytes(fc.conv2d(x, prepared, b, **options), y)
+        dx = fc.conv2d_input_grad(y, w, x.shape, **options)
+        assert_same_bytes(fc.conv2d_input_grad(y, prepared, x.shape, **options), dx)
+        exact = oracle.conv2d(x, w, b, stride=stride, padding=1)
+        np.testing.assert_allclose(y, exact, atol=1e-5 * abs(exact).max())
+
+
+def test_kept_weights_do_not_lie_in_workspaces():
+    rng = np.random.default_rng(40)
+    w = rng.standard_normal((3, 3, 64, 64)).astype("f4")
+    for algorithm in ("winograd", "tiled"):
+        form = next(iter(fc.prepare(w, (1, 30, 30, 64), padding=1, algorithm=algorithm).forms.values()))
+        assert not any(np.shares_memory(form, block) for block in aligned.KEPT.blocks)
 
 
 def test_prepared_weights_do_not_see_later_changes():

@@ -263,15 +263,17 @@ class ConvGeometry:
     def parameters(self, bias=True):
         return conv_parameters(self.kh, self.kw, self.c, self.o, groups=self.groups, bias=bias)
 
-    @functools.cached_property
+    @property
     def at_stride_one(self):
         """The same convolution of one group, without its stride, on an image whose channels are the pixels that one step jumps.
 
         y[p,q] = sum of x[sh*p + i, sw*q + j] w[i,j]: with i = sh*a + r and j = sw*b + t it is the sum over a, b and the channels
         (r, t, c) of X[p + a, q + b] W[a, b], where X[i, j, (r, t, c)] = x[sh*i + r, sw*j + t, c], padding included.
         """
-        if self.sh == self.sw == 1:
-            return self
+        return self if self.sh == self.sw == 1 else self._without_stride
+
+    @functools.cached_property
+    def _without_stride(self):
         kh, kw = -(-self.kh // self.sh), -(-self.kw // self.sw)
         return replace(
             self, h=self.p + kh - 1, w=self.q + kw - 1, c=self.sh * self.sw * self.c, kh=kh, kw=kw, sh=1, sw=1,

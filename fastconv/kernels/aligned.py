@@ -15,7 +15,8 @@ __all__ = ["LINE", "empty", "workspace", "zeros"]
 
 LINE = 64  # bytes of a cache line, or a divisor of its size
 LEAST_KEPT, MOST_KEPT = 1 << 16, 8 << 20  # bytes of a block that is kept
-ALL_KEPT = 32 << 20  # bytes of all blocks of a thread
+ALL_KEPT = 16 << 20  # bytes of all blocks of a thread
+UNUSED = bytearray(1)  # counts as many references as a block in which no array lives
 
 
 class Kept(threading.local):
@@ -26,13 +27,6 @@ class Kept(threading.local):
 
 
 KEPT = Kept()
-
-
-def references(blocks):
-    return [getrefcount(block) for block in blocks]
-
-
-ALONE = references([bytearray(1)])[0]  # of a block in which no array lives
 
 
 def placed(shape, dtype, room):
@@ -56,12 +50,23 @@ def zeros(shape, dtype):
 
 def workspace(shape, dtype):
     """As `empty`, for what is forgotten when a call is over.  A block is free again when no array in it is left."""
-    size, blocks = bytes_of(shape, dtype), KEPT.blocks
+    size = bytes_of(shape, dtype)
     if not LEAST_KEPT <= size <= MOST_KEPT:
         return empty(shape, dtype)
-    counts = references(blocks)
-    free = [i for i, count in enumerate(counts) if count == ALONE and size <= len(blocks[i]) <= 2 * size]
-    blocks.append(blocks.pop(min(free, key=lambda i: len(blocks[i]))) if free else np.empty(size, np.uint8))
-    while sum(map(len, blocks)) > ALL_KEPT:
-        del blocks[0]
-    return placed(shape, dtype, blocks[-1])
+    blocks, KEPT.blocks = KEPT.blocks, []  # what a signal handler calls in between finds none
+    try:
+        room = free_block(blocks, size)
+        array = placed(shape, dtype, room)
+        blocks.append(room)
+        while sum(map(len, blocks)) > ALL_KEPT:
+            del blocks[0]
+        return array
+    finally:
+        KEPT.blocks = blocks
+
+
+def free_block(blocks, size):
+    """The smallest fitting block in which no array lives, taken out of `blocks`; or a new one."""
+    *counts, alone = [getrefcount(block) for block in [*blocks, UNUSED]]
+    free = [i for i, count in enumerate(counts) if count == alone and size <= len(blocks[i]) <= 2 * size]
+    return blocks.pop(min(free, key=lambda i: len(blocks[i]))) if free else np.empty(size, np.uint8)

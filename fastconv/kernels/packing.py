@@ -110,21 +110,25 @@ def weights_only(geo):
     return replace(geo, n=1, h=1, w=1, p=1, q=1, pads=((0, 0), (0, 0)))
 
 
-def pack_columns(w, panels):
-    """w (K, O) in panels."""
-    packed = aligned.workspace(panels.packed_size, w.dtype)
+def room_for(panels, dtype, once):
+    return (aligned.workspace if once else aligned.empty)(panels.packed_size, dtype)
+
+
+def pack_columns(w, panels, once):
+    """w (K, O) in panels, for this call only (`once`) or to be kept."""
+    packed = room_for(panels, w.dtype, once)
     pack(w, panels.rows, packed)
     return packed
 
 
-def pack_panels(geo, w):
+def pack_panels(geo, w, once=False):
     """Weights for `tiled.forward`."""
-    return pack_columns(w.reshape(-1, geo.o), forward_panels(weights_only(geo), w.itemsize))
+    return pack_columns(w.reshape(-1, geo.o), forward_panels(weights_only(geo), w.itemsize), once)
 
 
-def pack_flipped(geo, w):
+def pack_flipped(geo, w, once=False):
     """Weights for `tiled.input_grad`."""
     panels = input_grad_panels(weights_only(geo), w.itemsize)
-    packed = aligned.workspace(panels.packed_size, w.dtype)
+    packed = room_for(panels, w.dtype, once)
     pack_all_flipped(w.reshape(geo.kh * geo.kw, -1, geo.o), geo.groups, panels.rows, lanes_of(w.itemsize), packed)
     return packed

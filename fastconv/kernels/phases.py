@@ -37,8 +37,8 @@ def whole_runs(size, before, step, count):
 
 
 @kernel()
-def cut_rows(x, top, left, sh, sw, phases):
-    """`phases` (N, I, J, sh sw C) from x (N, H, W, C)."""
+def cut_rows(x, high, wide, top, left, sh, sw, phases):
+    """`phases` (N, I, J, sh sw C) from the first `high` rows and `wide` columns of x (N, H, W, C)."""
     (N, H, W, C), (_, I, J, _) = x.shape, phases.shape
     source, target, run = x.reshape(-1), phases.reshape(-1), sw * C
     for task in prange(N * I * sh):  # a task owns the numbers of one r in a row of `phases`
@@ -46,15 +46,15 @@ def cut_rows(x, top, left, sh, sw, phases):
         i, r = divmod(rest, sh)
         h, place = sh * i + r - top, ((n * I + i) * J * sh + r) * run
         row = (n * H + h) * W * C
-        first, end = whole_runs(W, left, sw, J) if 0 <= h < H else (0, 0)
+        first, end = whole_runs(wide, left, sw, J) if 0 <= h < high else (0, 0)
         at = row + (first * sw - left) * C
         copy_runs(source, at, run, target, place + first * sh * run, sh * run, end - first, run)
         for j in range(J):
             if first <= j < end:
                 continue
-            for k in range(run):  # padding shows
+            for k in range(run):
                 w = sw * j + k // C - left
-                target[place + j * sh * run + k] = source[row + w * C + k % C] if 0 <= h < H and 0 <= w < W else 0
+                target[place + j * sh * run + k] = source[row + w * C + k % C] if 0 <= h < high and 0 <= w < wide else 0
 
 
 @kernel()
@@ -78,11 +78,15 @@ def join_rows(phases, top, left, sh, sw, x):
 
 
 def image_at_stride_one(geo, x):
-    """The image that `geo.at_stride_one` is about."""
+    """The image that `geo.at_stride_one` is about.  Pixels that no window reads become zeros: the taps that multiply them are
+    zero, but a NaN times zero is NaN."""
     if geo.at_stride_one is geo:
         return x
     phases, inner = aligned.workspace(geo.at_stride_one.x_shape, x.dtype), after_padding(geo)
-    cut_rows(x if inner is geo else pad(x, geo), *corner(inner), geo.sh, geo.sw, phases)
+    top, left = corner(inner)
+    high = min(inner.h, (geo.p - 1) * geo.sh + geo.kh - top)
+    wide = min(inner.w, (geo.q - 1) * geo.sw + geo.kw - left)
+    cut_rows(x if inner is geo else pad(x, geo), high, wide, top, left, geo.sh, geo.sw, phases)
     return phases
 
 
@@ -97,18 +101,22 @@ def corner(geo):
 
 
 def filters_at_stride_one(geo, w):
-    """The filters of `geo.at_stride_one`; taps that w does not have are zero."""
+    """The filters of `geo.at_stride_one`, which w may be already; taps that it does not have are zero."""
     flat = geo.at_stride_one
-    if flat is geo:
+    if w.shape == flat.w_shape:
         return w
-    whole = np.zeros((flat.kh * geo.sh, flat.kw * geo.sw, geo.c, geo.o), w.dtype)
-    whole[: geo.kh, : geo.kw] = w
-    return whole.reshape(flat.kh, geo.sh, flat.kw, geo.sw, geo.c, geo.o).swapaxes(1, 2).reshape(flat.w_shape)
+    filters = np.zeros((flat.kh, flat.kw, geo.sh, geo.sw, geo.c, geo.o), w.dtype)
+    for r, t in np.ndindex(geo.sh, geo.sw):
+        taps = w[r :: geo.sh, t :: geo.sw]
+        filters[: taps.shape[0], : taps.shape[1], r, t] = taps
+    return filters.reshape(flat.w_shape)
 
 
 def join_filters(geo, filters, dw):
     """The way back for gradients: dw, where it is not the same array."""
-    flat = geo.at_stride_one
-    if flat is not geo:
-        whole = filters.reshape(flat.kh, flat.kw, geo.sh, geo.sw, geo.c, geo.o).swapaxes(1, 2)
-        dw[...] = whole.reshape(flat.kh * geo.sh, flat.kw * geo.sw, geo.c, geo.o)[: geo.kh, : geo.kw]
+    if filters is dw:
+        return
+    filters = filters.reshape(*geo.at_stride_one.w_shape[:2], geo.sh, geo.sw, geo.c, geo.o)
+    for r, t in np.ndindex(geo.sh, geo.sw):
+        taps = dw[r :: geo.sh, t :: geo.sw]
+        taps[...] = filters[: taps.shape[0], : taps.shape[1], r, t]

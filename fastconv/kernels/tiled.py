@@ -126,8 +126,8 @@ def band_unit(columns, panels):
 
 
 def forward_sizes(geo, itemsize, panels):
-    """Images, rows of the result, numbers in an image of a and of c; for a row of the result its bytes with those that it reads of
-    a, and its multiply-adds; rows that a band is a multiple of."""
+    """Images, rows of the result, numbers in an image of a and of c; for a row of the result its bytes, with those that it
+    reads of a, and its multiply-adds; rows that a band is a multiple of."""
     row_bytes, row_work = (geo.sh * geo.w * geo.c + geo.q * geo.o) * itemsize, geo.macs // (geo.n * geo.p)
     return geo.n, geo.p, geo.h * geo.w * geo.c, geo.p * geo.q * geo.o, row_bytes, row_work, band_unit(geo.q, panels)
 
@@ -177,12 +177,12 @@ def is_packed_on_the_way(geo, itemsize, threads, backward):
 
 def filters_for_one_call(geo, w):
     """Weights for `forward` that are not kept."""
-    return w if is_packed_on_the_way(walked(geo), w.itemsize, get_threads(), False) else pack_panels(geo, w)
+    return w if is_packed_on_the_way(walked(geo), w.itemsize, get_threads(), False) else pack_panels(geo, w, once=True)
 
 
 def flipped_for_one_call(geo, w):
     """Weights for `input_grad` that are not kept."""
-    return w if is_packed_on_the_way(walked(geo), w.itemsize, get_threads(), True) else pack_flipped(geo, w)
+    return w if is_packed_on_the_way(walked(geo), w.itemsize, get_threads(), True) else pack_flipped(geo, w, once=True)
 
 
 def launch(schedule, a, b, bias, c):

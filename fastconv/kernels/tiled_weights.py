@@ -80,7 +80,7 @@ def weight_grad(geo, x, dy, dw):
     walk_geo, size = walked(geo), x.itemsize
     parts = partial_sums(block_count(walk_geo, size), dw)
     if packs_pixels(geo, size):
-        x = pack_columns(x.reshape(-1, geo.c), pixel_panels(geo.c, walk_geo.p, size))
+        x = pack_columns(x.reshape(-1, geo.c), pixel_panels(geo.c, walk_geo.p, size), once=True)
         schedule = matrix_schedule(walk_geo, size, get_threads())
     else:
         schedule = weight_grad_schedule(walk_geo, size, get_threads())

@@ -11,7 +11,8 @@ three times fewer multiplications, too.  Groups of channels, and the interleaved
 convolutions of their own: `jobs` lists them as views of x and of y.
 
 A result is a combination of all 36 inputs of its tile.  Its error is at most 4 (C KH KW + 1) eps times the largest sum of
-absolute products among the results of its tile, and a NaN or an infinity anywhere in the tile reaches all of them.
+absolute products among the results of its tile, and a NaN or an infinity anywhere in the tile, also where a strided filter has no
+tap, reaches all of them.
 """
 
 import functools
@@ -35,7 +36,7 @@ from fastconv.kernels.winograd_filters import (
     shared_panels,
 )
 from fastconv.kernels.winograd_loops import GAP, E, Job, Tools, by_blocks, by_panels, input_tiles
-from fastconv.kernels.winograd_tiles import FilterMove, InputMove, OutputMove, move_address, outputs
+from fastconv.kernels.winograd_tiles import FilterMove, InputMove, OutputMove, move_addresses, outputs
 from fastconv.machine import get_threads
 
 __all__ = ["forward", "input_grad"]
@@ -62,8 +63,7 @@ def moves_of(itemsize, lanes, size):
     """Addresses of the transforms."""
     inputs = [InputMove(itemsize, lanes, edge) for edge in (False, True)]
     results = [OutputMove(itemsize, lanes, size, edge) for edge in (False, True)]
-    moves = [*inputs, *results, FilterMove(itemsize, lanes, size)]  # as INPUT ... FILTER number them
-    return np.array([move_address(move) for move in moves])
+    return move_addresses(*inputs, *results, FilterMove(itemsize, lanes, size))  # as INPUT ... FILTER number them
 
 
 def axis_parts(size, results, dilation, before):

@@ -44,13 +44,15 @@ def shared_panels(c, o, itemsize, threads):
 
 
 def transform_filters(geo, w):
-    """Weights for `forward` that are kept, whatever the image: U group after group where it is small, or as they are."""
-    return transformed(filters_at_stride_one(geo, w), geo.groups) if are_small(geo, w.itemsize, False) else w
+    """Weights for `forward` that are kept, whatever the image: U, group after group, where it is small; or those at stride 1."""
+    w = filters_at_stride_one(geo, w)
+    return transformed(w, geo.groups, once=False) if are_small(geo, w.itemsize, False) else w
 
 
 def transform_exchanged(geo, w):
     """Weights for `input_grad` that are kept."""
-    return transformed(exchanged(geo, filters_at_stride_one(geo, w)), geo.groups) if are_small(geo, w.itemsize, True) else w
+    w = filters_at_stride_one(geo, w)
+    return transformed(exchanged(geo, w), geo.groups, once=False) if are_small(geo, w.itemsize, True) else w
 
 
 def are_small(geo, itemsize, backward):
@@ -66,7 +68,8 @@ def filters_for_one_call(geo, w):
     if w.ndim == 1:
         return w
     w = filters_at_stride_one(geo, w)
-    return transformed(w, geo.groups) if is_whole_for_one_call(geo.at_stride_one, w.itemsize, False) else w
+    whole = is_whole_for_one_call(geo.at_stride_one, w.itemsize, False)
+    return transformed(w, geo.groups, once=True) if whole else w
 
 
 def exchanged_for_one_call(geo, w):
@@ -74,7 +77,8 @@ def exchanged_for_one_call(geo, w):
     if w.ndim == 1:
         return w
     w = filters_at_stride_one(geo, w)
-    return transformed(exchanged(geo, w), geo.groups) if is_whole_for_one_call(geo.at_stride_one, w.itemsize, True) else w
+    whole = is_whole_for_one_call(geo.at_stride_one, w.itemsize, True)
+    return transformed(exchanged(geo, w), geo.groups, once=True) if whole else w
 
 
 def exchanged(geo, w):
@@ -89,12 +93,12 @@ def packed_size(panels):
     return E * (panels.packed_size + len(panels.rows) * GAP * panels.lanes)
 
 
-def transformed(w, groups):
-    """U of the filters of all groups."""
+def transformed(w, groups, once):
+    """U of the filters of all groups, for this call only (`once`) or to be kept."""
     size, _, c, o = w.shape
     panels = filter_panels(c, o // groups, w.itemsize)
     each = packed_size(panels)
-    u, steps = aligned.workspace(groups * each, w.dtype), []
+    u, steps = (aligned.workspace if once else aligned.empty)(groups * each, w.dtype), []
     for vectors, _ in panels.kinds:
         steps += [c * o, (c * vectors + GAP) * panels.lanes]
     move, steps = move_address(FilterMove(w.itemsize, panels.lanes, size)), np.array(steps, np.int64)

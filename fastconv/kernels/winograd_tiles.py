@@ -8,11 +8,13 @@ lanes exist.
 import functools
 from dataclasses import dataclass
 
+import numpy as np
+
 from fastconv.kernels.tile import activate, compiled_address
 from fastconv.kernels.winograd_matrices import input_steps, matrices
 from fastconv.kernels.winograd_transform import both_ways, floats
 
-__all__ = ["FilterMove", "GradientMove", "InputMove", "N", "OutputMove", "SumMove", "move_address", "outputs"]
+__all__ = ["FilterMove", "GradientMove", "InputMove", "N", "OutputMove", "SumMove", "move_address", "move_addresses", "outputs"]
 
 N = 6  # inputs of a tile along one axis
 
@@ -128,21 +130,26 @@ class GradientMove:
 
 @dataclass(frozen=True)
 class SumMove:
-    """dw <- GT dU G for one input channel and one vector of filters; steps: element of dU, tap of dw; `tail` lanes exist."""
+    """dw <- GT dU G for one input channel and one vector of filters, or dw <- dw + GT dU G (`more`); `tail` lanes exist.
+
+    Steps: element of dU, tap of dw.
+    """
 
     itemsize: int
     lanes: int
     size: int
+    more: bool
 
     @property
     def name(self):
-        return f"winograd_{8 * self.itemsize}bit_{self.lanes}lanes_sum{self.size}"
+        return f"winograd_{8 * self.itemsize}bit_{self.lanes}lanes_sum{self.size}{'_more' * self.more}"
 
     def write(self, v, sums, _, dw, __, block, ___, tail):
         (element, tap), lanes, size = (v.integer(block, i) for i in range(2)), v.first_lanes(tail), self.size
         columns = [[v.load(v.at(sums, (i * N + j, element))) for i in range(N)] for j in range(N)]
         for (i, j), value in both_ways(v, [turned(matrices(outputs(size), size)[1])], columns).items():
-            v.store(value, v.at(dw, (i * size + j, tap)), lanes)
+            place = v.at(dw, (i * size + j, tap))
+            v.store(v.builder.fadd(v.load(place, lanes), value) if self.more else value, place, lanes)
 
 
 def turned(matrix):
@@ -153,3 +160,7 @@ def turned(matrix):
 def move_address(move):
     """Address of a compiled transform."""
     return compiled_address(move.name, move.write, move.itemsize, move.lanes)
+
+
+def move_addresses(*moves):
+    return np.array([move_address(move) for move in moves])

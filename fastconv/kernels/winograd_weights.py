@@ -22,12 +22,12 @@ from fastconv.kernels.vector_ir import flush_denormals, lanes_of, restore_denorm
 from fastconv.kernels.winograd import before, jobs, tile_tables
 from fastconv.kernels.winograd_filters import filter_panels
 from fastconv.kernels.winograd_loops import GAP, E, K, Tools, input_tile, products, tile_place
-from fastconv.kernels.winograd_tiles import GradientMove, InputMove, SumMove, move_address
+from fastconv.kernels.winograd_tiles import GradientMove, InputMove, SumMove, move_addresses
 from fastconv.machine import get_threads, kernel
 
 __all__ = ["weight_grad"]
 
-GRADIENT, GRADIENT_EDGE, SUM = range(2, 5)  # addresses of the transforms, behind those of the input
+INPUT, INPUT_EDGE, GRADIENT, GRADIENT_EDGE, SUM, SUM_MORE = range(6)  # addresses of the transforms
 OF_DY, OF_KIND, OF_SUM = 3, 5, 3  # steps of the transforms: behind those of the input, for each kind of panel, of dy and of dU
 SUM_BYTES = 600_000  # of the sums dU of a task
 TILE_BYTES = 600_000  # of the transformed tiles beside them
@@ -48,10 +48,10 @@ def tile_of_dy(dy, job, t, tools, panel, room, at):
 
 
 @kernel()
-def sum_tiles(x, dy, parts, dw_at, dw_row, tasks, chunk, wide, job, tools, steps, scratch, turns):
+def sum_tiles(x, dy, parts, sum_move, dw_at, dw_row, tasks, chunk, wide, job, tools, steps, scratch, turns):
     """`tasks` = (block, first and last tile, first and last input channel, panel); a row of `scratch` holds V, A dy AT and dU.
 
-    The weights of the group begin at `dw_at`, those of the next channel come `dw_row` later.
+    The weights of the group begin at `dw_at`, those of the next channel come `dw_row` later; `sum_move` writes them or adds them.
     """
     size, flat, gap = parts.shape[1], parts.reshape(-1), GAP * job.lanes
     for slot in prange(len(scratch)):  # a task owns a part of dw of one block; a slot its rows of scratch and of steps
@@ -75,7 +75,7 @@ def sum_tiles(x, dy, parts, dw_at, dw_row, tasks, chunk, wide, job, tools, steps
             for c in range(c1 - c0):
                 for o in range(0, columns, job.lanes):
                     at, target = u_at + c * row + o, block * size + (c0 + c) * dw_row + dw_at + out + o
-                    call_tile(room, at, tools.moves[SUM], dy, 0, flat, target, dy, 0, tools.move_steps, own, 0, columns - o)
+                    call_tile(room, at, tools.moves[sum_move], dy, 0, flat, target, dy, 0, tools.move_steps, own, 0, columns - o)
             task = take_turn(turns)
         restore_denormals(before)
 
@@ -112,7 +112,8 @@ def moves_of(itemsize, lanes, size):
     """Addresses of the transforms."""
     inputs = [InputMove(itemsize, lanes, edge) for edge in (False, True)]
     gradients = [GradientMove(itemsize, lanes, size, edge) for edge in (False, True)]
-    return np.array([move_address(move) for move in (*inputs, *gradients, SumMove(itemsize, lanes, size))])
+    sums = [SumMove(itemsize, lanes, size, more) for more in (False, True)]
+    return move_addresses(*inputs, *gradients, *sums)  # as INPUT ... SUM_MORE number them
 
 
 def weight_grad(geo, x, dy, dw):
@@ -120,21 +121,20 @@ def weight_grad(geo, x, dy, dw):
     x, flat = (pad(x, flat), after_padding(flat)) if needs_copy(flat) else (x, flat)
     whole = dw if geo.at_stride_one is geo else aligned.workspace(flat.w_shape, dw.dtype)
     found = jobs(x.shape, dy.shape, flat.kh, (flat.dh, flat.dw), before(flat), flat.groups, lanes_of(x.itemsize))
-    images = len(found) // flat.groups  # into which a dilation falls: each has partial sums of its own
-    fewest = min(flat.n * job.rows * job.cols for _, job, _ in found)
-    blocks = min(fewest, max(1, block_count(flat, x.itemsize) // images))
-    parts = partial_sums(blocks * images, whole.reshape(-1))
+    images = len(found) // flat.groups  # into which a dilation falls, one after another
+    blocks = min(block_count(flat, x.itemsize), *[flat.n * job.rows * job.cols for _, job, _ in found])
+    parts = partial_sums(blocks, whole.reshape(-1))
     for number, (group, job, shape) in enumerate(found):
-        own, first = parts[number % images * blocks :][:blocks], group * (flat.o // flat.groups)
         known = shape, flat.n, flat.o // flat.groups, flat.o, x.dtype, flat.kh, blocks, get_threads()
-        add_group(x, dy, own, first, flat.o, job, tables(*known))
+        sum_move, first = SUM_MORE if number % images else SUM, group * (flat.o // flat.groups)
+        add_group(x, dy, parts, sum_move, first, flat.o, job, tables(*known))
     add_blocks(parts, whole.reshape(-1))
     join_filters(geo, whole, dw)
 
 
-def add_group(x, dy, parts, first, filters, job, known):
+def add_group(x, dy, parts, sum_move, first, filters, job, known):
     tasks, chunk, wide, tools, steps, room = known
     sum_tiles(
-        x.reshape(-1), dy.reshape(-1), parts, first, filters, tasks, chunk, wide, job, tools, steps.copy(),
+        x.reshape(-1), dy.reshape(-1), parts, sum_move, first, filters, tasks, chunk, wide, job, tools, steps.copy(),
         aligned.workspace(room, x.dtype), np.zeros(1, np.int64),
     )  # fmt: skip

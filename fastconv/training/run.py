@@ -190,6 +190,7 @@ class Run:
             self.clock.restart()
         self.step(x, y)
         self.step_in_epoch = i + 1
+        self.trainer.done = self.iteration / (self.epochs * len(self.batches))
         self.report_compilation()
         if not self.hooks.empty:
             self.hooks("on_train_batch_end", i, **self.means.values())

@@ -41,6 +41,7 @@ class Trainer:
     history : History of the last `fit`, complete up to where it stopped, also after an exception
     epochs : whole epochs trained so far, over all calls of `fit`; a second `fit` goes on with new orders and the same
         optimizer state
+    done : the part of the steps of a run that is done, from 0 to 1
     stop_training : a callback sets it to end the run after the epoch
 
     >>> import numpy as np
@@ -66,6 +67,7 @@ class Trainer:
         net.output = self.loss.output or net.output
         self.history = None
         self.epochs = 0
+        self.done = 0.0
         self.stop_training = False
         self.clip = {"norm": limit(clip_norm, "clip_norm"), "value": limit(clip_value, "clip_value")}
         self.stepper = Stepper(net, self.loss, clip_norm, clip_value)

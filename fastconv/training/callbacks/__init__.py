@@ -6,7 +6,7 @@
 Any object with one of the hooks of `fastconv.training.hooks` will do; `Callback` is a base for one's own.
 """
 
-from fastconv.training.callbacks.averages import SWA, WeightAverage
+from fastconv.training.callbacks.averages import SWA, Lookahead, WeightAverage, fading
 from fastconv.training.callbacks.base import Callback, LambdaCallback
 from fastconv.training.callbacks.files import CSVLogger, ModelCheckpoint
 from fastconv.training.callbacks.monitor import EarlyStopping, ReduceLROnPlateau
@@ -20,8 +20,10 @@ __all__ = [
     "EarlyStopping",
     "LambdaCallback",
     "LearningRateScheduler",
+    "Lookahead",
     "ModelCheckpoint",
     "Recorder",
     "ReduceLROnPlateau",
     "WeightAverage",
+    "fading",
 ]
