@@ -7,6 +7,8 @@ import bounds
 import fastconv as fc
 import oracle
 from cases import draw
+from fastconv.layers.block import backward_through, forward_through
+from fastconv.layers.norm import paired
 
 BOTH_DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 DENSE_SHAPES = [(1, 1, 1), (3, 4, 5), (2, 65, 17), (17, 1, 65), (64, 400, 120), (5, 3, 1), (0, 4, 3), (129, 33, 70)]
@@ -253,3 +255,42 @@ def test_batch_norm_gradient_of_no_image():
     nothing, one = np.ones((0, 4, 4, 3), np.float32), np.ones(3, np.float32)
     dx, dscale, dshift = fc.batch_norm_grad(nothing, nothing, one, one, one)
     assert dx.shape == nothing.shape and not dscale.any() and not dshift.any()
+
+
+@pytest.mark.parametrize("shape", NORM_SHAPES, ids=str)
+@BOTH_DTYPES
+def test_a_relu_behind_batch_norm_gives_the_same_bytes_in_the_same_pass(shape, dtype):
+    x, dy, scale, shift, _, _ = norm_arrays(shape, dtype)
+    results = []
+    for as_one in (False, True):
+        norm, relu = fc.BatchNorm(), fc.ReLU()
+        norm.build(shape[1:], dtype)
+        norm.set_params(scale=scale, shift=shift)
+        steps = paired((norm, relu)) if as_one else (norm, relu)
+        y = forward_through(steps, x, training=True)
+        dx = backward_through(steps, dy)
+        results.append((y, dx, norm.grads["scale"], norm.grads["shift"], norm.arrays["mean"], norm.arrays["var"]))
+    assert len(paired((norm, relu))) == 1
+    assert (results[0][0] >= 0).all()
+    for one, other in zip(*results, strict=True):
+        bounds.assert_same_bytes(one, other)
+
+
+def test_networks_and_blocks_pair_batch_norm_with_relu():
+    def layers():
+        return [fc.Conv2D(4, 3, padding=1), fc.BatchNorm(), fc.ReLU(), fc.ReLU(), fc.BatchNorm()]
+
+    x, y = draw(12, np.float32, (6, 7, 7, 40), (6,))
+    losses = []
+    for pairs in (True, False):
+        net = fc.Sequential([*layers(), fc.Residual(layers()), fc.Flatten(), fc.Dense(2)], input_shape=x.shape[1:], seed=3)
+        if not pairs:
+            block = net.layers[5]
+            block.steps, net._steps_for = block.branches, lambda batch, training, net=net: net.layers
+        trainer = fc.Trainer(net, fc.optim.SGD(0.1))
+        trainer.fit(x, (y > 0).astype(int), epochs=3, batch_size=3, verbose=0)
+        losses.append((trainer.history.history["loss"], net.get_weights()))
+        assert sum(type(step).__name__ == "Rectified" for step in net._last_steps or ()) == int(pairs)
+    assert losses[0][0] == losses[1][0]
+    for name, array in losses[0][1].items():
+        bounds.assert_same_bytes(array, losses[1][1][name])

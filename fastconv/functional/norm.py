@@ -75,14 +75,19 @@ def statistics(x):
 
 def batch_norm_train(x, scale, shift, *, eps=1e-5):
     """The same with the statistics of this batch.  Returns (y, mean, var); var divides by the count (biased)."""
+    return normalise_batch(x, scale, shift, eps, False)[:3]
+
+
+def normalise_batch(x, scale, shift, eps, rectified):
+    """(y, mean, var, line): `batch_norm_train`, with a ReLU behind it if `rectified`; `line` is for `batch_gradients`."""
     x, scale, shift = inputs(x, scale=scale, shift=shift)
     if x.size == 0:
         raise ShapeError(f"x: got shape {x.shape}, which has no values to take statistics of; needed at least one image")
     rows = as_rows(x)
     mean, rest, var = statistics(rows)
     factor = scale / np.sqrt(var + x.dtype.type(eps))
-    y = kernels().normalised(rows, mean, factor, shift - rest * factor)
-    return y.reshape(x.shape), mean + rest, var
+    line = mean, factor, shift - rest * factor, rectified
+    return kernels().normalised(rows, *line).reshape(x.shape), mean + rest, var, line
 
 
 def batch_norm_grad(dy, x, scale, mean, var, *, eps=1e-5, needs_dx=True):
@@ -92,6 +97,11 @@ def batch_norm_grad(dy, x, scale, mean, var, *, eps=1e-5, needs_dx=True):
     dx = scale / sqrt(var + eps) * (dy - dshift / m - z dscale / m),  m values in each channel.
     """
     x, scale, mean, var = inputs(x, scale=scale, mean=mean, var=var)
+    return batch_gradients(dy, x, scale, mean, var, eps, needs_dx, (mean, scale, scale, False))
+
+
+def batch_gradients(dy, x, scale, mean, var, eps, needs_dx, line):
+    """`batch_norm_grad` for the `line` of `normalise_batch`, and the ReLU in it."""
     dy = as_array(dy, "dy")
     shape = x.shape
     if dy.shape != shape:
@@ -100,10 +110,10 @@ def batch_norm_grad(dy, x, scale, mean, var, *, eps=1e-5, needs_dx=True):
         return np.empty_like(x) if needs_dx else None, np.zeros_like(scale), np.zeros_like(scale)
     dy, x = as_rows(dy.astype(x.dtype, copy=False)), as_rows(x)
     inverse = 1 / np.sqrt(var + x.dtype.type(eps))
-    dshift, dscale = kernels().gradient_sums(dy, x, mean)
+    dshift, dscale = kernels().gradient_sums(dy, x, mean, line)
     dscale = dscale * inverse
     if not needs_dx:
         return None, dscale, dshift
     count, factor = x.dtype.type(len(x)), scale * inverse
-    dx = kernels().gradient(dy, x, mean, factor, -factor * inverse * dscale / count, -factor * dshift / count)
+    dx = kernels().gradient(dy, x, mean, line, factor, -factor * inverse * dscale / count, -factor * dshift / count)
     return dx.reshape(shape), dscale, dshift

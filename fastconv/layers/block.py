@@ -32,6 +32,7 @@ from fastconv.errors import OptionError
 from fastconv.layers.base import Layer
 from fastconv.layers.connect import check_kinds, given_names, places
 from fastconv.layers.inner_arrays import InnerArrays
+from fastconv.layers.norm import paired
 
 __all__ = ["Block", "backward_through", "forward_through", "layer_list"]
 
@@ -83,6 +84,7 @@ class Block(InnerArrays):
         check_kinds(self.layers)
         for layer, given in zip(self.layers, given_names(self.layers), strict=True):
             layer.name = given
+        self.steps = tuple(map(paired, self.branches))
 
     # What a kind of block says
 
@@ -101,11 +103,11 @@ class Block(InnerArrays):
     # Numbers through it
 
     def forward(self, x, training=False):
-        return self.join([forward_through(branch, x, training) for branch in self.branches], x, training)
+        return self.join([forward_through(steps, x, training) for steps in self.steps], x, training)
 
     def backward(self, dy, needs_dx=True):
-        parts = zip(self.branches, self.split(dy), strict=True)
-        found = [backward_through(branch, part, needs_dx) for branch, part in parts]
+        parts = zip(self.steps, self.split(dy), strict=True)
+        found = [backward_through(steps, part, needs_dx) for steps, part in parts]
         return total(found, dy) if needs_dx else None
 
     # Shapes and counts

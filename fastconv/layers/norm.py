@@ -7,10 +7,11 @@ import numpy as np
 from fastconv import functional as F
 from fastconv.errors import OptionError, ShapeError
 from fastconv.functional.arrays import as_array
-from fastconv.layers.activations import Pointwise
+from fastconv.functional.norm import batch_gradients, normalise_batch
+from fastconv.layers.activations import Pointwise, ReLU
 from fastconv.layers.values import fraction, frozen, plain
 
-__all__ = ["BatchNorm", "Normalize"]
+__all__ = ["BatchNorm", "Normalize", "paired"]
 
 
 class Normalize(Pointwise):
@@ -95,16 +96,20 @@ class BatchNorm(Pointwise):
         return arrays
 
     def forward(self, x, training=False):
-        scale, shift = self.arrays["scale"], self.arrays["shift"]
-        if not training:
-            return F.batch_norm(x, scale, shift, mean=self.arrays["mean"], var=self.arrays["var"], eps=self.eps)
+        if training:
+            return self.normalise(x)
+        own = self.arrays
+        return F.batch_norm(x, own["scale"], own["shift"], mean=own["mean"], var=own["var"], eps=self.eps)
+
+    def normalise(self, x, rectified=False):
+        """The forward pass of training, with a ReLU behind it if `rectified`."""
         values = prod(x.shape[:-1])
         if values < 2:
             raise ShapeError(
                 f"{self.label}: the batch has {values} value a channel, statistics need 2 or more; use a larger batch"
             )
-        y, mean, var = F.batch_norm_train(x, scale, shift, eps=self.eps)
-        self.keep(x=x, mean=mean, var=var)
+        y, mean, var, line = normalise_batch(x, self.arrays["scale"], self.arrays["shift"], self.eps, rectified)
+        self.keep(x=x, mean=mean, var=var, line=line)
         self.follow(mean, var * (values / (values - 1)))
         return y
 
@@ -116,8 +121,39 @@ class BatchNorm(Pointwise):
         self.touch()
 
     def backward(self, dy, needs_dx=True):
-        x, mean, var = self.kept("x", "mean", "var")
-        dx, dscale, dshift = F.batch_norm_grad(dy, x, self.arrays["scale"], mean, var, eps=self.eps, needs_dx=needs_dx)
+        x, mean, var, line = self.kept("x", "mean", "var", "line")
+        dx, dscale, dshift = batch_gradients(dy, x, self.arrays["scale"], mean, var, self.eps, needs_dx, line)
         if self.trainable:
             self.set_grads(scale=dscale, shift=dshift)
         return dx
+
+
+class Rectified:
+    """A `BatchNorm` and the `ReLU` behind it as one step of training: the same bits in fewer passes over memory."""
+
+    def __init__(self, norm, relu):
+        self.norm, self.relu = norm, relu
+
+    @property
+    def learns(self):
+        """Whether the BatchNorm does."""
+        return self.norm.learns
+
+    def forward(self, x, training=False):
+        """Both layers."""
+        return self.norm.normalise(x, rectified=True) if training else self.relu.forward(self.norm.forward(x))
+
+    def backward(self, dy, needs_dx=True):
+        """Both gradients."""
+        return self.norm.backward(dy, needs_dx)
+
+
+def paired(layers):
+    """`layers` as steps of training: each ReLU right behind a BatchNorm goes with it."""
+    steps = []
+    for layer in layers:
+        if type(layer) is ReLU and steps and type(steps[-1]) is BatchNorm:
+            steps[-1] = Rectified(steps[-1], layer)
+        else:
+            steps.append(layer)
+    return tuple(steps)

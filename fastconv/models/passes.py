@@ -6,6 +6,7 @@ import operator
 import numpy as np
 
 from fastconv.errors import TrainingError
+from fastconv.layers.norm import paired
 from fastconv.models.inference import steps_for
 from fastconv.models.program import lower
 from fastconv.plans import plan_chain
@@ -20,14 +21,15 @@ def steps_of(net, batch, training):
     """
     mode = "training" if training else "inference"
     layers = net.layers if training else steps_for(net.layers)
+    fused = paired if training else tuple
     ops = lower(net, max(batch, 1), mode)
     plan = plan_chain(ops, net.dtype, mode)
     if not plan.chains:
-        return tuple(layers)
+        return fused(layers)
     (first, last), places = plan.chains[0], {layer.name: i for i, layer in enumerate(layers)}
     begin = places[ops[first].layer]
     end = places[ops[last + 1].layer] if last + 1 < len(ops) else len(layers)
-    return (*layers[:begin], ChainedLayers(layers[begin:end], plan), *layers[end:])
+    return (*fused(layers[:begin]), ChainedLayers(layers[begin:end], plan), *fused(layers[end:]))
 
 
 class ChainedLayers:
