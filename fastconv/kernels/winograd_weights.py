@@ -81,7 +81,7 @@ def sum_tiles(x, dy, parts, sum_move, dw_at, dw_row, tasks, chunk, wide, job, to
 
 
 @functools.lru_cache(maxsize=256)
-def tables(job, images, o, filters, dtype, size, blocks, threads):
+def tables(job, images, o, filters, dtype, size, more, blocks, threads):
     """(tasks, tiles at once, widest part of the input channels, `Tools`, steps of the register tiles, shape of scratch)."""
     panels, tiles = filter_panels(job.C, o, dtype.itemsize), images * job.rows * job.cols
     row, lanes, gap = int(panels.rows[:, 5].max()), job.lanes, GAP * job.lanes
@@ -94,7 +94,9 @@ def tables(job, images, o, filters, dtype, size, blocks, threads):
     for vectors, _ in panels.kinds:
         own = vectors * lanes
         of_moves += [job.y_row, job.y_pixel, chunk * own + gap, wide * own + gap, job.C * filters]
-    tools = Tools(panels.rows, addresses, most, moves_of(dtype.itemsize, lanes, size), np.array(of_moves), np.zeros(row, dtype))
+    tools = Tools(
+        panels.rows, addresses, most, moves_of(dtype.itemsize, lanes, size, more), np.array(of_moves), np.zeros(row, dtype)
+    )
     shares = list(enumerate(cuts(tiles, blocks)))
     tasks = [(block, *share, *part, p) for block, share in shares for p in range(len(panels.rows)) for part in parts]
     room = min(threads, len(tasks)), E * (chunk * (wide + row) + wide * row + 3 * gap)
@@ -108,11 +110,11 @@ def channel_parts(channels, lanes, most):
 
 
 @functools.lru_cache(maxsize=256)
-def moves_of(itemsize, lanes, size):
-    """Addresses of the transforms."""
+def moves_of(itemsize, lanes, size, more):
+    """Addresses of the transforms, SUM_MORE only where there is `more` than one image to add up."""
     inputs = [InputMove(itemsize, lanes, edge) for edge in (False, True)]
     gradients = [GradientMove(itemsize, lanes, size, edge) for edge in (False, True)]
-    sums = [SumMove(itemsize, lanes, size, more) for more in (False, True)]
+    sums = [SumMove(itemsize, lanes, size, again) for again in (False, True)[: 1 + more]]
     return move_addresses(*inputs, *gradients, *sums)  # as INPUT ... SUM_MORE number them
 
 
@@ -125,7 +127,7 @@ def weight_grad(geo, x, dy, dw):
     blocks = min(block_count(flat, x.itemsize), *[flat.n * job.rows * job.cols for _, job, _ in found])
     parts = partial_sums(blocks, whole.reshape(-1))
     for number, (group, job, shape) in enumerate(found):
-        known = shape, flat.n, flat.o // flat.groups, flat.o, x.dtype, flat.kh, blocks, get_threads()
+        known = shape, flat.n, flat.o // flat.groups, flat.o, x.dtype, flat.kh, images > 1, blocks, get_threads()
         sum_move, first = SUM_MORE if number % images else SUM, group * (flat.o // flat.groups)
         add_group(x, dy, parts, sum_move, first, flat.o, job, tables(*known))
     add_blocks(parts, whole.reshape(-1))
