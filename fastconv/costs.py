@@ -14,9 +14,10 @@ from fastconv.kernels.blocks import (
     LEAST_PIXELS,
     are_filters_whole,
     block_count,
-    has_few_tiles,
+    is_whole_for_one_call,
     packs_pixels,
     tile_count,
+    tile_products,
     window_rows,
 )
 
@@ -110,7 +111,7 @@ def cutting(geo):
 
 
 def winograd(backward):
-    """36 products of matrices for the outputs of a tile; the transforms, and the way from and to stride 1, beside them."""
+    """36 products of matrices for the outputs of a whole tile; the transforms, and the way from and to stride 1, beside them."""
 
     def cost(call, dtype, cpu):
         geo = call.at_stride_one
@@ -119,7 +120,8 @@ def winograd(backward):
         ins, outs = vectors(c, dtype, cpu), vectors(o, dtype, cpu)
         images, moved, made = geo.dh * geo.dw, MOVED[geo.kh], MADE[geo.kh] * (4 / 3 if backward and geo.kh == 3 else 1)
         once = are_filters_whole(geo, dtype.itemsize, backward)  # else they are transformed for every image of a dilation
-        each = 1.15 * 36 * tiles * c * outs + moved * tiles * (ins + outs) + made * c * outs * (1 if once else images)
+        transforms = moved * tiles * (ins + outs) + made * c * outs * (1 if once else images)
+        each = 1.15 * tile_products(geo, backward) * c * outs + transforms
         return 2 * LAUNCH * geo.dh * geo.dw * geo.groups + geo.groups * each + cutting(call)
 
     return cost
@@ -134,7 +136,7 @@ def winograd_bytes(backward):
     def size(call, itemsize):
         geo = call.at_stride_one
         copied = copied_bytes(call, itemsize) + copied_at_stride_one(call, itemsize)
-        if are_filters_whole(geo, itemsize, backward) and not has_few_tiles(geo, itemsize, backward):
+        if is_whole_for_one_call(geo, itemsize, backward):
             return copied + 2 * BLOCK_BYTES
         channels = (geo.o if backward else geo.c) // geo.groups
         tiles = -(-tile_count(geo, backward) // min(geo.dh * geo.dw, geo.p * geo.q))  # of one interleaved image at a time
@@ -196,13 +198,14 @@ def winograd_weights(call, dtype, cpu):
     ins, outs = vectors(c, dtype, cpu), vectors(o, dtype, cpu)
     transforms = 250 * tiles * ins * -(-outs // 4) + 170 * tiles * outs * -(-ins // 3)
     sums = min(geo.dh, geo.p) * min(geo.dw, geo.q) * block_count(geo, dtype.itemsize)
-    each = 1.3 * 36 * tiles * max(c, 6) * outs + transforms + 0.85 * MADE[geo.kh] * sums * c * outs
+    each = 1.3 * tile_products(geo, False) * max(c, 6) * outs + transforms + 0.85 * MADE[geo.kh] * sums * c * outs
     return 2 * LAUNCH * geo.dh * geo.dw * geo.groups + geo.groups * each + cutting(call)
 
 
 def winograd_weight_bytes(geo, itemsize):
-    """Partial sums, the image and the filters at stride 1, and what a thread of each core works on."""
-    return sum_bytes(geo.at_stride_one, itemsize) + copied_at_stride_one(geo, itemsize) + 2_000_000 * 2
+    """Partial sums, the copies of what is read, and what a thread of each core works on."""
+    copied = copied_bytes(geo, itemsize) + copied_at_stride_one(geo, itemsize)
+    return copied + filter_blocks(geo.at_stride_one, itemsize) + 2_000_000 * 2
 
 
 def padded_bytes(geo, itemsize):

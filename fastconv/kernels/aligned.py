@@ -11,7 +11,7 @@ from sys import getrefcount
 
 import numpy as np
 
-__all__ = ["LINE", "empty", "workspace", "zeros"]
+__all__ = ["LINE", "empty", "room", "workspace", "zeros"]
 
 LINE = 64  # bytes of a cache line, or a divisor of its size
 LEAST_KEPT, MOST_KEPT = 1 << 16, 8 << 20  # bytes of a block that is kept
@@ -29,10 +29,10 @@ class Kept(threading.local):
 KEPT = Kept()
 
 
-def placed(shape, dtype, room):
-    """An array from the first line of `room` on."""
-    address = addressof(c_char.from_buffer(room))  # room.ctypes.data takes six times as long
-    return np.ndarray(shape, dtype, room, -address % LINE)
+def placed(shape, dtype, block):
+    """An array from the first line of `block` on."""
+    address = addressof(c_char.from_buffer(block))  # block.ctypes.data takes six times as long
+    return np.ndarray(shape, dtype, block, -address % LINE)
 
 
 def bytes_of(shape, dtype):
@@ -55,14 +55,19 @@ def workspace(shape, dtype):
         return empty(shape, dtype)
     blocks, KEPT.blocks = KEPT.blocks, []  # what a signal handler calls in between finds none
     try:
-        room = free_block(blocks, size)
-        array = placed(shape, dtype, room)
-        blocks.append(room)
+        block = free_block(blocks, size)
+        array = placed(shape, dtype, block)
+        blocks.append(block)
         while sum(map(len, blocks)) > ALL_KEPT:
             del blocks[0]
         return array
     finally:
         KEPT.blocks = blocks
+
+
+def room(shape, dtype, once):
+    """For what is used `once`, in this call, or for what is kept."""
+    return workspace(shape, dtype) if once else empty(shape, dtype)
 
 
 def free_block(blocks, size):

@@ -17,9 +17,10 @@ __all__ = [
     "WHOLE_FILTERS",
     "are_filters_whole",
     "block_count",
-    "has_few_tiles",
+    "is_whole_for_one_call",
     "packs_pixels",
     "tile_count",
+    "tile_products",
     "transformed_bytes",
     "window_rows",
 ]
@@ -53,6 +54,17 @@ def tile_count(geo, backward):
     return geo.n * along(height, geo.dh) * along(width, geo.dw)
 
 
+def tile_products(geo, backward):
+    """The numbers of all transformed tiles, in each channel: smaller tiles have fewer."""
+    m, reach, (height, width) = 7 - geo.kh, geo.kh - 1, (geo.h, geo.w) if backward else (geo.p, geo.q)
+
+    def along(size, dilation):
+        found = [divmod(math.ceil((size - first) / dilation), m) for first in range(min(dilation, size))]
+        return sum(6 * whole + (rest + reach if rest else 0) for whole, rest in found)
+
+    return geo.n * along(height, geo.dh) * along(width, geo.dw)
+
+
 def transformed_bytes(geo, itemsize, backward):
     """(bytes of V, bytes of U) of one group."""
     c, o = (geo.o, geo.c) if backward else (geo.c, geo.o)
@@ -68,10 +80,10 @@ def are_filters_whole(geo, itemsize, backward):
 
 
 @functools.lru_cache(maxsize=1024)
-def has_few_tiles(geo, itemsize, backward):
-    """Whether U is needed by so few tiles that, for one call only, no thread should wait for all of it."""
+def is_whole_for_one_call(geo, itemsize, backward):
+    """The same for one call only: where few tiles need U, no thread should wait for all of it."""
     tiles, filters = transformed_bytes(geo, itemsize, backward)
-    return tiles <= FEW_TILES and 4 * tiles <= filters
+    return are_filters_whole(geo, itemsize, backward) and (tiles > FEW_TILES or 4 * tiles > filters)
 
 
 def packs_pixels(geo, itemsize):

@@ -15,7 +15,7 @@ from numba import prange
 from fastconv.kernels import aligned
 from fastconv.kernels.activation import finish, in_registers
 from fastconv.kernels.blocks import FEW_PIXELS, block_count
-from fastconv.kernels.padding import after_padding, fold, grad_target, needs_copy, pad
+from fastconv.kernels.padding import after_padding, as_read, fold, grad_target
 from fastconv.kernels.partial_sums import add_blocks, partial_sums
 from fastconv.kernels.runs import RUN, SIDE_BY_SIDE, over_channels, over_taps, runs_of
 from fastconv.kernels.schedule import forward_parts, input_grad_parts
@@ -256,7 +256,7 @@ def backward_table(geo, itemsize):
 
 
 def forward(geo, x, w, b, activation, y):
-    walked, x = after_padding(geo), pad(x, geo) if needs_copy(geo) else x
+    x, walked = as_read(x, geo)
     convolve_rows(x, w.reshape(-1), b, y, *forward_table(replace(walked, n=1), x.itemsize, False), in_registers(activation))
     finish(y, activation)
 
@@ -270,7 +270,7 @@ def input_grad(geo, dy, w, dx):
 
 
 def weight_grad(geo, x, dy, dw):
-    walked, x = after_padding(geo), pad(x, geo) if needs_copy(geo) else x
+    x, walked = as_read(x, geo)
     parts = partial_sums(block_count(geo, x.itemsize, FEW_PIXELS), dw)
     table, threads = forward_table(replace(walked, n=1), x.itemsize, True), min(get_threads(), len(parts))
     gradient_rows(x, dy, parts, *table, threads, np.zeros(1, np.int64))

@@ -115,7 +115,7 @@ class Window:
         if self.rows:
             self.write_products(v, floats(matrices(2, self.size)[0]), a, b, c, d, step, base, mark)
         else:
-            self.write_transform(v, [floats(steps) for steps in input_steps(2, self.size)], b, c, step)
+            self.write_transform(v, [floats(steps) for steps in input_steps(self.size + 1)], b, c, step)
 
     def write_transform(self, v, bt, x, out, step):
         """V <- BT x B, for each channel; b_r and b_s are the steps of x, k counts channels."""
@@ -124,7 +124,7 @@ class Window:
             v.keep_rolled()
             start, target = v.at(x, (channel, self.lanes)), v.at(out, (channel, self.lanes))
             columns = [[v.load(v.at(start, (i, step["b_r"]), (j, step["b_s"]))) for i in range(n)] for j in range(n)]
-            for (i, j), value in both_ways(v, bt, columns).items():
+            for (i, j), value in both_ways(v, bt, bt, columns).items():
                 v.store(value, v.at(target, (i * n + j, element)))
 
     def write_products(self, v, at, u, values, c, d, step, base, mark):
@@ -300,7 +300,7 @@ class FilterTransform:
         step, few = v.integers(block, TURN_STEPS), v.first_lanes(count)
         g = floats(matrices(2, self.size)[1])
         columns = [[v.load(v.at(a, (i * self.size + j, step["a_row"])), few) for i in range(self.size)] for j in range(self.size)]
-        for (i, j), value in both_ways(v, [g], columns).items():
+        for (i, j), value in both_ways(v, [g], [g], columns).items():
             v.store(value, v.at(c, (i, step["c_row"]), (j, count)), few)
 
 

@@ -110,13 +110,9 @@ def weights_only(geo):
     return replace(geo, n=1, h=1, w=1, p=1, q=1, pads=((0, 0), (0, 0)))
 
 
-def room_for(panels, dtype, once):
-    return (aligned.workspace if once else aligned.empty)(panels.packed_size, dtype)
-
-
 def pack_columns(w, panels, once):
     """w (K, O) in panels, for this call only (`once`) or to be kept."""
-    packed = room_for(panels, w.dtype, once)
+    packed = aligned.room(panels.packed_size, w.dtype, once)
     pack(w, panels.rows, packed)
     return packed
 
@@ -129,6 +125,6 @@ def pack_panels(geo, w, once=False):
 def pack_flipped(geo, w, once=False):
     """Weights for `tiled.input_grad`."""
     panels = input_grad_panels(weights_only(geo), w.itemsize)
-    packed = room_for(panels, w.dtype, once)
+    packed = aligned.room(panels.packed_size, w.dtype, once)
     pack_all_flipped(w.reshape(geo.kh * geo.kw, -1, geo.o), geo.groups, panels.rows, lanes_of(w.itemsize), packed)
     return packed

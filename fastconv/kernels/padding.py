@@ -8,7 +8,7 @@ from numba import prange
 from fastconv.kernels import aligned
 from fastconv.machine import kernel
 
-__all__ = ["after_padding", "fold", "grad_target", "needs_copy", "pad", "padded_like"]
+__all__ = ["after_padding", "as_read", "fold", "grad_target", "needs_copy", "pad", "padded_like"]
 
 
 @kernel()
@@ -66,6 +66,11 @@ def after_padding(geo):
         return geo
     _, h, w, _ = geo.padded_shape
     return replace(geo, h=h, w=w, pads=((0, 0), (0, 0)), pad_mode="constant")
+
+
+def as_read(x, geo):
+    """(x, its geometry) for kernels that take zeros for padding: padding that is something else is written out."""
+    return (pad(x, geo) if needs_copy(geo) else x), after_padding(geo)
 
 
 def padded_like(dx, geo):

@@ -17,7 +17,7 @@ from fastconv.kernels.packing import (
     pack_panels,
     weights_only,
 )
-from fastconv.kernels.padding import after_padding, fold, grad_target, needs_copy, pad
+from fastconv.kernels.padding import after_padding, as_read, fold, grad_target
 from fastconv.kernels.schedule import cuts, forward_runs, input_grad_runs, tables
 from fastconv.kernels.tile import STEPS, call_tile, most_rows
 from fastconv.kernels.vector_ir import flush_denormals, lanes_of, restore_denormals, take_turn
@@ -207,8 +207,7 @@ def launch_images(geo, a, w, bias, c, backward, activation=0):
 
 
 def forward(geo, x, w, b, activation, y):
-    if needs_copy(geo):
-        x = pad(x, geo)
+    x, _ = as_read(x, geo)
     launch_images(geo, x, w, b, y, False, in_registers(activation))
     finish(y, activation)
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from fastconv.kernels.blocks import block_count, packs_pixels
 from fastconv.kernels.packing import pack_columns
-from fastconv.kernels.padding import needs_copy, pad
+from fastconv.kernels.padding import as_read
 from fastconv.kernels.partial_sums import add_blocks, partial_sums
 from fastconv.kernels.schedule import cuts, panels_of, run, tables, weight_grad_runs
 from fastconv.kernels.tiled import launch, walked
@@ -75,8 +75,7 @@ def matrix_schedule(geo, itemsize, threads):
 
 
 def weight_grad(geo, x, dy, dw):
-    if needs_copy(geo):
-        x = pad(x, geo)
+    x, _ = as_read(x, geo)
     walk_geo, size = walked(geo), x.itemsize
     parts = partial_sums(block_count(walk_geo, size), dw)
     if packs_pixels(geo, size):

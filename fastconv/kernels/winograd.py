@@ -10,7 +10,8 @@ A filter of 7x7 at stride 2 or of 11x11 at stride 4 is one of 4x4 or 3x3 on an i
 three times fewer multiplications, too.  Groups of channels, and the interleaved images into which a dilation falls, are
 convolutions of their own: `jobs` lists them as views of x and of y.
 
-A result is a combination of all 36 inputs of its tile.  Its error is at most 4 (C KH KW + 1) eps times the largest sum of
+An image that is not a multiple of the tile ends with smaller tiles (`winograd_areas`), so no result is computed that nobody wants.
+A result is a combination of all inputs of its tile, 36 of a whole one.  Its error is at most 4 (C KH KW + 1) eps times the largest sum of
 absolute products among the results of its tile, and a NaN or an infinity anywhere in the tile, also where a strided filter has no
 tap, reaches all of them.
 """
@@ -22,21 +23,16 @@ import numpy as np
 from fastconv.kernels import aligned
 from fastconv.kernels.activation import finish, in_registers
 from fastconv.kernels.blocks import BLOCK_BYTES, CHUNK_BYTES
-from fastconv.kernels.padding import after_padding, fold, grad_target, needs_copy, pad
+from fastconv.kernels.padding import after_padding, as_read, fold, grad_target
 from fastconv.kernels.phases import image_at_stride_one, join_image
 from fastconv.kernels.schedule import balanced, cuts
 from fastconv.kernels.tile import STEPS, Tile, most_rows, tile_address
 from fastconv.kernels.transpose import flip_filters
 from fastconv.kernels.vector_ir import lanes_of
-from fastconv.kernels.winograd_filters import (
-    exchanged_for_one_call,
-    filter_panels,
-    filters_for_one_call,
-    packed_size,
-    shared_panels,
-)
+from fastconv.kernels.winograd_areas import row_counts, tiles_of
+from fastconv.kernels.winograd_filters import filter_panels, filters_for_one_call, packed_size, shared_panels
 from fastconv.kernels.winograd_loops import GAP, E, Job, Tools, by_blocks, by_panels, input_tiles
-from fastconv.kernels.winograd_tiles import FilterMove, InputMove, OutputMove, move_addresses, outputs
+from fastconv.kernels.winograd_tiles import FilterMove, OutputMove, move_addresses
 from fastconv.machine import get_threads
 
 __all__ = ["forward", "input_grad"]
@@ -58,14 +54,6 @@ def tile_tables(panels, itemsize, a_m, a_k, k, counts):
     return np.array(steps, np.int64), addresses, np.array(most)
 
 
-@functools.lru_cache(maxsize=256)
-def moves_of(itemsize, lanes, size):
-    """Addresses of the transforms."""
-    inputs = [InputMove(itemsize, lanes, edge) for edge in (False, True)]
-    results = [OutputMove(itemsize, lanes, size, edge) for edge in (False, True)]
-    return move_addresses(*inputs, *results, FilterMove(itemsize, lanes, size))  # as INPUT ... FILTER number them
-
-
 def axis_parts(size, results, dilation, before):
     """[(first input, inputs, first result, results, padding before), ...] of the images into which a dilation falls."""
     found = []
@@ -77,11 +65,11 @@ def axis_parts(size, results, dilation, before):
 
 
 @functools.lru_cache(maxsize=256)
-def jobs(x_shape, y_shape, size, dilations, before, groups, lanes):
+def jobs(x_shape, y_shape, dilations, before, groups, lanes):
     """[(group, `Job`, the same without offsets), ...]: a convolution of stride 1 for each group, and for each image into which a
     dilation falls."""
     (_, h, w, c), (_, p, q, o) = x_shape, y_shape
-    (dh, dw), m, found = dilations, outputs(size), []
+    (dh, dw), found = dilations, []
     for group in range(groups):
         for r in axis_parts(h, p, dh, before[0]):
             for s in axis_parts(w, q, dw, before[1]):
@@ -89,7 +77,7 @@ def jobs(x_shape, y_shape, size, dilations, before, groups, lanes):
                 y_at = (r[2] * q + s[2]) * o + group * (o // groups)
                 of_x = (x_at, h * w * c, dh * w * c, dw * c, r[1], s[1])
                 of_y = (y_at, p * q * o, dh * q * o, dw * o, r[3], s[3])
-                job = Job(*of_x, *of_y, r[4], s[4], -(-r[3] // m), -(-s[3] // m), m, c // groups, lanes)
+                job = Job(*of_x, *of_y, r[4], s[4], c // groups, lanes)
                 found.append((group, job, job._replace(x_at=0, y_at=0)))
     return found
 
@@ -99,50 +87,53 @@ def widths(job, panels):
     return -(-job.C // job.lanes) * job.lanes, int(panels.rows[:, 5].max())
 
 
-def tools_of(job, panels, dtype, size, counts, chunk, code):
-    """(`Tools`, steps of the register tiles) for products of `counts` tiles and `chunk` input channels at once."""
+def tools_of(job, panels, dtype, size, most_tiles, counts, chunk, code):
+    """(`Tools`, steps of the register tiles) for up to `most_tiles` at once, products of `counts` of them and `chunk` input
+    channels."""
     wide, row = widths(job, panels)
     steps, addresses, most = tile_tables(panels, dtype.itemsize, wide, 1, job.C, counts)
     gap = GAP * job.lanes
-    move_steps = [job.x_row, job.x_pixel, max(counts) * wide + gap]
+    move_steps = [job.x_row, job.x_pixel, most_tiles * wide + gap]
     for vectors, _ in panels.kinds:
         own = vectors * job.lanes
-        move_steps += [max(counts) * own + gap, job.y_row, job.y_pixel, code, chunk * own + gap, chunk * own + gap]
-    moves = moves_of(dtype.itemsize, job.lanes, size)
-    return Tools(panels.rows, addresses, most, moves, np.array(move_steps, np.int64), np.zeros(row, dtype)), steps
+        move_steps += [most_tiles * own + gap, job.y_row, job.y_pixel, code, chunk * own + gap, chunk * own + gap]
+    filters = move_addresses(FilterMove(dtype.itemsize, job.lanes, size))
+    return Tools(panels.rows, addresses, most, filters, np.array(move_steps, np.int64), np.zeros(row, dtype)), steps
 
 
 @functools.lru_cache(maxsize=256)
 def block_tables(job, images, o, dtype, size, code, threads):
-    """(`Tools`, steps, first tiles of the blocks, shape of scratch, numbers of U in a group) for `by_blocks`.
+    """(first tiles of the blocks, `Tiles`, `Tools`, steps, shape of scratch, numbers of U in a group) for `by_blocks`.
 
     Blocks fit BLOCK_BYTES, equally many for each thread.
     """
-    panels, count = filter_panels(job.C, o, dtype.itemsize), images * job.rows * job.cols
+    panels = filter_panels(job.C, o, dtype.itemsize)
+    tiles, count = tiles_of(job, images, size, OutputMove, dtype.itemsize, o % job.lanes > 0)
     each = sum(widths(job, panels))
     blocks = -(-count * E * each * dtype.itemsize // BLOCK_BYTES)
     cut = cuts(count, min(count, -(-blocks // threads) * threads))
-    counts = tuple(sorted({end - first for first, end in cut}))
-    room = min(threads, len(cut)), E * (max(counts) * each + 2 * GAP * job.lanes)
-    tools, steps = tools_of(job, panels, dtype, size, counts, 0, code)
-    return tools, steps, np.array([0] + [end for _, end in cut]), room, packed_size(panels)
+    most = max(end - first for first, end in cut)
+    room = min(threads, len(cut)), E * (most * each + 2 * GAP * job.lanes)
+    tools, steps = tools_of(job, panels, dtype, size, most, row_counts(cut, tiles), 0, code)
+    return np.array([0] + [end for _, end in cut]), tiles, tools, steps, room, packed_size(panels)
 
 
 @functools.lru_cache(maxsize=256)
 def panel_tables(job, images, o, dtype, size, code, threads):
-    """(`Tools`, steps, input channels at once, size of V, shape of scratch) for `by_panels`."""
-    panels, count = shared_panels(job.C, o, dtype.itemsize, threads), images * job.rows * job.cols
+    """(number of tiles, `Tiles`, `Tools`, steps, input channels at once, size of V, shape of scratch) for `by_panels`."""
+    panels = shared_panels(job.C, o, dtype.itemsize, threads)
+    tiles, count = tiles_of(job, images, size, OutputMove, dtype.itemsize, o % job.lanes > 0)
     (wide, row), gap = widths(job, panels), GAP * job.lanes
     chunk = min(job.C, max(job.lanes, CHUNK_BYTES // (E * row * dtype.itemsize) // job.lanes * job.lanes))
     room = E * (count * row + gap) + (E + size * size) * (chunk * row + gap)
-    tools, steps = tools_of(job, panels, dtype, size, (count,), chunk, code)
-    return tools, steps, chunk, E * (count * wide + gap), (min(threads, len(panels.rows)), room)
+    tools, steps = tools_of(job, panels, dtype, size, count, row_counts([(0, count)], tiles), chunk, code)
+    return count, tiles, tools, steps, chunk, E * (count * wide + gap), (min(threads, len(panels.rows)), room)
 
 
 def convolve(x, w, size, bias, activation, y, dilations, before, groups, exchanged=False):
     """Stride 1: y (N, P, Q, O) from x with `before` = (top, left) zeros before it and as many after it as y needs."""
     code, o = in_registers(activation), y.shape[3] // groups
-    for group, job, shape in jobs(x.shape, y.shape, size, dilations, before, groups, lanes_of(x.itemsize)):
+    for group, job, shape in jobs(x.shape, y.shape, dilations, before, groups, lanes_of(x.itemsize)):
         known = shape, len(x), o, x.dtype, size, code, get_threads()
         if w.ndim == 1:
             convolve_blocks(x, w, bias, y, job, known, group)
@@ -152,21 +143,21 @@ def convolve(x, w, size, bias, activation, y, dilations, before, groups, exchang
 
 
 def convolve_blocks(x, u, bias, y, job, known, group):
-    tools, steps, first, room, of_group = block_tables(*known)
+    first, tiles, tools, steps, room, of_group = block_tables(*known)
     by_blocks(
-        x.reshape(-1), u, group * of_group, bias, group * known[2], y.reshape(-1), first, job, tools, steps,
+        x.reshape(-1), u, group * of_group, bias, group * known[2], y.reshape(-1), first, job, tiles, tools, steps,
         aligned.workspace(room, x.dtype), np.zeros(1, np.int64),
     )  # fmt: skip
 
 
 def convolve_panels(x, w, of_w, bias, y, job, known, group):
-    tools, steps, chunk, v_size, room = panel_tables(*known)
-    _, images, o, dtype, size, *_ = known
-    count, v = images * job.rows * job.cols, aligned.workspace(v_size, dtype)
+    count, tiles, tools, steps, chunk, v_size, room = panel_tables(*known)
+    _, _, o, dtype, size, *_ = known
+    v = aligned.workspace(v_size, dtype)
     transform = input_tiles.alone if count * -(-job.C // job.lanes) <= FEW_MOVES else input_tiles
-    transform(x.reshape(-1), count, job, tools, v)
+    transform(x.reshape(-1), count, job, tiles, tools, v)
     by_panels(
-        v, w.reshape(-1), of_w, size * size, bias, group * o, y.reshape(-1), count, chunk, job, tools,
+        v, w.reshape(-1), of_w, size * size, bias, group * o, y.reshape(-1), count, chunk, job, tiles, tools,
         np.repeat(steps[None], room[0], axis=0), aligned.workspace(room, dtype), np.zeros(1, np.int64),
     )  # fmt: skip
 
@@ -183,14 +174,14 @@ def before(geo):
 
 
 def forward(geo, x, w, b, activation, y):
-    w = filters_for_one_call(geo, w)
+    w = filters_for_one_call(geo, w, backward=False)
     x, geo = image_at_stride_one(geo, x), geo.at_stride_one
-    x, geo = (pad(x, geo), after_padding(geo)) if needs_copy(geo) else (x, geo)
+    x, geo = as_read(x, geo)
     convolve(x, w, geo.kh, b, activation, y, (geo.dh, geo.dw), before(geo), geo.groups)
 
 
 def input_grad(geo, dy, w, dx):
-    w, target = exchanged_for_one_call(geo, w), grad_target(dx, geo)
+    w, target = filters_for_one_call(geo, w, backward=True), grad_target(dx, geo)
     if geo.at_stride_one is geo:
         dense_input_grad(after_padding(geo), dy, w, target)
     else:

@@ -8,7 +8,7 @@ import functools
 import numpy as np
 
 from fastconv.kernels import aligned
-from fastconv.kernels.blocks import WHOLE_FILTERS, are_filters_whole, has_few_tiles, transformed_bytes
+from fastconv.kernels.blocks import WHOLE_FILTERS, is_whole_for_one_call, transformed_bytes
 from fastconv.kernels.phases import filters_at_stride_one
 from fastconv.kernels.schedule import WIDEST, panels_of
 from fastconv.kernels.transpose import flip_filters
@@ -17,7 +17,6 @@ from fastconv.kernels.winograd_tiles import FilterMove, move_address
 from fastconv.machine import cpu
 
 __all__ = [
-    "exchanged_for_one_call",
     "filter_panels",
     "filters_for_one_call",
     "packed_size",
@@ -44,41 +43,28 @@ def shared_panels(c, o, itemsize, threads):
 
 
 def transform_filters(geo, w):
-    """Weights for `forward` that are kept, whatever the image: U, group after group, where it is small; or those at stride 1."""
-    w = filters_at_stride_one(geo, w)
-    return transformed(w, geo.groups, once=False) if are_small(geo, w.itemsize, False) else w
+    """Weights for `forward` that are kept, whatever the image."""
+    return arranged(geo, w, backward=False, once=False)
 
 
 def transform_exchanged(geo, w):
     """Weights for `input_grad` that are kept."""
-    w = filters_at_stride_one(geo, w)
-    return transformed(exchanged(geo, w), geo.groups, once=False) if are_small(geo, w.itemsize, True) else w
+    return arranged(geo, w, backward=True, once=False)
 
 
-def are_small(geo, itemsize, backward):
-    return transformed_bytes(geo.at_stride_one, itemsize, backward)[1] <= WHOLE_FILTERS
+def filters_for_one_call(geo, w, backward):
+    """Weights that came as they are, or were kept, as this call wants them."""
+    return w if w.ndim == 1 else arranged(geo, w, backward, once=True)
 
 
-def is_whole_for_one_call(geo, itemsize, backward):
-    return are_filters_whole(geo, itemsize, backward) and not has_few_tiles(geo, itemsize, backward)
-
-
-def filters_for_one_call(geo, w):
-    """Weights for `forward` as this call wants them: U, or the filters at stride 1 themselves."""
-    if w.ndim == 1:
-        return w
-    w = filters_at_stride_one(geo, w)
-    whole = is_whole_for_one_call(geo.at_stride_one, w.itemsize, False)
-    return transformed(w, geo.groups, once=True) if whole else w
-
-
-def exchanged_for_one_call(geo, w):
-    """The same for `input_grad`."""
-    if w.ndim == 1:
-        return w
-    w = filters_at_stride_one(geo, w)
-    whole = is_whole_for_one_call(geo.at_stride_one, w.itemsize, True)
-    return transformed(exchanged(geo, w), geo.groups, once=True) if whole else w
+def arranged(geo, w, backward, once):
+    """U, group after group; or the filters at stride 1 where U is too large to be kept or better made where it is used."""
+    w, flat = filters_at_stride_one(geo, w), geo.at_stride_one
+    if once:
+        whole = is_whole_for_one_call(flat, w.itemsize, backward)
+    else:
+        whole = transformed_bytes(flat, w.itemsize, backward)[1] <= WHOLE_FILTERS
+    return transformed(exchanged(geo, w) if backward else w, geo.groups, once) if whole else w
 
 
 def exchanged(geo, w):
@@ -98,7 +84,7 @@ def transformed(w, groups, once):
     size, _, c, o = w.shape
     panels = filter_panels(c, o // groups, w.itemsize)
     each = packed_size(panels)
-    u, steps = (aligned.workspace if once else aligned.empty)(groups * each, w.dtype), []
+    u, steps = aligned.room(groups * each, w.dtype, once), []
     for vectors, _ in panels.kinds:
         steps += [c * o, (c * vectors + GAP) * panels.lanes]
     move, steps = move_address(FilterMove(w.itemsize, panels.lanes, size)), np.array(steps, np.int64)

@@ -15,22 +15,27 @@ from fastconv.machine import kernel
 
 __all__ = [
     "GAP",
+    "RESULT",
+    "RESULT_EDGE",
     "E",
     "Job",
     "K",
+    "Tiles",
     "Tools",
     "all_filters",
     "by_blocks",
     "by_panels",
     "input_tile",
     "input_tiles",
+    "product",
     "products",
-    "tile_place",
+    "results_at",
+    "shared_range",
 ]
 
 E = N * N  # elements of a transformed tile
 GAP = 5  # vectors between the elements of transformed tiles: else all 36 may fall on the same lines of the cache
-INPUT, INPUT_EDGE, OUTPUT, OUTPUT_EDGE, FILTER = range(5)  # addresses of the transforms
+INPUT, INPUT_EDGE, RESULT, RESULT_EDGE = range(4)  # addresses of the transforms of tiles
 K, C_M = STEPS.index("k"), STEPS.index("c_m")
 # steps of the transforms: of the input, then for each kind of panel those of the output and of the filters
 OF_INPUT, OF_KIND, OF_FILTER = 3, 6, 4
@@ -53,11 +58,20 @@ class Job(NamedTuple):
     Q: int
     top: int  # zeros before x
     left: int
-    rows: int  # of tiles, in an image
-    cols: int
-    m: int  # outputs of a tile along one axis
     C: int
     lanes: int
+
+
+class Tiles(NamedTuple):
+    """The tiles of all images: numbered area by area, so that for each element those that have it are neighbours.
+
+    Behind whole tiles an image may end with lower ones, with narrower ones, and with one that is both.
+    """
+
+    areas: np.ndarray  # (areas, 9): first tile, rows and columns of tiles in an image, first output row and column of the area,
+    # outputs of a tile (rows, columns), inputs of a tile (rows, columns)
+    ranges: np.ndarray  # (36, 2): the first and the end of the tiles that have an element
+    moves: np.ndarray  # (areas, 4): addresses of the transforms
 
 
 class Tools(NamedTuple):
@@ -66,16 +80,20 @@ class Tools(NamedTuple):
     panels: np.ndarray  # rows of `Panels`
     addresses: np.ndarray  # of the register tiles: (kinds of panels, rows + 1)
     most: np.ndarray  # (kinds,): rows of the tallest tile
-    moves: np.ndarray  # addresses of the transforms, INPUT ... FILTER
-    move_steps: np.ndarray  # their steps
+    filters: np.ndarray  # addresses of the transforms of filters
+    move_steps: np.ndarray  # steps of the transforms
     zeros: np.ndarray  # the bias of products
 
 
 @register_jitable
-def tile_place(t, job):
-    """(image, first output row, first output column) of tile t."""
-    n, rest = divmod(t, job.rows * job.cols)
-    return n, rest // job.cols * job.m, rest % job.cols * job.m
+def tile_place(t, areas):
+    """(area, image, first output row, first output column) of tile t."""
+    area = 0
+    while area + 1 < len(areas) and t >= areas[area + 1, 0]:
+        area += 1
+    first, rows, cols, p, q, m_rows, m_cols, _, _ = areas[area]
+    n, rest = divmod(t - first, rows * cols)
+    return area, n, p + rest // cols * m_rows, q + rest % cols * m_cols
 
 
 @emits()
@@ -93,54 +111,69 @@ def between(low, value, high):
 
 
 @register_jitable
-def input_tile(x, job, t, c0, c1, tools, v, v_at):
+def input_tile(x, job, tiles, t, c0, c1, tools, v, v_at):
     """Channels c0 ... c1 of tile t into V."""
-    n, h, s = tile_place(t, job)
+    area, n, h, s = tile_place(t, tiles.areas)
     h, s = h - job.top, s - job.left
     start = job.x_at + n * job.x_image + h * job.x_row + s * job.x_pixel
-    inside = h >= 0 and s >= 0 and h + N <= job.H and s + N <= job.W
+    inside = h >= 0 and s >= 0 and h + tiles.areas[area, 7] <= job.H and s + tiles.areas[area, 8] <= job.W
     limits = between(0, -h, N) | between(0, job.H - h, N) << 8 | between(0, -s, N) << 16 | between(0, job.W - s, N) << 24
     for c in range(c0, c1, job.lanes):
-        move = tools.moves[INPUT] if inside and c + job.lanes <= job.C else tools.moves[INPUT_EDGE]
+        move = tiles.moves[area, INPUT if inside and c + job.lanes <= job.C else INPUT_EDGE]
         call_tile(x, start + c, move, x, 0, v, v_at + c - c0, x, 0, tools.move_steps, 0, limits, job.C - c)
 
 
 @register_jitable
-def output_tile(room, m_at, t, job, tools, panel, bias, bias_at, y):
-    """The results of a panel in tile t, from M."""
-    _, _, first, kind, _, _, columns = panel
-    n, p, q = tile_place(t, job)
-    start = job.y_at + n * job.y_image + p * job.y_row + q * job.y_pixel + first
-    rows, cols, steps_at = min(job.m, job.P - p), min(job.m, job.Q - q), OF_INPUT + OF_KIND * kind
-    for c in range(0, columns, job.lanes):
-        whole = rows == cols == job.m and c + job.lanes <= columns
-        move, at = tools.moves[OUTPUT if whole else OUTPUT_EDGE], bias_at + first + c
-        call_tile(
-            room, m_at + c, move, bias, 0, y, start + c, bias, at, tools.move_steps, steps_at, rows | cols << 8, columns - c
-        )
+def results_at(t, job, tiles):
+    """(area of tile t, where its results begin in y)"""
+    area, n, p, q = tile_place(t, tiles.areas)
+    return area, job.y_at + n * job.y_image + p * job.y_row + q * job.y_pixel
 
 
 @register_jitable
-def products(a, b, b_row, c, count, kind, block_at, steps, tools):
-    """c[e] (+)= a[e] b[e] for the 36 elements e of transformed tiles: `count` rows, and the panels of a kind as columns.
+def output_tile(room, m_at, t, job, tiles, tools, panel, bias, bias_at, y):
+    """The results of a panel in tile t, from M."""
+    _, _, first, kind, _, _, columns = panel
+    area, start = results_at(t, job, tiles)
+    steps_at = OF_INPUT + OF_KIND * kind
+    for c in range(0, columns, job.lanes):
+        move, at = tiles.moves[area, RESULT if c + job.lanes <= columns else RESULT_EDGE], first + c
+        call_tile(room, m_at + c, move, bias, 0, y, start + at, bias, bias_at + at, tools.move_steps, steps_at, 0, columns - c)
 
-    a, b, c = (array, where it begins, how far it is to the next element); `steps[block_at:]` are those of the register tile.
+
+@register_jitable
+def product(a, a_at, b, b_at, b_row, c, c_at, count, kind, block_at, steps, tools):
+    """c (+)= a b: `count` rows, and a panel of a kind as columns; `steps[block_at:]` are those of the register tile."""
+    parts = (count + tools.most[kind] - 1) // tools.most[kind]
+    for part in range(parts):
+        rows = count // parts + (1 if part < count % parts else 0)
+        call_tile(a, a_at, tools.addresses[kind, rows], b, b_at, c, c_at, tools.zeros, 0, steps, block_at, 0, b_row)
+        a_at += rows * steps[block_at]
+        c_at += rows * steps[block_at + C_M]
+
+
+@register_jitable
+def shared_range(first, end, range_of):
+    """Those of the tiles first ... end that are in the range."""
+    return max(first, range_of[0]), min(end, range_of[1])
+
+
+@register_jitable
+def products(a, b, b_row, c, first, end, kind, block_at, steps, tiles, tools):
+    """c[e] (+)= a[e] b[e] for the 36 elements e of transformed tiles: those of the tiles first ... end that have e as rows, and
+    a panel of a kind as columns.  a, b, c = (array, where it begins, how far it is to the next element).
     """
     (a, a_at, a_element), (b, b_at, b_element), (c, c_at, c_element) = a, b, c
-    parts = (count + tools.most[kind] - 1) // tools.most[kind]
-    a_row, c_row = steps[block_at], steps[block_at + C_M]
     for e in range(E):
-        a_here, c_here = a_at + e * a_element, c_at + e * c_element
-        for part in range(parts):
-            rows = count // parts + (1 if part < count % parts else 0)
-            tile = tools.addresses[kind, rows]
-            call_tile(a, a_here, tile, b, b_at + e * b_element, c, c_here, tools.zeros, 0, steps, block_at, 0, b_row)
-            a_here += rows * a_row
-            c_here += rows * c_row
+        low, high = shared_range(first, end, tiles.ranges[e])
+        if low < high:
+            a_here = a_at + e * a_element + (low - first) * steps[block_at]
+            c_here = c_at + e * c_element + (low - first) * steps[block_at + C_M]
+            product(a, a_here, b, b_at + e * b_element, b_row, c, c_here, high - low, kind, block_at, steps, tools)
 
 
 @kernel()
-def by_blocks(x, u, u_at, bias, bias_at, y, cuts, job, tools, steps, scratch, turns):
+def by_blocks(x, u, u_at, bias, bias_at, y, cuts, job, tiles, tools, steps, scratch, turns):
     """`cuts` are the first tiles of the blocks; a row of `scratch` holds V and M of one block."""
     v_element, panels = tools.move_steps[2], tools.panels
     wide, gap = (job.C + job.lanes - 1) // job.lanes * job.lanes, GAP * job.lanes
@@ -148,29 +181,30 @@ def by_blocks(x, u, u_at, bias, bias_at, y, cuts, job, tools, steps, scratch, tu
         saved = flush_denormals()
         v, block = scratch[np.intp(slot)], take_turn(turns)
         while block < len(cuts) - 1:
-            first, count = cuts[block], cuts[block + 1] - cuts[block]
-            for t in range(count):
-                input_tile(x, job, first + t, 0, job.C, tools, v, t * wide)
+            first, end = cuts[block], cuts[block + 1]
+            for t in range(first, end):
+                input_tile(x, job, tiles, t, 0, job.C, tools, v, (t - first) * wide)
             for p in range(len(panels)):
                 kind, row = panels[p, 3], panels[p, 5]
                 m_at, m_element = E * v_element, tools.move_steps[OF_INPUT + OF_KIND * kind]
                 u_here = u, u_at + E * (panels[p, 1] + p * gap), job.C * row + gap
                 block_at = 2 * kind * len(STEPS)
-                products((v, 0, v_element), u_here, row, (v, m_at, m_element), count, kind, block_at, steps, tools)
-                for t in range(count):
-                    output_tile(v, m_at + t * row, first + t, job, tools, panels[p], bias, bias_at, y)
+                m_here = v, m_at, m_element
+                products((v, 0, v_element), u_here, row, m_here, first, end, kind, block_at, steps, tiles, tools)
+                for t in range(first, end):
+                    output_tile(v, m_at + (t - first) * row, t, job, tiles, tools, panels[p], bias, bias_at, y)
             block = take_turn(turns)
         restore_denormals(saved)
 
 
 @kernel()
-def input_tiles(x, count, job, tools, v):
+def input_tiles(x, count, job, tiles, tools, v):
     """V of all tiles of all images."""
     wide = (job.C + job.lanes - 1) // job.lanes * job.lanes
     for task in prange(count):  # a task owns one tile of V
         saved = flush_denormals()
         t = np.intp(task)
-        input_tile(x, job, t, 0, job.C, tools, v, t * wide)
+        input_tile(x, job, tiles, t, 0, job.C, tools, v, t * wide)
         restore_denormals(saved)
 
 
@@ -201,11 +235,11 @@ def panel_filters(w, of_w, taps, c0, depth, panel, lanes, tools, u, w_room):
     for c in range(depth):
         for o in range(0, row, lanes):
             at, tail = c * row + o, max(0, columns - o)
-            call_tile(u, w_room + at, tools.moves[FILTER], w, 0, u, at, w, 0, tools.move_steps, own, 0, tail)
+            call_tile(u, w_room + at, tools.filters[0], w, 0, u, at, w, 0, tools.move_steps, own, 0, tail)
 
 
 @kernel()
-def by_panels(v, w, of_w, taps, bias, bias_at, y, count, chunk, job, tools, steps, scratch, turns):
+def by_panels(v, w, of_w, taps, bias, bias_at, y, count, chunk, job, tiles, tools, steps, scratch, turns):
     """Each panel of filters in turn, `chunk` input channels at a time; a row of `scratch` holds their U, and M of all tiles."""
     v_element, panels = tools.move_steps[2], tools.panels
     for slot in prange(len(scratch)):  # a task owns the output channels of its panels; a slot its rows of scratch and of steps
@@ -223,9 +257,10 @@ def by_panels(v, w, of_w, taps, bias, bias_at, y, count, chunk, job, tools, step
                 block_at = (2 * kind + (1 if c0 else 0)) * len(STEPS)
                 local[block_at + K] = depth
                 u_here = u, 0, u_element
-                products((v, c0, v_element), u_here, row, (u, m_at, m_element), count, kind, block_at, local, tools)
+                m_here = u, m_at, m_element
+                products((v, c0, v_element), u_here, row, m_here, 0, count, kind, block_at, local, tiles, tools)
             for t in range(count):
-                output_tile(u, m_at + t * row, t, job, tools, panels[p], bias, bias_at, y)
+                output_tile(u, m_at + t * row, t, job, tiles, tools, panels[p], bias, bias_at, y)
             p = take_turn(turns)
         restore_denormals(saved)
 

@@ -7,11 +7,12 @@ three times smaller than 0, 1, -1, 2, -2 at the same number of multiplications [
 """
 
 import functools
+import math
 from fractions import Fraction
 
-__all__ = ["input_steps", "matrices"]
+__all__ = ["POINTS", "input_steps", "matrices"]
 
-POINTS = {6: (0, 1, -1, Fraction(1, 2), -2), 4: (0, 1, -1)}  # by the number of inputs; the last point is infinity
+POINTS = (0, 1, -1, Fraction(1, 2), -2)  # n inputs take the first n - 1 and, last, infinity
 
 
 def product(roots):
@@ -24,30 +25,34 @@ def product(roots):
 
 
 @functools.cache
-def matrices(m, r=3):
-    """(AT m x n, G n x r, BT n x n) of F(m, r) as tuples of Fractions."""
-    points = [Fraction(p) for p in POINTS[m + r - 1]]
+def matrices(m, r=3, whole=None):
+    """(AT m x n, G n x r, BT n x n) of F(m, r) as tuples of Fractions.
+
+    `whole`: G is that of a tile of so many inputs, without the rows of points that this one lacks; BT makes up for it.
+    """
+    n = m + r - 1
+    points, lacking = [Fraction(p) for p in POINTS[: n - 1]], POINTS[n - 1 : (whole or n) - 1]
     at = [[p**i for p in points] + [Fraction(int(i == m - 1))] for i in range(m)]
     g, bt = [], []
     for j, p in enumerate(points):
         others = points[:j] + points[j + 1 :]
-        scale = functools.reduce(lambda a, b: a * b, (p - q for q in others))
-        g.append([p**k / scale for k in range(r)])
-        bt.append([*product(others), Fraction(0)])
+        scale, more = math.prod(p - q for q in others), math.prod(p - q for q in lacking)
+        g.append([p**k / (scale * more) for k in range(r)])
+        bt.append([more * c for c in product(others)] + [Fraction(0)])
     g.append([Fraction(int(k == r - 1)) for k in range(r)])
     bt.append(product(points))
     return tuple(map(tuple, at)), tuple(map(tuple, g)), tuple(map(tuple, bt))
 
 
-def input_steps(m, r=3):
-    """Matrices whose product is BT, the first to be applied first: together they have fewer terms.
+def input_steps(n, whole=None):
+    """Matrices whose product is BT of a tile with n inputs, the first to be applied first: together they have fewer terms.
 
     With q = (x - 1/2)(x + 2) all rows but two are q times a polynomial with roots 0, 1 and -1, and the other two share
     x (x + 1)(x - 1), too.
     """
-    if m + r - 1 != 6:
-        return (matrices(m, r)[2],)
-    low, middle, high = product(POINTS[6][3:])
+    if n != 6:
+        return (matrices(n - 1, 2, whole)[2],)
+    low, middle, high = product(POINTS[3:])
     shared = [
         [low, middle, high, 0, 0, 0],
         [0, low, middle, high, 0, 0],
@@ -55,6 +60,6 @@ def input_steps(m, r=3):
         [0, 0, 0, low, middle, high],
     ]
     shared += [[0, -1, 0, 1, 0, 0], [0, 0, -1, 0, 1, 0]]
-    half, two = POINTS[6][3:]
+    half, two = POINTS[3:]
     rows = [[-1, 0, 1, 0, 0, 0], [0, 1, 1, 0, 0, 0], [0, -1, 1, 0, 0, 0], [0, 0, 0, 0, -two, 1], [0, 0, 0, 0, -half, 1]]
     return shared, [*rows, [0, -1, 0, 1, 0, 0]]

@@ -1,8 +1,9 @@
 """The transforms of Winograd's F(m x m, r x r) as functions of their own, for m + r - 1 = 6: of input, filter and output, and
 those of the weight gradient, which are the transposes of the last two.
 
-Two of each that touches images, one for tiles that lie whole in them and one for their edge, where only some rows, columns and
-lanes exist.
+Those that touch images come in two kinds, for tiles that lie whole in them and for their edge, where only some rows, columns and
+lanes exist; and for smaller tiles, with which an image ends that is not a multiple of m: they are multiplied at some of the
+points only, so that the same transformed filters serve them.
 """
 
 import functools
@@ -14,19 +15,45 @@ from fastconv.kernels.tile import activate, compiled_address
 from fastconv.kernels.winograd_matrices import input_steps, matrices
 from fastconv.kernels.winograd_transform import both_ways, floats
 
-__all__ = ["FilterMove", "GradientMove", "InputMove", "N", "OutputMove", "SumMove", "move_address", "move_addresses", "outputs"]
+__all__ = [
+    "FilterMove",
+    "GradientMove",
+    "InputMove",
+    "N",
+    "OutputMove",
+    "SumMove",
+    "elements",
+    "move_address",
+    "move_addresses",
+    "outputs",
+]
 
-N = 6  # inputs of a tile along one axis
+N = 6  # inputs of a whole tile along one axis
 
 
 def outputs(size):
-    """m: outputs of a tile along one axis for filters of `size` taps."""
+    """m: outputs of a whole tile along one axis for filters of `size` taps."""
     return N + 1 - size
+
+
+def elements(inputs):
+    """Which elements of a whole transformed tile one with fewer inputs has, along one axis: the last belongs to infinity."""
+    return [*range(inputs - 1), N - 1]
+
+
+def placed(values, rows, cols):
+    """{(row, column): vector} of a transformed tile with so many inputs: [(number of the element, vector), ...]."""
+    return [(elements(rows)[i] * N + elements(cols)[j], value) for (i, j), value in values.items()]
+
+
+def taken(v, array, element, rows, cols):
+    """The same way back: columns of vectors."""
+    return [[v.load(v.at(array, (i * N + j, element))) for i in elements(rows)] for j in elements(cols)]
 
 
 @dataclass(frozen=True)
 class InputMove:
-    """V <- BT x B for one tile and one vector of channels; steps: row and pixel of x, element of V.
+    """V <- BT x B for one tile of `rows` x `cols` inputs and one vector of channels; steps: row and pixel of x, element of V.
 
     At an edge `limits` holds the first and last row and column that exist, 8 bits each, and `tail` the lanes.
     """
@@ -34,10 +61,12 @@ class InputMove:
     itemsize: int
     lanes: int
     edge: bool
+    rows: int
+    cols: int
 
     @property
     def name(self):
-        return f"winograd_{8 * self.itemsize}bit_{self.lanes}lanes_input{'_edge' * self.edge}"
+        return f"winograd_{8 * self.itemsize}bit_{self.lanes}lanes_input{self.rows}x{self.cols}{'_edge' * self.edge}"
 
     def write(self, v, x, _, out, __, block, limits, tail):
         row, pixel, element = (v.integer(block, i) for i in range(3))
@@ -47,9 +76,10 @@ class InputMove:
             mask = v.if_inside(lanes, (i, i0, i1), (j, j0, j1)) if self.edge else None
             return v.load(v.at(x, (i, row), (j, pixel)), mask)
 
-        columns = [[load(i, j) for i in range(N)] for j in range(N)]
-        for (i, j), value in both_ways(v, [floats(step) for step in input_steps(4)], columns).items():  # the same for every r
-            v.store(value, v.at(out, (i * N + j, element)))
+        columns = [[load(i, j) for i in range(self.rows)] for j in range(self.cols)]
+        down, along = ([floats(step) for step in input_steps(inputs, N)] for inputs in (self.rows, self.cols))
+        for number, value in placed(both_ways(v, down, along, columns), self.rows, self.cols):
+            v.store(value, v.at(out, (number, element)))
 
 
 @dataclass(frozen=True)
@@ -67,65 +97,65 @@ class FilterMove:
     def write(self, v, w, _, out, __, block, ___, tail):
         (tap, element), lanes, size = (v.integer(block, i) for i in range(2)), v.first_lanes(tail), self.size
         columns = [[v.load(v.at(w, (i * size + j, tap)), lanes) for i in range(size)] for j in range(size)]
-        for (i, j), value in both_ways(v, [floats(matrices(outputs(size), size)[1])], columns).items():
-            v.store(value, v.at(out, (i * N + j, element)))
+        g = [floats(matrices(outputs(size), size)[1])]
+        for number, value in placed(both_ways(v, g, g, columns), N, N):
+            v.store(value, v.at(out, (number, element)))
 
 
 @dataclass(frozen=True)
-class OutputMove:
-    """y <- activation(AT m A + bias) for one tile and one vector of channels; steps: element of M, row, pixel of y, activation.
+class ResultMove:
+    """One tile of `rows` x `cols` results of filters of `size` taps, and one vector of their channels.
 
-    At an edge `limits` holds the rows and columns that exist, 8 bits each, and `tail` the lanes.
+    At an `edge` only `tail` lanes exist.
     """
 
     itemsize: int
     lanes: int
     size: int
     edge: bool
+    rows: int
+    cols: int
 
     @property
     def name(self):
-        return f"winograd_{8 * self.itemsize}bit_{self.lanes}lanes_output{self.size}{'_edge' * self.edge}"
+        kind = f"{self.what}{self.size}_{self.rows}x{self.cols}{'_edge' * self.edge}"
+        return f"winograd_{8 * self.itemsize}bit_{self.lanes}lanes_{kind}"
 
-    def write(self, v, products, _, y, bias, block, limits, tail):
+    @property
+    def inputs(self):
+        return self.rows + self.size - 1, self.cols + self.size - 1
+
+    def back(self):
+        """AT down the rows and along the columns."""
+        return [floats(matrices(m, self.size)[0]) for m in (self.rows, self.cols)]
+
+
+class OutputMove(ResultMove):
+    """y <- activation(AT m A + bias); steps: element of M, row and pixel of y, activation."""
+
+    what = "output"
+
+    def write(self, v, products, _, y, bias, block, __, tail):
         element, row, pixel, code = (v.integer(block, i) for i in range(4))
-        lanes, (rows, cols) = v.first_lanes(tail), v.bytes_in(limits, 2)
-        offset = v.load(bias, lanes if self.edge else None)
-        columns = [[v.load(v.at(products, (i * N + j, element))) for i in range(N)] for j in range(N)]
-        for (i, j), value in both_ways(v, [floats(matrices(outputs(self.size), self.size)[0])], columns).items():
+        lanes, (down, along) = v.first_lanes(tail) if self.edge else None, self.back()
+        offset = v.load(bias, lanes)
+        for (i, j), value in both_ways(v, [down], [along], taken(v, products, element, *self.inputs)).items():
             register = v.variable(v.builder.fadd(value, offset))
             activate(v, code, [register])
-            inside = v.if_inside(lanes, (i, v.index(0), rows), (j, v.index(0), cols)) if self.edge else None
-            v.store(v.builder.load(register), v.at(y, (i, row), (j, pixel)), inside)
+            v.store(v.builder.load(register), v.at(y, (i, row), (j, pixel)), lanes)
 
 
-@dataclass(frozen=True)
-class GradientMove:
-    """A dy AT for one tile and one vector of filters; steps: row and pixel of dy, element of the result.
+class GradientMove(ResultMove):
+    """A dy AT; steps: row and pixel of dy, element of the result."""
 
-    At an edge `limits` holds the rows and columns that exist, 8 bits each, and `tail` the lanes.
-    """
+    what = "gradient"
 
-    itemsize: int
-    lanes: int
-    size: int
-    edge: bool
-
-    @property
-    def name(self):
-        return f"winograd_{8 * self.itemsize}bit_{self.lanes}lanes_gradient{self.size}{'_edge' * self.edge}"
-
-    def write(self, v, dy, _, out, __, block, limits, tail):
+    def write(self, v, dy, _, out, __, block, ___, tail):
         row, pixel, element = (v.integer(block, i) for i in range(3))
-        lanes, (rows, cols), m = v.first_lanes(tail), v.bytes_in(limits, 2), outputs(self.size)
-
-        def load(i, j):
-            mask = v.if_inside(lanes, (i, v.index(0), rows), (j, v.index(0), cols)) if self.edge else None
-            return v.load(v.at(dy, (i, row), (j, pixel)), mask)
-
-        columns = [[load(i, j) for i in range(m)] for j in range(m)]
-        for (i, j), value in both_ways(v, [turned(matrices(m, self.size)[0])], columns).items():
-            v.store(value, v.at(out, (i * N + j, element)))
+        lanes, (down, along) = v.first_lanes(tail) if self.edge else None, map(turned, self.back())
+        columns = [[v.load(v.at(dy, (i, row), (j, pixel)), lanes) for i in range(self.rows)] for j in range(self.cols)]
+        for number, value in placed(both_ways(v, [down], [along], columns), *self.inputs):
+            v.store(value, v.at(out, (number, element)))
 
 
 @dataclass(frozen=True)
@@ -146,14 +176,14 @@ class SumMove:
 
     def write(self, v, sums, _, dw, __, block, ___, tail):
         (element, tap), lanes, size = (v.integer(block, i) for i in range(2)), v.first_lanes(tail), self.size
-        columns = [[v.load(v.at(sums, (i * N + j, element))) for i in range(N)] for j in range(N)]
-        for (i, j), value in both_ways(v, [turned(matrices(outputs(size), size)[1])], columns).items():
+        g = [turned(floats(matrices(outputs(size), size)[1]))]
+        for (i, j), value in both_ways(v, g, g, taken(v, sums, element, N, N)).items():
             place = v.at(dw, (i * size + j, tap))
             v.store(v.builder.fadd(v.load(place, lanes), value) if self.more else value, place, lanes)
 
 
 def turned(matrix):
-    return [list(column) for column in zip(*floats(matrix), strict=True)]
+    return [list(column) for column in zip(*matrix, strict=True)]
 
 
 @functools.cache

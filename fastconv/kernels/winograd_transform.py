@@ -30,9 +30,9 @@ def apply(v, matrices, values):
     return values
 
 
-def both_ways(v, matrices, columns):
-    """M X MT for X given as columns of vectors, M being the product of `matrices` (the first is applied first):
-    {(row, column): vector}."""
-    first = [apply(v, matrices, column) for column in columns]
-    rows = [apply(v, matrices, [column[i] for column in first]) for i in range(len(matrices[-1]))]
+def both_ways(v, down, along, columns):
+    """M X LT for X given as columns of vectors, M and L being the products of `down` and `along` (the first matrix is applied
+    first): {(row, column): vector}."""
+    first = [apply(v, down, column) for column in columns]
+    rows = [apply(v, along, [column[i] for column in first]) for i in range(len(down[-1]))]
     return {(i, j): value for i, row in enumerate(rows) for j, value in enumerate(row)}
