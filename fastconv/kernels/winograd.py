@@ -10,10 +10,9 @@ A filter of 7x7 at stride 2 or of 11x11 at stride 4 is one of 4x4 or 3x3 on an i
 three times fewer multiplications, too.  Groups of channels, and the interleaved images into which a dilation falls, are
 convolutions of their own: `jobs` lists them as views of x and of y.
 
-An image that is not a multiple of the tile ends with smaller tiles (`winograd_areas`), so no result is computed that nobody wants.
-A result is a combination of all inputs of its tile, 36 of a whole one.  Its error is at most 4 (C KH KW + 1) eps times the largest sum of
-absolute products among the results of its tile, and a NaN or an infinity anywhere in the tile, also where a strided filter has no
-tap, reaches all of them.
+An image that is not a multiple of the tile ends with smaller ones (`winograd_areas`).  A result is a combination of all inputs
+of its tile, 36 of a whole one.  Its error is at most 4 (C KH KW + 1) eps times the largest sum of absolute products among the
+results of its tile, and a NaN or an infinity anywhere in the tile, also where a strided filter has no tap, reaches all of them.
 """
 
 import functools
