@@ -16,8 +16,7 @@ from fastconv.kernels.blocks import (
     block_count,
     is_whole_for_one_call,
     packs_pixels,
-    tile_count,
-    tile_products,
+    tile_counts,
     window_rows,
 )
 
@@ -116,13 +115,13 @@ def winograd(backward):
     def cost(call, dtype, cpu):
         geo = call.at_stride_one
         c, o = (geo.o, geo.c) if backward else (geo.c, geo.o)
-        c, o, tiles = c // geo.groups, o // geo.groups, tile_count(geo, backward)
+        c, o, (tiles, numbers, _, images) = c // geo.groups, o // geo.groups, tile_counts(geo, backward)
         ins, outs = vectors(c, dtype, cpu), vectors(o, dtype, cpu)
-        images, moved, made = geo.dh * geo.dw, MOVED[geo.kh], MADE[geo.kh] * (4 / 3 if backward and geo.kh == 3 else 1)
+        moved, made = MOVED[geo.kh], MADE[geo.kh] * (4 / 3 if backward and geo.kh == 3 else 1)
         once = are_filters_whole(geo, dtype.itemsize, backward)  # else they are transformed for every image of a dilation
         transforms = moved * tiles * (ins + outs) + made * c * outs * (1 if once else images)
-        each = 1.15 * tile_products(geo, backward) * c * outs + transforms
-        return 2 * LAUNCH * geo.dh * geo.dw * geo.groups + geo.groups * each + cutting(call)
+        each = 1.15 * numbers * c * outs + transforms
+        return 2 * LAUNCH * images * geo.groups + geo.groups * each + cutting(call)
 
     return cost
 
@@ -139,8 +138,8 @@ def winograd_bytes(backward):
         if is_whole_for_one_call(geo, itemsize, backward):
             return copied + 2 * BLOCK_BYTES
         channels = (geo.o if backward else geo.c) // geo.groups
-        tiles = -(-tile_count(geo, backward) // min(geo.dh * geo.dw, geo.p * geo.q))  # of one interleaved image at a time
-        return copied + 36 * tiles * (channels + 2 * 64) * itemsize + 2 * CHUNK_BYTES
+        _, _, tiles, _ = tile_counts(geo, backward)
+        return copied + 36 * tiles * (channels + 2 * 80) * itemsize + 2 * CHUNK_BYTES * 5 // 4
 
     return size
 
@@ -194,18 +193,18 @@ def batch_weight_bytes(geo, itemsize):
 def winograd_weights(call, dtype, cpu):
     """The same 36 products, the transforms of both operands, once for every part of the other, and of each partial sum."""
     geo = call.at_stride_one
-    c, o, tiles = geo.c // geo.groups, geo.o // geo.groups, tile_count(geo, False)
+    c, o, (tiles, numbers, _, images) = geo.c // geo.groups, geo.o // geo.groups, tile_counts(geo, False)
     ins, outs = vectors(c, dtype, cpu), vectors(o, dtype, cpu)
     transforms = 250 * tiles * ins * -(-outs // 4) + 170 * tiles * outs * -(-ins // 3)
-    sums = min(geo.dh, geo.p) * min(geo.dw, geo.q) * block_count(geo, dtype.itemsize)
-    each = 1.3 * tile_products(geo, False) * max(c, 6) * outs + transforms + 0.85 * MADE[geo.kh] * sums * c * outs
-    return 2 * LAUNCH * geo.dh * geo.dw * geo.groups + geo.groups * each + cutting(call)
+    sums = images * block_count(geo, dtype.itemsize)
+    each = 1.3 * numbers * max(c, 6) * outs + transforms + 0.85 * MADE[geo.kh] * sums * c * outs
+    return 2 * LAUNCH * images * geo.groups + geo.groups * each + cutting(call)
 
 
 def winograd_weight_bytes(geo, itemsize):
     """Partial sums, the copies of what is read, and what a thread of each core works on."""
     copied = copied_bytes(geo, itemsize) + copied_at_stride_one(geo, itemsize)
-    return copied + filter_blocks(geo.at_stride_one, itemsize) + 2_000_000 * 2
+    return copied + filter_blocks(geo.at_stride_one, itemsize) + 3_200_000 * 2
 
 
 def padded_bytes(geo, itemsize):

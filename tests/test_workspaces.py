@@ -142,6 +142,7 @@ CALLS = (  # x, w, options: strided, grouped, dilated, padded, in small tiles an
     ((1, 33, 33, 32), (3, 3, 16, 48), {"dilation": 2, "padding": 2, "groups": 2}),
     ((2, 63, 61, 6), (7, 7, 6, 40), {"stride": 2, "padding": 3}),
     ((1, 56, 56, 64), (5, 5, 64, 32), {"padding": 2, "pad_mode": "reflect"}),
+    ((2, 32, 32, 512), (3, 3, 512, 8), {"padding": 1}),
 )
 
 

@@ -7,6 +7,7 @@ neighbours, for the pixels and channels under it are.
 
 import functools
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numba import prange
@@ -77,19 +78,21 @@ class Lanes:
             v.store(found[0], v.at(out, (i, self.lanes)))
 
 
-@dataclass(frozen=True, eq=False)
-class Tables:
+class Tables(NamedTuple):
     """What the kernel reads; steps and places in floats of a workspace, where x, dy and the sums follow each other."""
 
-    turn: tuple  # address of `Turn`
+    turn: int  # address of `Turn`
     fold: int  # address of `Lanes`
     into: np.ndarray  # of x and dy: (rows, floats of a row in the array, in the workspace, first place)
     passes: np.ndarray  # (address of the tile, place in x, place in dy, place in the sums)
     bands: np.ndarray  # rows of dy
     steps: np.ndarray
-    rows: tuple  # floats of a row of x (times the stride) and of dy
-    sums: tuple  # (place, floats)
+    x_row: int  # floats, times the stride
+    dy_row: int
+    sums_at: int
+    sums: int  # floats
     space: int
+    lanes: int
 
 
 @functools.lru_cache(maxsize=256)
@@ -112,7 +115,7 @@ def tables(geo):
     return Tables(
         address_of(Turn(lanes, inwards=True)), address_of(Lanes(lanes)), np.array(into),
         np.array(passes_of(geo, lanes, x_row, dy_at, sums_at)), np.array(balanced(geo.p, min(high, geo.p))), np.array(steps),
-        (geo.sh * x_row, dy_row), (sums_at, weights * lanes), sums_at + weights * lanes,
+        geo.sh * x_row, dy_row, sums_at, weights * lanes, sums_at + weights * lanes, lanes,
     )  # fmt: skip
 
 
@@ -141,11 +144,10 @@ def tile_of(filters):
 
 
 @kernel()
-def sum_groups(x, dy, space, groups, parts, into, passes, bands, steps, rows, sums, turn, fold, lanes, turns):
+def sum_groups(x, dy, space, groups, parts, table, turns):
     """parts[b] = dw of the groups[b] ... groups[b + 1] - 1; a row of `space` holds x, dy and the sums of one group."""
-    N, slots, blocks = len(x), len(space), len(parts)
-    x_row, dy_row = rows
-    place, count = sums
+    N, slots, blocks, lanes = len(x), len(space), len(parts), table.lanes
+    into, passes, steps, place, count = table.into, table.passes, table.steps, table.sums_at, table.sums
     for slot in prange(slots):  # a task owns the sums of its blocks and a row of the workspace
         before = flush_denormals()
         room, block = space[np.intp(slot)], take_turn(turns)
@@ -155,17 +157,17 @@ def sum_groups(x, dy, space, groups, parts, into, passes, bands, steps, rows, su
             clear(room, place, count)
             for g in range(groups[block], groups[block + 1]):
                 images = min(lanes, N - g * lanes)
-                turn_in(x, g * lanes, images, room, into[0], turn, steps)
-                turn_in(dy, g * lanes, images, room, into[1], turn, steps)
+                turn_in(x, g * lanes, images, room, into[0], table.turn, steps)
+                turn_in(dy, g * lanes, images, room, into[1], table.turn, steps)
                 p = 0
-                for high in bands:
+                for high in table.bands:
                     for k in range(len(passes)):
                         tile, x_at, dy_at, at = passes[k]
-                        a, b = here + FLOAT * (x_at + p * x_row), here + FLOAT * (dy_at + p * dy_row)
+                        a, b = here + FLOAT * (x_at + p * table.x_row), here + FLOAT * (dy_at + p * table.dy_row)
                         run_tile(room, tile, a, b, here + FLOAT * at, here, steps, 0, high, 0)
                     p += high
             out = address(parts[block])
-            run_tile(room, fold, here + FLOAT * place, here, out, here, steps, 0, count // (lanes * lanes), 0)
+            run_tile(room, table.fold, here + FLOAT * place, here, out, here, steps, 0, count // (lanes * lanes), 0)
             block = take_turn(turns)
         restore_denormals(before)
 
@@ -181,13 +183,11 @@ def turn_in(images, first, count, room, side, turn, steps):
 
 
 def weight_grad(geo, x, dy, dw):
-    lanes, table = cpu().vector_bytes // FLOAT, tables(replace(geo, n=1))
-    groups = -(-geo.n // lanes)
+    table = tables(replace(geo, n=1))
+    groups = -(-geo.n // table.lanes)
     shares = cuts(groups, min(groups, MOST_BLOCKS))
     space = aligned.workspace((min(get_threads(), len(shares)), table.space), np.float32)
-    parts = aligned.workspace((len(shares), table.sums[1] // lanes), np.float32)
-    sum_groups(
-        x.reshape(geo.n, -1), dy.reshape(geo.n, -1), space, np.array([0] + [end for _, end in shares]), parts, table.into,
-        table.passes, table.bands, table.steps, table.rows, table.sums, table.turn, table.fold, lanes, np.zeros(1, np.int64),
-    )  # fmt: skip
+    parts = aligned.workspace((len(shares), table.sums // table.lanes), np.float32)
+    first = np.array([0] + [end for _, end in shares])
+    sum_groups(x.reshape(geo.n, -1), dy.reshape(geo.n, -1), space, first, parts, table, np.zeros(1, np.int64))
     add_blocks(parts[:, : dw.size].reshape(len(parts), *dw.shape), dw)

@@ -19,8 +19,7 @@ __all__ = [
     "block_count",
     "is_whole_for_one_call",
     "packs_pixels",
-    "tile_count",
-    "tile_products",
+    "tile_counts",
     "transformed_bytes",
     "window_rows",
 ]
@@ -44,25 +43,26 @@ def block_count(geo, itemsize, least=LEAST_PIXELS):
     return max(1, min(MOST_BLOCKS, geo.n * geo.p, geo.n * geo.p * geo.q // least, MOST_BYTES // size))
 
 
+def along(geo, backward):
+    """For both axes, of each of the images into which a dilation cuts it: (whole tiles of Winograd's algorithm, results left)."""
+    m, sizes = 7 - geo.kh, (geo.h, geo.w) if backward else (geo.p, geo.q)
+    return [
+        [divmod(math.ceil((size - first) / dilation), m) for first in range(min(dilation, size))]
+        for size, dilation in zip(sizes, (geo.dh, geo.dw), strict=True)
+    ]
+
+
+def tile_counts(geo, backward):
+    """(tiles of all images, numbers of all these transformed tiles in each channel, tiles at once, images for a dilation)."""
+    axes = along(geo, backward)
+    tiles = [[whole + (rest > 0) for whole, rest in axis] for axis in axes]
+    numbers = [sum(6 * whole + (rest + geo.kh - 1 if rest else 0) for whole, rest in axis) for axis in axes]
+    products = [math.prod(pair) for pair in (map(sum, tiles), numbers, map(max, tiles), map(len, axes))]
+    return *(geo.n * count for count in products[:3]), products[3]
+
+
 def tile_count(geo, backward):
-    """Tiles of Winograd's algorithm along all axes; a dilation cuts an axis into interleaved images."""
-    m, (height, width) = 7 - geo.kh, (geo.h, geo.w) if backward else (geo.p, geo.q)
-
-    def along(size, dilation):
-        return sum(math.ceil(math.ceil((size - first) / dilation) / m) for first in range(min(dilation, size)))
-
-    return geo.n * along(height, geo.dh) * along(width, geo.dw)
-
-
-def tile_products(geo, backward):
-    """The numbers of all transformed tiles, in each channel: smaller tiles have fewer."""
-    m, reach, (height, width) = 7 - geo.kh, geo.kh - 1, (geo.h, geo.w) if backward else (geo.p, geo.q)
-
-    def along(size, dilation):
-        found = [divmod(math.ceil((size - first) / dilation), m) for first in range(min(dilation, size))]
-        return sum(6 * whole + (rest + reach if rest else 0) for whole, rest in found)
-
-    return geo.n * along(height, geo.dh) * along(width, geo.dw)
+    return tile_counts(geo, backward)[0]
 
 
 def transformed_bytes(geo, itemsize, backward):

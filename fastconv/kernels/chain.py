@@ -116,10 +116,7 @@ def forward(x, y, space, bases, entry, leave, calls, stages, steps, lanes, threa
 
 
 @kernel()
-def backward(
-    x, dy, space, bases, calls, stages, as_rows, enter, top, tiles, convs, passes, image, steps, lists, cuts, scratch, partial,
-    lanes, turns,
-):  # fmt: skip
+def backward(x, dy, space, bases, back, scratch, partial, lanes, turns):
     """Partial sums of the weight gradients of the convolutions, and the gradients of dense layers as rows."""
     N, slots, blocks = len(x), len(scratch), len(partial)
     for slot in prange(slots):  # a task owns some partial sums and a row of scratch
@@ -128,44 +125,44 @@ def backward(
         while block < blocks:
             sums = partial[block]
             clear(sums, 0, len(sums))
-            for g in range(cuts[block], cuts[block + 1]):
+            for g in range(back.cuts[block], back.cuts[block + 1]):
                 images, here = min(lanes, N - g * lanes), address(space[g])
-                if enter[0] > 0:
-                    dense_part(mine, here, address(dy), g, images, bases, calls, stages, as_rows, enter, top, tiles, steps, lanes)
-                for i in range(len(convs)):
-                    turn_images(mine, here, convs[i], i > 0, tiles[1], steps, lanes)
+                if back.enter[0] > 0:
+                    dense_part(mine, here, address(dy), g, images, bases, back, lanes)
+                for i in range(len(back.convs)):
+                    turn_images(mine, here, back.convs[i], i > 0, back, lanes)
                 for n in range(images):
-                    one_image(x, address(dy), g * lanes + n, n, bases, convs, passes, image, tiles[2], steps, lists, mine, sums)
+                    one_image(x, address(dy), g * lanes + n, n, bases, back, mine, sums)
             block = take_turn(turns)
         restore_denormals(before)
 
 
 @register_jitable
-def dense_part(mine, here, dy, g, images, bases, calls, stages, as_rows, enter, top, tiles, steps, lanes):
+def dense_part(mine, here, dy, g, images, bases, back, lanes):
     """The gradients of dense layers, from that of the result down to the last convolution's."""
-    turn_in, turn_out, rows = tiles[0], tiles[1], bases[ROWS]
+    enter, top, rows = back.enter, back.top, bases[ROWS]
     a, c = dy + FLOAT * g * lanes * enter[0], here + FLOAT * enter[1]
-    run_tile(mine, turn_in, a, a, c, c, steps, enter[2], images, 0)
-    to_rows(mine, here, enter[3:], rows, g, turn_out, steps, lanes)
-    for stage in range(len(stages)):
-        run_stages(mine, here, bases, calls, stages, steps, stage, stage + 1)
-        if as_rows[stage, 2] > 0:
-            to_rows(mine, here, as_rows[stage], rows, g, turn_out, steps, lanes)
+    run_tile(mine, back.tiles[0], a, a, c, c, back.steps, enter[2], images, 0)
+    to_rows(mine, here, enter[3:], rows, g, back, lanes)
+    for stage in range(len(back.stages)):
+        run_stages(mine, here, bases, back.calls, back.stages, back.steps, stage, stage + 1)
+        if back.turns[stage, 2] > 0:
+            to_rows(mine, here, back.turns[stage], rows, g, back, lanes)
     a, c = here + FLOAT * top[0], address(mine) + FLOAT * top[2]
-    run_tile(mine, turn_out, a, a, c, c, steps, top[1], lanes, 0)
+    run_tile(mine, back.tiles[1], a, a, c, c, back.steps, top[1], lanes, 0)
 
 
 @register_jitable
-def to_rows(mine, here, turn, rows, g, turn_out, steps, lanes):
+def to_rows(mine, here, turn, rows, g, back, lanes):
     """A gradient of a group as rows, for the gradient of the weights."""
     a, c = here + FLOAT * turn[0], rows + FLOAT * (turn[3] + g * lanes * turn[2])
-    run_tile(mine, turn_out, a, a, c, c, steps, turn[1], lanes, 0)
+    run_tile(mine, back.tiles[1], a, a, c, c, back.steps, turn[1], lanes, 0)
 
 
 @register_jitable
-def turn_images(mine, here, conv, with_values, turn_out, steps, lanes):
+def turn_images(mine, here, conv, with_values, back, lanes):
     """The input of a convolution (not of the first) image by image, and its marks, filter by filter."""
-    there = address(mine)
+    there, turn_out, steps = address(mine), back.tiles[1], back.steps
     for f in range(conv[O]):
         a, c = here + FLOAT * (conv[MARKS_FROM] + f * lanes), there + FLOAT * (conv[MARKS] + f * conv[WINDOWS])
         run_tile(mine, turn_out, a, a, c, c, steps, conv[TURN_MARKS], lanes, 0)
@@ -177,14 +174,14 @@ def turn_images(mine, here, conv, with_values, turn_out, steps, lanes):
 
 
 @register_jitable
-def one_image(x, dy, n, k, bases, convs, passes, image, live, steps, lists, mine, sums):
+def one_image(x, dy, n, k, bases, back, mine, sums):
     """Image n of the batch, k of its group, from the last convolution to the first."""
-    source, K = x.reshape(-1), x.shape[1]
-    high, wide, start, step = image
+    source, K, convs, passes, live, steps = x.reshape(-1), x.shape[1], back.convs, back.passes, back.tiles[2], back.steps
+    high, wide, start, step = back.image
     for h in range(high):
         copy(source, n * K + h * wide, mine, start + h * step, wide)
     here, there, weights = address(mine), address(sums), bases[TURNED]
-    offsets_at, gradients_at, count_at = lists
+    offsets_at, gradients_at, count_at = back.lists
     offsets, gradients = here + FLOAT * offsets_at, here + FLOAT * gradients_at
     numbers = mine.view(np.int32)
     for i in range(len(convs) - 1, -1, -1):
@@ -295,10 +292,8 @@ class Chain:
         if len(t.first):
             run = run_work if t.turned > FEW else run_work.alone
             run(work.space, work.bases, t.first, t.first_tasks, t.steps)
-        backward(
-            x, dy, work.space, work.bases, t.calls, t.stages, t.turns, t.enter, t.top, t.tiles, t.convs, t.passes, t.image,
-            t.steps, t.lists, t.cuts, work.scratch, work.partial, self.tables.lanes, np.zeros(1, np.int64),
-        )  # fmt: skip
+        turns = np.zeros(1, np.int64)
+        backward(x, dy, work.space, work.bases, t, work.scratch, work.partial, self.tables.lanes, turns)
         run_work(work.space, work.bases, t.last, t.last_tasks, t.steps)
 
 

@@ -5,7 +5,7 @@ a list of (where the window begins in the input, gradient), from which both grad
 Dense layers stay with images as lanes; their weight gradients are summed over all images at the end, whole.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -60,8 +60,7 @@ PASS = ("tile", "pixels", "weights", "bias", "steps")
 MOST_BLOCKS = 16  # partial sums
 
 
-@dataclass(frozen=True, eq=False)
-class BackTables:
+class BackTables(NamedTuple):
     """What `chain.backward` reads."""
 
     calls: np.ndarray  # gradients of the inputs of dense layers

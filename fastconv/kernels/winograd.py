@@ -1,5 +1,5 @@
-"""Winograd's minimal filtering: 4x4 outputs of 3x3 filters with a quarter of the multiplications, and with as many points 5x5
-outputs of 2x2 filters, 3x3 of 4x4 ones, 2x2 of 5x5 ones.
+"""Winograd's minimal filtering: tiles of 4x4 outputs of 3x3 filters with a quarter of the multiplications, and with as many
+points 5x5 outputs of 2x2 filters, 3x3 of 4x4 ones, 2x2 of 5x5 ones.
 
 Three steps: 6x6 blocks of the input are transformed (V), each of their 36 elements is a matrix product over the channels with
 the transformed filters (U), and the products (M) are transformed back to outputs.  Two schedules: `by_blocks` takes a few tiles
@@ -12,7 +12,7 @@ convolutions of their own: `jobs` lists them as views of x and of y.
 
 An image that is not a multiple of the tile ends with smaller ones (`winograd_areas`).  A result is a combination of all inputs
 of its tile, 36 of a whole one.  Its error is at most 4 (C KH KW + 1) eps times the largest sum of absolute products among the
-results of its tile, and a NaN or an infinity anywhere in the tile, also where a strided filter has no tap, reaches all of them.
+results of its tile, and a NaN or an infinity anywhere in the tile, also where a strided filter has no tap, may reach all of them.
 """
 
 import functools
@@ -86,23 +86,23 @@ def widths(job, panels):
     return -(-job.C // job.lanes) * job.lanes, int(panels.rows[:, 5].max())
 
 
-def tools_of(job, panels, dtype, size, most_tiles, counts, chunk, code):
-    """(`Tools`, steps of the register tiles) for up to `most_tiles` at once, products of `counts` of them and `chunk` input
-    channels."""
+def tools_of(job, panels, dtype, size, tiles, cut, chunk, code):
+    """(`Tools`, steps of the register tiles) for the tiles cut as they are, and `chunk` input channels at once."""
     wide, row = widths(job, panels)
-    steps, addresses, most = tile_tables(panels, dtype.itemsize, wide, 1, job.C, counts)
+    most_tiles = max(end - first for first, end in cut)
+    steps, addresses, most = tile_tables(panels, dtype.itemsize, wide, 1, job.C, row_counts(cut, tiles[1]))
     gap = GAP * job.lanes
     move_steps = [job.x_row, job.x_pixel, most_tiles * wide + gap]
     for vectors, _ in panels.kinds:
         own = vectors * job.lanes
         move_steps += [most_tiles * own + gap, job.y_row, job.y_pixel, code, chunk * own + gap, chunk * own + gap]
     filters = move_addresses(FilterMove(dtype.itemsize, job.lanes, size))
-    return Tools(panels.rows, addresses, most, filters, np.array(move_steps, np.int64), np.zeros(row, dtype)), steps
+    return Tools(*tiles, panels.rows, addresses, most, filters, np.array(move_steps, np.int64), np.zeros(row, dtype)), steps
 
 
 @functools.lru_cache(maxsize=256)
 def block_tables(job, images, o, dtype, size, code, threads):
-    """(first tiles of the blocks, `Tiles`, `Tools`, steps, shape of scratch, numbers of U in a group) for `by_blocks`.
+    """(first tiles of the blocks, `Tools`, steps, shape of scratch, numbers of U in a group) for `by_blocks`.
 
     Blocks fit BLOCK_BYTES, equally many for each thread.
     """
@@ -111,22 +111,21 @@ def block_tables(job, images, o, dtype, size, code, threads):
     each = sum(widths(job, panels))
     blocks = -(-count * E * each * dtype.itemsize // BLOCK_BYTES)
     cut = cuts(count, min(count, -(-blocks // threads) * threads))
-    most = max(end - first for first, end in cut)
-    room = min(threads, len(cut)), E * (most * each + 2 * GAP * job.lanes)
-    tools, steps = tools_of(job, panels, dtype, size, most, row_counts(cut, tiles), 0, code)
-    return np.array([0] + [end for _, end in cut]), tiles, tools, steps, room, packed_size(panels)
+    room = min(threads, len(cut)), E * (max(end - first for first, end in cut) * each + 2 * GAP * job.lanes)
+    tools, steps = tools_of(job, panels, dtype, size, tiles, cut, 0, code)
+    return np.array([0] + [end for _, end in cut]), tools, steps, room, packed_size(panels)
 
 
 @functools.lru_cache(maxsize=256)
 def panel_tables(job, images, o, dtype, size, code, threads):
-    """(number of tiles, `Tiles`, `Tools`, steps, input channels at once, size of V, shape of scratch) for `by_panels`."""
+    """(number of tiles, `Tools`, steps, input channels at once, size of V, shape of scratch) for `by_panels`."""
     panels = shared_panels(job.C, o, dtype.itemsize, threads)
     tiles, count = tiles_of(job, images, size, OutputMove, dtype.itemsize, o % job.lanes > 0)
     (wide, row), gap = widths(job, panels), GAP * job.lanes
     chunk = min(job.C, max(job.lanes, CHUNK_BYTES // (E * row * dtype.itemsize) // job.lanes * job.lanes))
     room = E * (count * row + gap) + (E + size * size) * (chunk * row + gap)
-    tools, steps = tools_of(job, panels, dtype, size, count, row_counts([(0, count)], tiles), chunk, code)
-    return count, tiles, tools, steps, chunk, E * (count * wide + gap), (min(threads, len(panels.rows)), room)
+    tools, steps = tools_of(job, panels, dtype, size, tiles, [(0, count)], chunk, code)
+    return count, tools, steps, chunk, E * (count * wide + gap), (min(threads, len(panels.rows)), room)
 
 
 def convolve(x, w, size, bias, activation, y, dilations, before, groups, exchanged=False):
@@ -142,21 +141,21 @@ def convolve(x, w, size, bias, activation, y, dilations, before, groups, exchang
 
 
 def convolve_blocks(x, u, bias, y, job, known, group):
-    first, tiles, tools, steps, room, of_group = block_tables(*known)
+    first, tools, steps, room, of_group = block_tables(*known)
     by_blocks(
-        x.reshape(-1), u, group * of_group, bias, group * known[2], y.reshape(-1), first, job, tiles, tools, steps,
+        x.reshape(-1), u, group * of_group, bias, group * known[2], y.reshape(-1), first, job, tools, steps,
         aligned.workspace(room, x.dtype), np.zeros(1, np.int64),
     )  # fmt: skip
 
 
 def convolve_panels(x, w, of_w, bias, y, job, known, group):
-    count, tiles, tools, steps, chunk, v_size, room = panel_tables(*known)
+    count, tools, steps, chunk, v_size, room = panel_tables(*known)
     _, _, o, dtype, size, *_ = known
     v = aligned.workspace(v_size, dtype)
     transform = input_tiles.alone if count * -(-job.C // job.lanes) <= FEW_MOVES else input_tiles
-    transform(x.reshape(-1), count, job, tiles, tools, v)
+    transform(x.reshape(-1), count, job, tools, v)
     by_panels(
-        v, w.reshape(-1), of_w, size * size, bias, group * o, y.reshape(-1), count, chunk, job, tiles, tools,
+        v, w.reshape(-1), of_w, size * size, bias, group * o, y.reshape(-1), count, chunk, job, tools,
         np.repeat(steps[None], room[0], axis=0), aligned.workspace(room, dtype), np.zeros(1, np.int64),
     )  # fmt: skip
 

@@ -9,7 +9,6 @@ import itertools
 
 import numpy as np
 
-from fastconv.kernels.winograd_loops import Tiles
 from fastconv.kernels.winograd_tiles import InputMove, N, elements, move_addresses, outputs
 
 __all__ = ["number_of_tiles", "row_counts", "tiles_of"]
@@ -27,7 +26,7 @@ def number_of_tiles(images, job, size):
 
 
 def areas_of(images, p, q, size):
-    """(`Tiles.areas`, number of tiles): whole tiles between those that lack columns and those that lack rows."""
+    """(`Tools.areas`, number of tiles): whole tiles between those that lack columns and those that lack rows."""
     (low, tall), (narrow, broad), areas, first = axis_tiles(p, outputs(size)), axis_tiles(q, outputs(size)), [], 0
     for rows, cols in ((tall, narrow), (tall, broad), (low, broad), (low, narrow)):
         for (down, p0, m_rows), (along, q0, m_cols) in itertools.product(rows, cols):
@@ -37,7 +36,7 @@ def areas_of(images, p, q, size):
 
 
 def ranges_of(areas, count):
-    """`Tiles.ranges`"""
+    """`Tools.ranges`"""
     ends, found = [first for first, *_ in areas[1:]] + [count], []
     for i, j in itertools.product(range(N), range(N)):
         having = [(a[0], end) for a, end in zip(areas, ends, strict=True) if i in elements(a[7]) and j in elements(a[8])]
@@ -46,7 +45,7 @@ def ranges_of(areas, count):
 
 
 def area_moves(move, itemsize, lanes, size, ragged, area):
-    """A row of `Tiles.moves`.  Few tiles are smaller ones: for these the edge's transforms will do."""
+    """A row of `Tools.moves`.  Few tiles are smaller ones: for these the edge's transforms will do."""
     *_, m_rows, m_cols, n_rows, n_cols = area
     whole = n_rows == n_cols == N
     inputs = [InputMove(itemsize, lanes, edge, n_rows, n_cols) for edge in (not whole, True)]
@@ -56,13 +55,17 @@ def area_moves(move, itemsize, lanes, size, ragged, area):
 
 @functools.lru_cache(maxsize=256)
 def tiles_of(job, images, size, move, itemsize, ragged):
-    """(`Tiles`, their number); `move` is that of the results, `ragged`: whether their channels end within a vector."""
+    """((areas, ranges, moves) of `Tools`, number of tiles).
+
+    `move` is that of the results, `ragged`: whether their channels end within a vector.
+    """
     areas, count = areas_of(images, job.P, job.Q, size)
     moves = [area_moves(move, itemsize, job.lanes, size, ragged, area) for area in areas]
-    return Tiles(np.array(areas, np.int64), np.array(ranges_of(areas, count), np.int64), np.array(moves)), count
+    return (np.array(areas, np.int64), np.array(ranges_of(areas, count), np.int64), np.array(moves)), count
 
 
-def row_counts(cut, tiles):
+def row_counts(cut, ranges):
     """How many rows the products of blocks have."""
-    shared = [min(end, high) - max(first, low) for first, end in cut for low, high in set(map(tuple, tiles.ranges.tolist()))]
-    return tuple(sorted({count for count in shared if count > 0}))
+    distinct = set(map(tuple, ranges.tolist()))
+    shared = {min(end, high) - max(first, low) for first, end in cut for low, high in distinct}
+    return tuple(sorted(count for count in shared if count > 0))

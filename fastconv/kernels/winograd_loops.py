@@ -20,7 +20,6 @@ __all__ = [
     "E",
     "Job",
     "K",
-    "Tiles",
     "Tools",
     "all_filters",
     "by_blocks",
@@ -62,21 +61,16 @@ class Job(NamedTuple):
     lanes: int
 
 
-class Tiles(NamedTuple):
-    """The tiles of all images: numbered area by area, so that for each element those that have it are neighbours.
+class Tools(NamedTuple):
+    """What the loops call, on which tiles, and on which panels of filters.
 
-    Behind whole tiles an image may end with lower ones, with narrower ones, and with one that is both.
+    Tiles are numbered through all images, area by area (`winograd_areas`).
     """
 
     areas: np.ndarray  # (areas, 9): first tile, rows and columns of tiles in an image, first output row and column of the area,
     # outputs of a tile (rows, columns), inputs of a tile (rows, columns)
     ranges: np.ndarray  # (36, 2): the first and the end of the tiles that have an element
     moves: np.ndarray  # (areas, 4): addresses of the transforms
-
-
-class Tools(NamedTuple):
-    """What the loops call, and on which panels of filters."""
-
     panels: np.ndarray  # rows of `Panels`
     addresses: np.ndarray  # of the register tiles: (kinds of panels, rows + 1)
     most: np.ndarray  # (kinds,): rows of the tallest tile
@@ -111,33 +105,33 @@ def between(low, value, high):
 
 
 @register_jitable
-def input_tile(x, job, tiles, t, c0, c1, tools, v, v_at):
+def input_tile(x, job, t, c0, c1, tools, v, v_at):
     """Channels c0 ... c1 of tile t into V."""
-    area, n, h, s = tile_place(t, tiles.areas)
+    area, n, h, s = tile_place(t, tools.areas)
     h, s = h - job.top, s - job.left
     start = job.x_at + n * job.x_image + h * job.x_row + s * job.x_pixel
-    inside = h >= 0 and s >= 0 and h + tiles.areas[area, 7] <= job.H and s + tiles.areas[area, 8] <= job.W
+    inside = h >= 0 and s >= 0 and h + tools.areas[area, 7] <= job.H and s + tools.areas[area, 8] <= job.W
     limits = between(0, -h, N) | between(0, job.H - h, N) << 8 | between(0, -s, N) << 16 | between(0, job.W - s, N) << 24
     for c in range(c0, c1, job.lanes):
-        move = tiles.moves[area, INPUT if inside and c + job.lanes <= job.C else INPUT_EDGE]
+        move = tools.moves[area, INPUT if inside and c + job.lanes <= job.C else INPUT_EDGE]
         call_tile(x, start + c, move, x, 0, v, v_at + c - c0, x, 0, tools.move_steps, 0, limits, job.C - c)
 
 
 @register_jitable
-def results_at(t, job, tiles):
+def results_at(t, job, tools):
     """(area of tile t, where its results begin in y)"""
-    area, n, p, q = tile_place(t, tiles.areas)
+    area, n, p, q = tile_place(t, tools.areas)
     return area, job.y_at + n * job.y_image + p * job.y_row + q * job.y_pixel
 
 
 @register_jitable
-def output_tile(room, m_at, t, job, tiles, tools, panel, bias, bias_at, y):
+def output_tile(room, m_at, t, job, tools, panel, bias, bias_at, y):
     """The results of a panel in tile t, from M."""
     _, _, first, kind, _, _, columns = panel
-    area, start = results_at(t, job, tiles)
+    area, start = results_at(t, job, tools)
     steps_at = OF_INPUT + OF_KIND * kind
     for c in range(0, columns, job.lanes):
-        move, at = tiles.moves[area, RESULT if c + job.lanes <= columns else RESULT_EDGE], first + c
+        move, at = tools.moves[area, RESULT if c + job.lanes <= columns else RESULT_EDGE], first + c
         call_tile(room, m_at + c, move, bias, 0, y, start + at, bias, bias_at + at, tools.move_steps, steps_at, 0, columns - c)
 
 
@@ -159,13 +153,13 @@ def shared_range(first, end, range_of):
 
 
 @register_jitable
-def products(a, b, b_row, c, first, end, kind, block_at, steps, tiles, tools):
+def products(a, b, b_row, c, first, end, kind, block_at, steps, tools):
     """c[e] (+)= a[e] b[e] for the 36 elements e of transformed tiles: those of the tiles first ... end that have e as rows, and
     a panel of a kind as columns.  a, b, c = (array, where it begins, how far it is to the next element).
     """
     (a, a_at, a_element), (b, b_at, b_element), (c, c_at, c_element) = a, b, c
     for e in range(E):
-        low, high = shared_range(first, end, tiles.ranges[e])
+        low, high = shared_range(first, end, tools.ranges[e])
         if low < high:
             a_here = a_at + e * a_element + (low - first) * steps[block_at]
             c_here = c_at + e * c_element + (low - first) * steps[block_at + C_M]
@@ -173,7 +167,7 @@ def products(a, b, b_row, c, first, end, kind, block_at, steps, tiles, tools):
 
 
 @kernel()
-def by_blocks(x, u, u_at, bias, bias_at, y, cuts, job, tiles, tools, steps, scratch, turns):
+def by_blocks(x, u, u_at, bias, bias_at, y, cuts, job, tools, steps, scratch, turns):
     """`cuts` are the first tiles of the blocks; a row of `scratch` holds V and M of one block."""
     v_element, panels = tools.move_steps[2], tools.panels
     wide, gap = (job.C + job.lanes - 1) // job.lanes * job.lanes, GAP * job.lanes
@@ -183,28 +177,28 @@ def by_blocks(x, u, u_at, bias, bias_at, y, cuts, job, tiles, tools, steps, scra
         while block < len(cuts) - 1:
             first, end = cuts[block], cuts[block + 1]
             for t in range(first, end):
-                input_tile(x, job, tiles, t, 0, job.C, tools, v, (t - first) * wide)
+                input_tile(x, job, t, 0, job.C, tools, v, (t - first) * wide)
             for p in range(len(panels)):
                 kind, row = panels[p, 3], panels[p, 5]
                 m_at, m_element = E * v_element, tools.move_steps[OF_INPUT + OF_KIND * kind]
                 u_here = u, u_at + E * (panels[p, 1] + p * gap), job.C * row + gap
                 block_at = 2 * kind * len(STEPS)
                 m_here = v, m_at, m_element
-                products((v, 0, v_element), u_here, row, m_here, first, end, kind, block_at, steps, tiles, tools)
+                products((v, 0, v_element), u_here, row, m_here, first, end, kind, block_at, steps, tools)
                 for t in range(first, end):
-                    output_tile(v, m_at + (t - first) * row, t, job, tiles, tools, panels[p], bias, bias_at, y)
+                    output_tile(v, m_at + (t - first) * row, t, job, tools, panels[p], bias, bias_at, y)
             block = take_turn(turns)
         restore_denormals(saved)
 
 
 @kernel()
-def input_tiles(x, count, job, tiles, tools, v):
+def input_tiles(x, count, job, tools, v):
     """V of all tiles of all images."""
     wide = (job.C + job.lanes - 1) // job.lanes * job.lanes
     for task in prange(count):  # a task owns one tile of V
         saved = flush_denormals()
         t = np.intp(task)
-        input_tile(x, job, tiles, t, 0, job.C, tools, v, t * wide)
+        input_tile(x, job, t, 0, job.C, tools, v, t * wide)
         restore_denormals(saved)
 
 
@@ -239,7 +233,7 @@ def panel_filters(w, of_w, taps, c0, depth, panel, lanes, tools, u, w_room):
 
 
 @kernel()
-def by_panels(v, w, of_w, taps, bias, bias_at, y, count, chunk, job, tiles, tools, steps, scratch, turns):
+def by_panels(v, w, of_w, taps, bias, bias_at, y, count, chunk, job, tools, steps, scratch, turns):
     """Each panel of filters in turn, `chunk` input channels at a time; a row of `scratch` holds their U, and M of all tiles."""
     v_element, panels = tools.move_steps[2], tools.panels
     for slot in prange(len(scratch)):  # a task owns the output channels of its panels; a slot its rows of scratch and of steps
@@ -258,9 +252,9 @@ def by_panels(v, w, of_w, taps, bias, bias_at, y, count, chunk, job, tiles, tool
                 local[block_at + K] = depth
                 u_here = u, 0, u_element
                 m_here = u, m_at, m_element
-                products((v, c0, v_element), u_here, row, m_here, 0, count, kind, block_at, local, tiles, tools)
+                products((v, c0, v_element), u_here, row, m_here, 0, count, kind, block_at, local, tools)
             for t in range(count):
-                output_tile(u, m_at + t * row, t, job, tiles, tools, panels[p], bias, bias_at, y)
+                output_tile(u, m_at + t * row, t, job, tools, panels[p], bias, bias_at, y)
             p = take_turn(turns)
         restore_denormals(saved)
 

@@ -10,7 +10,7 @@ import functools
 import math
 from fractions import Fraction
 
-__all__ = ["POINTS", "input_steps", "matrices"]
+__all__ = ["input_steps", "matrices"]
 
 POINTS = (0, 1, -1, Fraction(1, 2), -2)  # n inputs take the first n - 1 and, last, infinity
 

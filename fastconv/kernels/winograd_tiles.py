@@ -1,13 +1,14 @@
 """The transforms of Winograd's F(m x m, r x r) as functions of their own, for m + r - 1 = 6: of input, filter and output, and
 those of the weight gradient, which are the transposes of the last two.
 
-Those that touch images come in two kinds, for tiles that lie whole in them and for their edge, where only some rows, columns and
-lanes exist; and for smaller tiles, with which an image ends that is not a multiple of m: they are multiplied at some of the
-points only, so that the same transformed filters serve them.
+Those of the input come in two kinds: for tiles that lie whole in the image, and for its edge, where only some rows, columns and
+lanes exist; those of results, for all lanes or for some.  Each is also made for the smaller tiles with which an image ends: these
+are multiplied at some of the points only, so that the same transformed filters serve them.
 """
 
 import functools
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -42,7 +43,7 @@ def elements(inputs):
 
 
 def placed(values, rows, cols):
-    """{(row, column): vector} of a transformed tile with so many inputs: [(number of the element, vector), ...]."""
+    """[(number of the element, vector), ...] of {(row, column): vector}, a transformed tile with so many inputs."""
     return [(elements(rows)[i] * N + elements(cols)[j], value) for (i, j), value in values.items()]
 
 
@@ -115,6 +116,7 @@ class ResultMove:
     edge: bool
     rows: int
     cols: int
+    what: ClassVar[str]
 
     @property
     def name(self):

@@ -39,6 +39,7 @@ from fastconv.machine import get_threads, kernel
 
 __all__ = ["weight_grad"]
 
+ACCUMULATE = STEPS.index("accumulate")
 SUM, SUM_MORE = range(2)  # addresses of the transforms of filters
 OF_DY, OF_KIND, OF_SUM = 3, 5, 3  # steps of the transforms: behind those of the input, for each kind of panel, of dy and of dU
 SUM_BYTES = 600_000  # of the sums dU of a task
@@ -47,23 +48,25 @@ LEAST_TILES = 32  # at once: the sums are loaded and stored for every few tiles
 
 
 @register_jitable
-def tile_of_dy(dy, job, tiles, t, tools, panel, room, at):
+def tile_of_dy(dy, job, t, tools, panel, room, at):
     """The transformed gradients of a panel of channels of tile t."""
     _, _, first, kind, _, _, columns = panel
-    area, start = results_at(t, job, tiles)
+    area, start = results_at(t, job, tools)
     steps_at = OF_DY + OF_KIND * kind
     for o in range(0, columns, job.lanes):
-        move = tiles.moves[area, RESULT if o + job.lanes <= columns else RESULT_EDGE]
+        move = tools.moves[area, RESULT if o + job.lanes <= columns else RESULT_EDGE]
         call_tile(dy, start + first + o, move, dy, 0, room, at + o, dy, 0, tools.move_steps, steps_at, 0, columns - o)
 
 
 @register_jitable
-def add_products(a, wide, b, b_row, c, channels, first, end, kind, block_at, steps, tiles, tools):
+def add_products(a, wide, b, b_row, c, channels, first, end, kind, block_at, steps, tools):
     """c[e] (+)= a[e] b[e] for the 36 elements e: the terms are those of the tiles first ... end that have e."""
     (a, a_at, a_element), (b, b_at, b_element), (c, c_at, c_element) = a, b, c
     for e in range(E):
-        low, high = shared_range(first, end, tiles.ranges[e])
+        low, high = shared_range(first, end, tools.ranges[e])
         terms = max(0, high - low)
+        if terms == 0 and steps[block_at + ACCUMULATE]:
+            continue  # else the sum begins with zeros
         skipped = low - first if terms else 0
         steps[block_at + K] = terms
         a_here, b_here = a_at + e * a_element + skipped * wide, b_at + e * b_element + skipped * b_row
@@ -71,11 +74,12 @@ def add_products(a, wide, b, b_row, c, channels, first, end, kind, block_at, ste
 
 
 @kernel()
-def sum_tiles(x, dy, parts, sum_move, dw_at, dw_row, tasks, chunk, wide, job, tiles, tools, steps, scratch, turns):
+def sum_tiles(x, dy, parts, of_dw, tasks, chunk, wide, job, tools, steps, scratch, turns):
     """`tasks` = (block, first and last tile, first and last input channel, panel); a row of `scratch` holds V, A dy AT and dU.
 
-    The weights of the group begin at `dw_at`, those of the next channel come `dw_row` later; `sum_move` writes them or adds them.
+    `of_dw`: where the weights of the group begin, how far it is to those of the next channel, SUM writes or SUM_MORE adds them.
     """
+    dw_at, dw_row, sum_move = of_dw
     size, flat, gap, move = parts.shape[1], parts.reshape(-1), GAP * job.lanes, tools.filters[sum_move]
     for slot in prange(len(scratch)):  # a task owns a part of dw of one block; a slot its rows of scratch and of steps
         before = flush_denormals()
@@ -89,11 +93,11 @@ def sum_tiles(x, dy, parts, sum_move, dw_at, dw_row, tasks, chunk, wide, job, ti
             for t0 in range(first, end, chunk):
                 t1 = min(t0 + chunk, end)
                 for t in range(t0, t1):
-                    input_tile(x, job, tiles, t, c0, c1, tools, room, (t - t0) * wide)
-                    tile_of_dy(dy, job, tiles, t, tools, tools.panels[p], room, g_at + (t - t0) * row)
+                    input_tile(x, job, t, c0, c1, tools, room, (t - t0) * wide)
+                    tile_of_dy(dy, job, t, tools, tools.panels[p], room, g_at + (t - t0) * row)
                 block_at = (2 * kind + (1 if t0 > first else 0)) * len(STEPS)
                 v_here, g_here, u_here = (room, 0, v_element), (room, g_at, g_element), (room, u_at, u_element)
-                add_products(v_here, wide, g_here, row, u_here, c1 - c0, t0, t1, kind, block_at, local, tiles, tools)
+                add_products(v_here, wide, g_here, row, u_here, c1 - c0, t0, t1, kind, block_at, local, tools)
             for c in range(c1 - c0):
                 for o in range(0, columns, job.lanes):
                     at, target = u_at + c * row + o, block * size + (c0 + c) * dw_row + dw_at + out + o
@@ -104,8 +108,7 @@ def sum_tiles(x, dy, parts, sum_move, dw_at, dw_row, tasks, chunk, wide, job, ti
 
 @functools.lru_cache(maxsize=256)
 def tables(job, images, o, filters, dtype, size, more, blocks, threads):
-    """(tasks, tiles at once, widest part of the input channels, `Tiles`, `Tools`, steps of the register tiles, shape of
-    scratch)."""
+    """(tasks, tiles at once, widest part of the input channels, `Tools`, steps of the register tiles, shape of scratch)."""
     panels = filter_panels(job.C, o, dtype.itemsize)
     tiles, count = tiles_of(job, images, size, GradientMove, dtype.itemsize, o % job.lanes > 0)
     row, lanes, gap = int(panels.rows[:, 5].max()), job.lanes, GAP * job.lanes
@@ -119,11 +122,11 @@ def tables(job, images, o, filters, dtype, size, more, blocks, threads):
         own = vectors * lanes
         of_moves += [job.y_row, job.y_pixel, chunk * own + gap, wide * own + gap, job.C * filters]
     sums = move_addresses(*[SumMove(dtype.itemsize, lanes, size, again) for again in (False, True)[: 1 + more]])  # SUM, SUM_MORE
-    tools = Tools(panels.rows, addresses, most, sums, np.array(of_moves), np.zeros(row, dtype))
+    tools = Tools(*tiles, panels.rows, addresses, most, sums, np.array(of_moves), np.zeros(row, dtype))
     shares = list(enumerate(cuts(count, blocks)))
     tasks = [(block, *share, *part, p) for block, share in shares for p in range(len(panels.rows)) for part in parts]
     room = min(threads, len(tasks)), E * (chunk * (wide + row) + wide * row + 3 * gap)
-    return np.array(tasks, np.int64), chunk, wide, tiles, tools, np.repeat(steps[None], room[0], axis=0), room
+    return np.array(tasks, np.int64), chunk, wide, tools, np.repeat(steps[None], room[0], axis=0), room
 
 
 def channel_parts(channels, lanes, most):
@@ -142,15 +145,15 @@ def weight_grad(geo, x, dy, dw):
     parts = partial_sums(blocks, whole.reshape(-1))
     for number, (group, job, shape) in enumerate(found):
         known = shape, flat.n, flat.o // flat.groups, flat.o, x.dtype, flat.kh, images > 1, blocks, get_threads()
-        sum_move, first = SUM_MORE if number % images else SUM, group * (flat.o // flat.groups)
-        add_group(x, dy, parts, sum_move, first, flat.o, job, tables(*known))
+        of_dw = group * (flat.o // flat.groups), flat.o, SUM_MORE if number % images else SUM
+        add_group(x, dy, parts, of_dw, job, tables(*known))
     add_blocks(parts, whole.reshape(-1))
     join_filters(geo, whole, dw)
 
 
-def add_group(x, dy, parts, sum_move, first, filters, job, known):
-    tasks, chunk, wide, tiles, tools, steps, room = known
+def add_group(x, dy, parts, of_dw, job, known):
+    tasks, chunk, wide, tools, steps, room = known
     sum_tiles(
-        x.reshape(-1), dy.reshape(-1), parts, sum_move, first, filters, tasks, chunk, wide, job, tiles, tools, steps.copy(),
+        x.reshape(-1), dy.reshape(-1), parts, of_dw, tasks, chunk, wide, job, tools, steps.copy(),
         aligned.workspace(room, x.dtype), np.zeros(1, np.int64),
     )  # fmt: skip

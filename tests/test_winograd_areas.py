@@ -1,0 +1,81 @@
+"""Winograd's tiles: every result in exactly one, smaller ones where an image ends, multiplied at some of the same points."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+import fastconv as fc
+import oracle
+from fastconv.geometry.shapes import ConvGeometry
+from fastconv.kernels import blocks, winograd_areas
+from fastconv.kernels.winograd_matrices import matrices
+from fastconv.kernels.winograd_tiles import N, elements, outputs
+
+SIZES = (2, 3, 4, 5)  # of filters
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_smaller_tiles_are_exact_with_the_filters_of_whole_ones(size):
+    rng = np.random.default_rng(0)
+    _, g_whole, _ = matrices(outputs(size), size)
+    for m in range(1, outputs(size)):
+        n = m + size - 1
+        at, _, bt = matrices(m, size, N)
+        g = [g_whole[i] for i in elements(n)]
+        w, d = ([Fraction(int(v)) for v in rng.integers(-9, 9, count)] for count in (size, n))
+        products = [dot(g[i], w) * dot(bt[i], d) for i in range(n)]
+        assert [dot(row, products) for row in at] == [dot(w, d[i : i + size]) for i in range(m)]
+
+
+def dot(a, b):
+    return sum(x * y for x, y in zip(a, b, strict=True))
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("results", [(14, 13), (12, 8), (3, 1), (1, 21), (5, 16)], ids=str)
+def test_every_result_is_in_one_tile_and_elements_have_neighbouring_tiles(size, results):
+    images, (p, q) = 3, results
+    areas, count = winograd_areas.areas_of(images, p, q, size)
+    written, tiles = np.zeros((images, p, q), int), []
+    for first, rows, cols, p0, q0, m_rows, m_cols, n_rows, n_cols in areas:
+        assert first == len(tiles)
+        for n in range(images):
+            for r in range(rows):
+                for c in range(cols):
+                    top, left = p0 + r * m_rows, q0 + c * m_cols
+                    written[n, top : top + m_rows, left : left + m_cols] += 1
+                    tiles.append({i * N + j for i in elements(n_rows) for j in elements(n_cols)})
+    assert (written == 1).all() and len(tiles) == count
+    for e, (first, end) in enumerate(winograd_areas.ranges_of(areas, count)):
+        assert [e in tile for tile in tiles] == [first <= t < end for t in range(count)]
+    geo = ConvGeometry.of((images, p, q, 1), (size, size, 1, 1), padding="same")
+    assert blocks.tile_counts(geo, False) == (count, sum(map(len, tiles)), count, 1)
+
+
+def test_tiles_of_a_dilated_image_are_counted_for_the_largest_of_its_parts():
+    geo = ConvGeometry.of((2, 1, 900, 1), (3, 3, 1, 1), dilation=(40, 2), padding=((40, 40), (2, 2)))
+    assert blocks.tile_counts(geo, False) == (2 * 2 * 113, 2 * 2 * 3 * (112 * 6 + 4), 2 * 113, 2)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("shape", [(2, 13, 14), (1, 3, 2), (3, 7, 21)], ids=str)
+def test_images_that_end_with_smaller_tiles(size, shape):
+    """Whole ones, lower ones, narrower ones, and those that are both, forward and backward."""
+    rng = np.random.default_rng(1)
+    n, h, w = shape
+    x, filters = (rng.standard_normal(s).astype("f4") for s in ((n, h, w, 19), (size, size, 19, 21)))
+    y = fc.conv2d(x, filters, padding="same", algorithm="winograd")
+    close(y, oracle.conv2d(x, filters, padding="same"))
+    close(
+        fc.conv2d_input_grad(y, filters, x.shape, padding="same", algorithm="winograd"),
+        oracle.conv2d_input_grad(y, filters, x.shape, padding="same"),
+    )
+    close(
+        fc.conv2d_weight_grad(y, x, filters.shape, padding="same", algorithm="winograd"),
+        oracle.conv2d_weight_grad(y, x, filters.shape, padding="same"),
+    )
+
+
+def close(result, exact):
+    np.testing.assert_allclose(result, exact, atol=2e-5 * abs(exact).max())
