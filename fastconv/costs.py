@@ -48,6 +48,7 @@ PACKED = 10  # cycles to read one vector of weights and to write it in another o
 TURNED = 25  # the same where they are turned on their side
 MOVED = {2: 650, 3: 500, 4: 375, 5: 250}  # cycles of Winograd's transforms: an input and an output vector of a tile, by taps
 MADE = {2: 300, 3: 420, 4: 900, 5: 1500}  # the same for a vector of filters
+SPILLED = {16: 2, 32: 1}  # times as many of all these where so many registers do not hold the vectors of a tile
 CUT = 5  # cycles to move a number to or from its place at stride 1
 
 
@@ -117,7 +118,8 @@ def winograd(backward):
         c, o = (geo.o, geo.c) if backward else (geo.c, geo.o)
         c, o, (tiles, numbers, _, images) = c // geo.groups, o // geo.groups, tile_counts(geo, backward)
         ins, outs = vectors(c, dtype, cpu), vectors(o, dtype, cpu)
-        moved, made = MOVED[geo.kh], MADE[geo.kh] * (4 / 3 if backward and geo.kh == 3 else 1)
+        moved, made = (SPILLED[cpu.registers] * cycles[geo.kh] for cycles in (MOVED, MADE))
+        made *= 4 / 3 if backward and geo.kh == 3 else 1
         once = are_filters_whole(geo, dtype.itemsize, backward)  # else they are transformed for every image of a dilation
         transforms = moved * tiles * (ins + outs) + made * c * outs * (1 if once else images)
         each = 1.15 * numbers * c * outs + transforms
@@ -195,9 +197,9 @@ def winograd_weights(call, dtype, cpu):
     geo = call.at_stride_one
     c, o, (tiles, numbers, _, images) = geo.c // geo.groups, geo.o // geo.groups, tile_counts(geo, False)
     ins, outs = vectors(c, dtype, cpu), vectors(o, dtype, cpu)
-    transforms = 250 * tiles * ins * -(-outs // 4) + 170 * tiles * outs * -(-ins // 3)
     sums = images * block_count(geo, dtype.itemsize)
-    each = 1.3 * numbers * max(c, 6) * outs + transforms + 0.85 * MADE[geo.kh] * sums * c * outs
+    transforms = 250 * tiles * ins * -(-outs // 4) + 170 * tiles * outs * -(-ins // 3) + 0.85 * MADE[geo.kh] * sums * c * outs
+    each = 1.3 * numbers * max(c, 6) * outs + SPILLED[cpu.registers] * transforms
     return 2 * LAUNCH * images * geo.groups + geo.groups * each + cutting(call)
 
 
