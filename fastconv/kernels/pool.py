@@ -22,20 +22,22 @@ __all__ = ["average", "average_grad", "maximum", "maximum_grad"]
 
 
 @kernel()
-def maximum_spread(dy, winner, dx, starts, runs, wide):
+def maximum_spread(dy, winner, dx, starts, runs, wide, two):
     N, P, Q, C = dy.shape
     source, target, winners, size = dy.reshape(-1), dx.reshape(-1), winner.reshape(-1), dx.shape[1] * dx.shape[2] * C
     for task in prange(N * P):  # a task owns the rows of dx that a row of windows covers
         n, p = divmod(np.intp(task), P)
         for r in range(starts[p], starts[p + 1]):
             if wide:
-                maximum_spread_run(source, n * P * Q * C, target, n * size, winners, C, runs, r * len(RUN), SIDE_BY_SIDE)
+                maximum_spread_run(source, n * P * Q * C, target, n * size, winners, C, runs, r * len(RUN), SIDE_BY_SIDE, 0)
+            elif two:
+                maximum_spread_run(source, n * P * Q * C, target, n * size, winners, C, runs, r * len(RUN), 1, 2)
             else:
-                maximum_spread_run(source, n * P * Q * C, target, n * size, winners, C, runs, r * len(RUN), 1)
+                maximum_spread_run(source, n * P * Q * C, target, n * size, winners, C, runs, r * len(RUN), 1, 0)
 
 
 @kernel()
-def average_spread(dy, dx, shares, starts, runs, wide):
+def average_spread(dy, dx, shares, starts, runs, wide, two):
     N, P, Q, C = dy.shape
     source, target, size = dy.reshape(-1), dx.reshape(-1), dx.shape[1] * dx.shape[2] * C
     for task in prange(N * P):  # a task owns the rows of dx that a row of windows covers
@@ -43,9 +45,11 @@ def average_spread(dy, dx, shares, starts, runs, wide):
         n, p = divmod(np.intp(task), P)
         for r in range(starts[p], starts[p + 1]):
             if wide:
-                average_spread_run(source, n * P * Q * C, target, n * size, shares, C, runs, r * len(RUN), SIDE_BY_SIDE)
+                average_spread_run(source, n * P * Q * C, target, n * size, shares, C, runs, r * len(RUN), SIDE_BY_SIDE, 0)
+            elif two:
+                average_spread_run(source, n * P * Q * C, target, n * size, shares, C, runs, r * len(RUN), 1, 2)
             else:
-                average_spread_run(source, n * P * Q * C, target, n * size, shares, C, runs, r * len(RUN), 1)
+                average_spread_run(source, n * P * Q * C, target, n * size, shares, C, runs, r * len(RUN), 1, 0)
         restore_denormals(before)
 
 
@@ -132,7 +136,7 @@ def maximum(geo, x, y, winner):
 def maximum_grad(geo, dy, winner, dx):
     """dx[n,h,w,c] = sum of dy[n,p,q,c] over the windows that (h, w) won"""
     if covered_once(geo):
-        maximum_spread(dy, winner, dx, *forward_runs(geo), is_wide(geo, dx.itemsize))
+        maximum_spread(dy, winner, dx, *forward_runs(geo), is_wide(geo, dx.itemsize), geo.kh == geo.kw == 2)
     else:
         maximum_grad_rows(dy, winner, dx, *backward_runs(geo), is_wide(geo, dx.itemsize))
 
@@ -146,7 +150,7 @@ def average_grad(geo, dy, counts, dx):
     """dx[n,h,w,c] = sum of dy[n,p,q,c] / counts[p,q] over the windows that see (h, w)"""
     shares = (1 / counts.reshape(-1)).astype(dx.dtype)
     if covered_once(geo):
-        average_spread(dy, dx, shares, *forward_runs(geo), is_wide(geo, dx.itemsize))
+        average_spread(dy, dx, shares, *forward_runs(geo), is_wide(geo, dx.itemsize), geo.kh == geo.kw == 2)
     else:
         average_grad_rows(dy, dx, shares, *backward_runs(geo), is_wide(geo, dx.itemsize))
 

@@ -105,8 +105,8 @@ def average_grad_run(v, dy, dy_at, dx, dx_at, shares, channels, runs, at, most):
         over_channels(v, channels, most, few)
 
 
-@emits("most")
-def maximum_spread_run(v, dy, dy_at, dx, dx_at, winner, channels, runs, at, most):
+@emits("most", "side")
+def maximum_spread_run(v, dy, dy_at, dx, dx_at, winner, channels, runs, at, most, side):
     """dx[tap] = dy of its window, 0 where another tap won: for windows that cover every pixel once, a run of `maximum_run`."""
     run = v.integers(v.builder.gep(runs, [at]), RUN)
 
@@ -125,13 +125,13 @@ def maximum_spread_run(v, dy, dy_at, dx, dx_at, winner, channels, runs, at, most
                     kept = v.builder.select(v.equal_whole(won, tap), value, v.constant(0.0))
                     v.store(kept, v.at(dx, place, offset, step), mask)
 
-            over_taps(v, run, put)
+            over_taps(v, run, put, side)
 
         over_channels(v, channels, most, few)
 
 
-@emits("most")
-def average_spread_run(v, dy, dy_at, dx, dx_at, shares, channels, runs, at, most):
+@emits("most", "side")
+def average_spread_run(v, dy, dy_at, dx, dx_at, shares, channels, runs, at, most, side):
     """dx[tap] = dy * share of its window: for windows that cover every pixel once, a run of `average_run`."""
     run = v.integers(v.builder.gep(runs, [at]), RUN)
 
@@ -146,6 +146,6 @@ def average_spread_run(v, dy, dy_at, dx, dx_at, shares, channels, runs, at, most
                 for value, (offset, mask) in zip(values, places, strict=True):
                     v.store(value, v.at(dx, place, offset, step), mask)
 
-            over_taps(v, run, put)
+            over_taps(v, run, put, side)
 
         over_channels(v, channels, most, few)

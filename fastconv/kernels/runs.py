@@ -4,6 +4,8 @@ Where padding or the edge of the image takes taps away, another run begins, so t
 inside a run.  For a gradient the results are pixels of dx, and its taps the windows that see them.
 """
 
+import itertools
+
 import numpy as np
 
 __all__ = ["RUN", "SIDE_BY_SIDE", "over_channels", "over_taps", "runs_of", "sums_of"]
@@ -31,10 +33,18 @@ def over_channels(v, channels, most, body):
         body([(done, v.first_lanes(v.builder.sub(channels, done)))])
 
 
-def over_taps(v, run, body):
-    """body(number of the tap, its offset in the source, that of its window) in reading order."""
-    with v.loop(run["i"]) as i, v.loop(run["j"]) as j:
+def over_taps(v, run, body, side=0):
+    """body(number of the tap, its offset in the source, that of its window) in reading order; `side` > 0: of side x side taps,
+    one after another instead of in a loop."""
+
+    def at(i, j):
         body(*(v.add(run.get(first, 0), (i, run[f"{name}_i"]), (j, run[f"{name}_j"])) for name, first in OFFSETS))
+
+    for i, j in itertools.product(range(side), repeat=2):
+        at(v.index(i), v.index(j))
+    if side == 0:
+        with v.loop(run["i"]) as i, v.loop(run["j"]) as j:
+            at(i, j)
 
 
 def sums_of(v, run, places, term):
