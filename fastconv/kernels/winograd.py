@@ -31,7 +31,7 @@ from fastconv.kernels.vector_ir import lanes_of
 from fastconv.kernels.winograd_areas import row_counts, tiles_of
 from fastconv.kernels.winograd_filters import filter_panels, filters_for_one_call, packed_size, shared_panels
 from fastconv.kernels.winograd_loops import GAP, E, Job, Tools, by_blocks, by_panels, input_tiles
-from fastconv.kernels.winograd_tiles import FilterMove, OutputMove, move_addresses
+from fastconv.kernels.winograd_tiles import FilterMove, OutputMove, move_address
 from fastconv.machine import get_threads
 
 __all__ = ["forward", "input_grad"]
@@ -41,16 +41,17 @@ FEW_MOVES = 300  # transforms of a vector of channels that are done before a sec
 
 @functools.lru_cache(maxsize=256)
 def tile_tables(panels, itemsize, a_m, a_k, k, counts):
-    """(steps, addresses, rows of the tallest tile) for products with `k` terms, for each kind of panel."""
+    """(steps, `Tools.addresses`) for products with `k` terms, for each kind of panel."""
     steps, kinds = [], panels.kinds
     most = [most_rows()[vectors] for vectors, _ in kinds]
     addresses = np.zeros((len(kinds), max(most) + 1), np.int64)
+    addresses[:, 0] = most
     for kind, (vectors, _) in enumerate(kinds):
         for height in {part for count in counts for part in balanced(count, most[kind])}:
             addresses[kind, height] = tile_address(Tile(itemsize, panels.lanes, height, vectors, masked=False))
         known = {"a_m": a_m, "a_k": a_k, "b_k": 1, "c_m": vectors * panels.lanes, "i": 1, "j": 1, "k": k}
         steps += [known.get(name, 0) for name in STEPS] + [{**known, "accumulate": 1}.get(name, 0) for name in STEPS]
-    return np.array(steps, np.int64), addresses, np.array(most)
+    return np.array(steps, np.int64), addresses
 
 
 def axis_parts(size, results, dilation, before):
@@ -90,14 +91,14 @@ def tools_of(job, panels, dtype, size, tiles, cut, chunk, code):
     """(`Tools`, steps of the register tiles) for the tiles cut as they are, and `chunk` input channels at once."""
     wide, row = widths(job, panels)
     most_tiles = max(end - first for first, end in cut)
-    steps, addresses, most = tile_tables(panels, dtype.itemsize, wide, 1, job.C, row_counts(cut, tiles[1]))
+    steps, addresses = tile_tables(panels, dtype.itemsize, wide, 1, job.C, row_counts(cut, tiles[1]))
     gap = GAP * job.lanes
     move_steps = [job.x_row, job.x_pixel, most_tiles * wide + gap]
     for vectors, _ in panels.kinds:
         own = vectors * job.lanes
         move_steps += [most_tiles * own + gap, job.y_row, job.y_pixel, code, chunk * own + gap, chunk * own + gap]
-    filters = move_addresses(FilterMove(dtype.itemsize, job.lanes, size))
-    return Tools(*tiles, panels.rows, addresses, most, filters, np.array(move_steps, np.int64), np.zeros(row, dtype)), steps
+    filters = move_address(FilterMove(dtype.itemsize, job.lanes, size))
+    return Tools(*tiles, panels.rows, addresses, filters, np.array(move_steps, np.int64), np.zeros(row, dtype)), steps
 
 
 @functools.lru_cache(maxsize=256)

@@ -9,7 +9,7 @@ import itertools
 
 import numpy as np
 
-from fastconv.kernels.winograd_tiles import InputMove, N, elements, move_addresses, outputs
+from fastconv.kernels.winograd_tiles import InputMove, N, elements, move_address, outputs
 
 __all__ = ["number_of_tiles", "row_counts", "tiles_of"]
 
@@ -26,7 +26,8 @@ def number_of_tiles(images, job, size):
 
 
 def areas_of(images, p, q, size):
-    """(`Tools.areas`, number of tiles): whole tiles between those that lack columns and those that lack rows."""
+    """(`Tools.areas` without addresses, number of tiles): whole tiles between those that lack columns and those that lack
+    rows."""
     (low, tall), (narrow, broad), areas, first = axis_tiles(p, outputs(size)), axis_tiles(q, outputs(size)), [], 0
     for rows, cols in ((tall, narrow), (tall, broad), (low, broad), (low, narrow)):
         for (down, p0, m_rows), (along, q0, m_cols) in itertools.product(rows, cols):
@@ -44,24 +45,24 @@ def ranges_of(areas, count):
     return found
 
 
-def area_moves(move, itemsize, lanes, size, ragged, area):
-    """A row of `Tools.moves`.  Few tiles are smaller ones: for these the edge's transforms will do."""
+def moves_of(area, move, itemsize, lanes, size, ragged):
+    """The addresses in a row of `Tools.areas`.  Few tiles are smaller ones: for these the edge's transforms will do."""
     *_, m_rows, m_cols, n_rows, n_cols = area
     whole = n_rows == n_cols == N
     inputs = [InputMove(itemsize, lanes, edge, n_rows, n_cols) for edge in (not whole, True)]
     results = [move(itemsize, lanes, size, edge, m_rows, m_cols) for edge in (not whole, ragged or not whole)]
-    return move_addresses(*inputs, *results)
+    return [move_address(one) for one in (*inputs, *results)]  # as INPUT ... RESULT_EDGE number them
 
 
 @functools.lru_cache(maxsize=256)
 def tiles_of(job, images, size, move, itemsize, ragged):
-    """((areas, ranges, moves) of `Tools`, number of tiles).
+    """((areas, ranges) of `Tools`, number of tiles).
 
     `move` is that of the results, `ragged`: whether their channels end within a vector.
     """
     areas, count = areas_of(images, job.P, job.Q, size)
-    moves = [area_moves(move, itemsize, job.lanes, size, ragged, area) for area in areas]
-    return (np.array(areas, np.int64), np.array(ranges_of(areas, count), np.int64), np.array(moves)), count
+    rows = [(*area, *moves_of(area, move, itemsize, job.lanes, size, ragged)) for area in areas]
+    return (np.array(rows, np.int64), np.array(ranges_of(areas, count), np.int64)), count
 
 
 def row_counts(cut, ranges):

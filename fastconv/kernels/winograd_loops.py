@@ -34,7 +34,7 @@ __all__ = [
 
 E = N * N  # elements of a transformed tile
 GAP = 5  # vectors between the elements of transformed tiles: else all 36 may fall on the same lines of the cache
-INPUT, INPUT_EDGE, RESULT, RESULT_EDGE = range(4)  # addresses of the transforms of tiles
+INPUT, INPUT_EDGE, RESULT, RESULT_EDGE = range(9, 13)  # columns of `Tools.areas`: addresses of the transforms
 K, C_M = STEPS.index("k"), STEPS.index("c_m")
 # steps of the transforms: of the input, then for each kind of panel those of the output and of the filters
 OF_INPUT, OF_KIND, OF_FILTER = 3, 6, 4
@@ -67,27 +67,26 @@ class Tools(NamedTuple):
     Tiles are numbered through all images, area by area (`winograd_areas`).
     """
 
-    areas: np.ndarray  # (areas, 9): first tile, rows and columns of tiles in an image, first output row and column of the area,
-    # outputs of a tile (rows, columns), inputs of a tile (rows, columns)
+    areas: np.ndarray  # (areas, 13): first tile, rows and columns of tiles in an image, first output row and column of the area,
+    # outputs of a tile (rows, columns), inputs of a tile (rows, columns), addresses of the transforms
     ranges: np.ndarray  # (36, 2): the first and the end of the tiles that have an element
-    moves: np.ndarray  # (areas, 4): addresses of the transforms
     panels: np.ndarray  # rows of `Panels`
-    addresses: np.ndarray  # of the register tiles: (kinds of panels, rows + 1)
-    most: np.ndarray  # (kinds,): rows of the tallest tile
-    filters: np.ndarray  # addresses of the transforms of filters
+    addresses: np.ndarray  # of the register tiles: (kinds of panels, rows + 1); for no rows the rows of the tallest
+    filters: int  # address of the transform of filters
     move_steps: np.ndarray  # steps of the transforms
     zeros: np.ndarray  # the bias of products
 
 
 @register_jitable
 def tile_place(t, areas):
-    """(area, image, first output row, first output column) of tile t."""
+    """(row of `areas`, image, first output row, first output column) of tile t."""
     area = 0
     while area + 1 < len(areas) and t >= areas[area + 1, 0]:
         area += 1
-    first, rows, cols, p, q, m_rows, m_cols, _, _ = areas[area]
-    n, rest = divmod(t - first, rows * cols)
-    return area, n, p + rest // cols * m_rows, q + rest % cols * m_cols
+    here = areas[area]
+    cols = here[2]
+    n, rest = divmod(t - here[0], here[1] * cols)
+    return here, n, here[3] + rest // cols * here[5], here[4] + rest % cols * here[6]
 
 
 @emits()
@@ -110,16 +109,16 @@ def input_tile(x, job, t, c0, c1, tools, v, v_at):
     area, n, h, s = tile_place(t, tools.areas)
     h, s = h - job.top, s - job.left
     start = job.x_at + n * job.x_image + h * job.x_row + s * job.x_pixel
-    inside = h >= 0 and s >= 0 and h + tools.areas[area, 7] <= job.H and s + tools.areas[area, 8] <= job.W
+    inside = h >= 0 and s >= 0 and h + area[7] <= job.H and s + area[8] <= job.W
     limits = between(0, -h, N) | between(0, job.H - h, N) << 8 | between(0, -s, N) << 16 | between(0, job.W - s, N) << 24
     for c in range(c0, c1, job.lanes):
-        move = tools.moves[area, INPUT if inside and c + job.lanes <= job.C else INPUT_EDGE]
+        move = area[INPUT if inside and c + job.lanes <= job.C else INPUT_EDGE]
         call_tile(x, start + c, move, x, 0, v, v_at + c - c0, x, 0, tools.move_steps, 0, limits, job.C - c)
 
 
 @register_jitable
 def results_at(t, job, tools):
-    """(area of tile t, where its results begin in y)"""
+    """(row of `areas` of tile t, where its results begin in y)"""
     area, n, p, q = tile_place(t, tools.areas)
     return area, job.y_at + n * job.y_image + p * job.y_row + q * job.y_pixel
 
@@ -131,14 +130,15 @@ def output_tile(room, m_at, t, job, tools, panel, bias, bias_at, y):
     area, start = results_at(t, job, tools)
     steps_at = OF_INPUT + OF_KIND * kind
     for c in range(0, columns, job.lanes):
-        move, at = tools.moves[area, RESULT if c + job.lanes <= columns else RESULT_EDGE], first + c
+        move, at = area[RESULT if c + job.lanes <= columns else RESULT_EDGE], first + c
         call_tile(room, m_at + c, move, bias, 0, y, start + at, bias, bias_at + at, tools.move_steps, steps_at, 0, columns - c)
 
 
 @register_jitable
 def product(a, a_at, b, b_at, b_row, c, c_at, count, kind, block_at, steps, tools):
     """c (+)= a b: `count` rows, and a panel of a kind as columns; `steps[block_at:]` are those of the register tile."""
-    parts = (count + tools.most[kind] - 1) // tools.most[kind]
+    most = tools.addresses[kind, 0]
+    parts = (count + most - 1) // most
     for part in range(parts):
         rows = count // parts + (1 if part < count % parts else 0)
         call_tile(a, a_at, tools.addresses[kind, rows], b, b_at, c, c_at, tools.zeros, 0, steps, block_at, 0, b_row)
@@ -229,7 +229,7 @@ def panel_filters(w, of_w, taps, c0, depth, panel, lanes, tools, u, w_room):
     for c in range(depth):
         for o in range(0, row, lanes):
             at, tail = c * row + o, max(0, columns - o)
-            call_tile(u, w_room + at, tools.filters[0], w, 0, u, at, w, 0, tools.move_steps, own, 0, tail)
+            call_tile(u, w_room + at, tools.filters, w, 0, u, at, w, 0, tools.move_steps, own, 0, tail)
 
 
 @kernel()

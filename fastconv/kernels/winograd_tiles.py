@@ -10,8 +10,6 @@ import functools
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from fastconv.kernels.tile import activate, compiled_address
 from fastconv.kernels.winograd_matrices import input_steps, matrices
 from fastconv.kernels.winograd_transform import both_ways, floats
@@ -25,7 +23,6 @@ __all__ = [
     "SumMove",
     "elements",
     "move_address",
-    "move_addresses",
     "outputs",
 ]
 
@@ -192,7 +189,3 @@ def turned(matrix):
 def move_address(move):
     """Address of a compiled transform."""
     return compiled_address(move.name, move.write, move.itemsize, move.lanes)
-
-
-def move_addresses(*moves):
-    return np.array([move_address(move) for move in moves])

@@ -34,13 +34,12 @@ from fastconv.kernels.winograd_loops import (
     results_at,
     shared_range,
 )
-from fastconv.kernels.winograd_tiles import GradientMove, SumMove, move_addresses
+from fastconv.kernels.winograd_tiles import GradientMove, SumMove, move_address
 from fastconv.machine import get_threads, kernel
 
 __all__ = ["weight_grad"]
 
 ACCUMULATE = STEPS.index("accumulate")
-SUM, SUM_MORE = range(2)  # addresses of the transforms of filters
 OF_DY, OF_KIND, OF_SUM = 3, 5, 3  # steps of the transforms: behind those of the input, for each kind of panel, of dy and of dU
 SUM_BYTES = 600_000  # of the sums dU of a task
 TILE_BYTES = 600_000  # of the transformed tiles beside them
@@ -54,7 +53,7 @@ def tile_of_dy(dy, job, t, tools, panel, room, at):
     area, start = results_at(t, job, tools)
     steps_at = OF_DY + OF_KIND * kind
     for o in range(0, columns, job.lanes):
-        move = tools.moves[area, RESULT if o + job.lanes <= columns else RESULT_EDGE]
+        move = area[RESULT if o + job.lanes <= columns else RESULT_EDGE]
         call_tile(dy, start + first + o, move, dy, 0, room, at + o, dy, 0, tools.move_steps, steps_at, 0, columns - o)
 
 
@@ -77,10 +76,10 @@ def add_products(a, wide, b, b_row, c, channels, first, end, kind, block_at, ste
 def sum_tiles(x, dy, parts, of_dw, tasks, chunk, wide, job, tools, steps, scratch, turns):
     """`tasks` = (block, first and last tile, first and last input channel, panel); a row of `scratch` holds V, A dy AT and dU.
 
-    `of_dw`: where the weights of the group begin, how far it is to those of the next channel, SUM writes or SUM_MORE adds them.
+    `of_dw`: where the weights of the group begin, how far it is to those of the next channel, the address of the transform.
     """
-    dw_at, dw_row, sum_move = of_dw
-    size, flat, gap, move = parts.shape[1], parts.reshape(-1), GAP * job.lanes, tools.filters[sum_move]
+    dw_at, dw_row, move = of_dw
+    size, flat, gap = parts.shape[1], parts.reshape(-1), GAP * job.lanes
     for slot in prange(len(scratch)):  # a task owns a part of dw of one block; a slot its rows of scratch and of steps
         before = flush_denormals()
         s = np.intp(slot)
@@ -107,7 +106,7 @@ def sum_tiles(x, dy, parts, of_dw, tasks, chunk, wide, job, tools, steps, scratc
 
 
 @functools.lru_cache(maxsize=256)
-def tables(job, images, o, filters, dtype, size, more, blocks, threads):
+def tables(job, images, o, filters, dtype, size, blocks, threads):
     """(tasks, tiles at once, widest part of the input channels, `Tools`, steps of the register tiles, shape of scratch)."""
     panels = filter_panels(job.C, o, dtype.itemsize)
     tiles, count = tiles_of(job, images, size, GradientMove, dtype.itemsize, o % job.lanes > 0)
@@ -116,13 +115,12 @@ def tables(job, images, o, filters, dtype, size, more, blocks, threads):
     wide = -(-max(end - first for first, end in parts) // lanes) * lanes
     chunk = min(count, max(LEAST_TILES, TILE_BYTES // (E * (wide + row) * dtype.itemsize)))
     sizes = tuple(sorted({end - first for first, end in parts}))
-    steps, addresses, most = tile_tables(panels, dtype.itemsize, 1, wide, 0, sizes)  # k: the tiles at once, known later
+    steps, addresses = tile_tables(panels, dtype.itemsize, 1, wide, 0, sizes)  # k: the tiles at once, known later
     of_moves = [job.x_row, job.x_pixel, chunk * wide + gap]
     for vectors, _ in panels.kinds:
         own = vectors * lanes
         of_moves += [job.y_row, job.y_pixel, chunk * own + gap, wide * own + gap, job.C * filters]
-    sums = move_addresses(*[SumMove(dtype.itemsize, lanes, size, again) for again in (False, True)[: 1 + more]])  # SUM, SUM_MORE
-    tools = Tools(*tiles, panels.rows, addresses, most, sums, np.array(of_moves), np.zeros(row, dtype))
+    tools = Tools(*tiles, panels.rows, addresses, 0, np.array(of_moves), np.zeros(row, dtype))
     shares = list(enumerate(cuts(count, blocks)))
     tasks = [(block, *share, *part, p) for block, share in shares for p in range(len(panels.rows)) for part in parts]
     room = min(threads, len(tasks)), E * (chunk * (wide + row) + wide * row + 3 * gap)
@@ -144,8 +142,9 @@ def weight_grad(geo, x, dy, dw):
     blocks = min(block_count(flat, x.itemsize), *[number_of_tiles(flat.n, job, flat.kh) for _, job, _ in found])
     parts = partial_sums(blocks, whole.reshape(-1))
     for number, (group, job, shape) in enumerate(found):
-        known = shape, flat.n, flat.o // flat.groups, flat.o, x.dtype, flat.kh, images > 1, blocks, get_threads()
-        of_dw = group * (flat.o // flat.groups), flat.o, SUM_MORE if number % images else SUM
+        known = shape, flat.n, flat.o // flat.groups, flat.o, x.dtype, flat.kh, blocks, get_threads()
+        again = number % images > 0
+        of_dw = group * (flat.o // flat.groups), flat.o, move_address(SumMove(x.itemsize, job.lanes, flat.kh, again))
         add_group(x, dy, parts, of_dw, job, tables(*known))
     add_blocks(parts, whole.reshape(-1))
     join_filters(geo, whole, dw)
