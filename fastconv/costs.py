@@ -16,6 +16,7 @@ from fastconv.kernels.blocks import (
     block_count,
     is_whole_for_one_call,
     packs_pixels,
+    tile_blocks,
     tile_counts,
     window_rows,
 )
@@ -197,8 +198,8 @@ def winograd_weights(call, dtype, cpu):
     geo = call.at_stride_one
     c, o, (tiles, numbers, _, images) = geo.c // geo.groups, geo.o // geo.groups, tile_counts(geo, False)
     ins, outs = vectors(c, dtype, cpu), vectors(o, dtype, cpu)
-    sums = images * block_count(geo, dtype.itemsize)
-    transforms = 250 * tiles * ins * -(-outs // 4) + 170 * tiles * outs * -(-ins // 3) + 0.85 * MADE[geo.kh] * sums * c * outs
+    sums = images * tile_blocks(geo, dtype.itemsize)
+    transforms = 420 * tiles * ins * -(-outs // 4) + 300 * tiles * outs * -(-ins // 3) + 0.85 * MADE[geo.kh] * sums * c * outs
     each = 1.3 * numbers * max(c, 6) * outs + SPILLED[cpu.registers] * transforms
     return 2 * LAUNCH * images * geo.groups + geo.groups * each + cutting(call)
 
@@ -206,7 +207,8 @@ def winograd_weights(call, dtype, cpu):
 def winograd_weight_bytes(geo, itemsize):
     """Partial sums, the copies of what is read, and what a thread of each core works on."""
     copied = copied_bytes(geo, itemsize) + copied_at_stride_one(geo, itemsize)
-    return copied + filter_blocks(geo.at_stride_one, itemsize) + 3_200_000 * 2
+    flat = geo.at_stride_one
+    return copied + tile_blocks(flat, itemsize) * int(np.prod(flat.w_shape)) * itemsize + 3_200_000 * 2
 
 
 def padded_bytes(geo, itemsize):

@@ -15,10 +15,12 @@ __all__ = [
     "LEAST_PIXELS",
     "SUM_ROWS",
     "WHOLE_FILTERS",
+    "WIDEST",
     "are_filters_whole",
     "block_count",
     "is_whole_for_one_call",
     "packs_pixels",
+    "tile_blocks",
     "tile_counts",
     "transformed_bytes",
     "window_rows",
@@ -26,6 +28,8 @@ __all__ = [
 
 MOST_BLOCKS = 16
 LEAST_PIXELS = 512  # of a block
+LEAST_TASKS = 4  # of a sum over Winograd's tiles, if each has
+LEAST_TILES = 12
 FEW_PIXELS = 256  # the same where the sums of a block are small
 SUM_ROWS = 2048  # of a sum over rows
 MOST_BYTES = 2 << 20  # of all partial sums together: adding them up takes time, too
@@ -34,6 +38,7 @@ MANY_TILES = 60  # for which that pays up to a third of the last cache
 BLOCK_BYTES = 500_000  # of Winograd's V and M of the tiles of one block: what L2 holds beside the weights that stream through
 CHUNK_BYTES = 500_000  # of its transformed weights made and used at once by `by_panels`
 FEW_TILES = 1_000_000  # bytes of its V that need not be cut into blocks
+WIDEST = {16: 2, 32: 4}  # vectors of a panel of filters, by number of vector registers
 WINDOW_BYTES = 4 << 20  # of one block of im2col windows, at least one output row
 
 
@@ -41,6 +46,14 @@ def block_count(geo, itemsize, least=LEAST_PIXELS):
     """Partial sums of a weight gradient: up to 16, fewer for less than `least` pixels in each or for large filters."""
     size = geo.kh * geo.kw * (geo.c // geo.groups) * geo.o * itemsize
     return max(1, min(MOST_BLOCKS, geo.n * geo.p, geo.n * geo.p * geo.q // least, MOST_BYTES // size))
+
+
+def tile_blocks(geo, itemsize):
+    """The same by Winograd's algorithm, where a task is a block and a panel of filters: some more where there are few filters."""
+    vectors = -(-geo.o // geo.groups * itemsize // cpu().vector_bytes)
+    panels, bytes_of_w = -(-vectors // WIDEST[cpu().registers]), geo.kh * geo.kw * geo.c // geo.groups * geo.o * itemsize
+    wanted = min(-(-LEAST_TASKS // panels), tile_count(geo, False) // LEAST_TILES, MOST_BYTES // bytes_of_w)
+    return max(block_count(geo, itemsize), wanted)
 
 
 def along(geo, backward):

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastconv.kernels.blocks import WIDEST
 from fastconv.kernels.tile import STEPS, Tile, most_rows, tile_address
 from fastconv.machine import cpu
 
@@ -28,8 +29,6 @@ __all__ = [
     "tables",
     "weight_grad_runs",
 ]
-
-WIDEST = {16: 2, 32: 4}  # vectors of a panel, by number of vector registers
 
 
 @dataclass(frozen=True, eq=False)

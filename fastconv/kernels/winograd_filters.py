@@ -8,9 +8,9 @@ import functools
 import numpy as np
 
 from fastconv.kernels import aligned
-from fastconv.kernels.blocks import WHOLE_FILTERS, is_whole_for_one_call, transformed_bytes
+from fastconv.kernels.blocks import WHOLE_FILTERS, WIDEST, is_whole_for_one_call, transformed_bytes
 from fastconv.kernels.phases import filters_at_stride_one
-from fastconv.kernels.schedule import WIDEST, panels_of
+from fastconv.kernels.schedule import panels_of
 from fastconv.kernels.transpose import flip_filters
 from fastconv.kernels.winograd_loops import GAP, E, all_filters
 from fastconv.kernels.winograd_tiles import FilterMove, move_address

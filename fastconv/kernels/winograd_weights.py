@@ -12,7 +12,7 @@ from numba import prange
 from numba.extending import register_jitable
 
 from fastconv.kernels import aligned
-from fastconv.kernels.blocks import block_count
+from fastconv.kernels.blocks import tile_blocks
 from fastconv.kernels.padding import as_read
 from fastconv.kernels.partial_sums import add_blocks, partial_sums
 from fastconv.kernels.phases import image_at_stride_one, join_filters
@@ -139,7 +139,7 @@ def weight_grad(geo, x, dy, dw):
     whole = dw if geo.at_stride_one is geo else aligned.workspace(flat.w_shape, dw.dtype)
     found = jobs(x.shape, dy.shape, (flat.dh, flat.dw), before(flat), flat.groups, lanes_of(x.itemsize))
     images = len(found) // flat.groups  # into which a dilation falls, one after another
-    blocks = min(block_count(flat, x.itemsize), *[number_of_tiles(flat.n, job, flat.kh) for _, job, _ in found])
+    blocks = min(tile_blocks(flat, x.itemsize), *[number_of_tiles(flat.n, job, flat.kh) for _, job, _ in found])
     parts = partial_sums(blocks, whole.reshape(-1))
     for number, (group, job, shape) in enumerate(found):
         known = shape, flat.n, flat.o // flat.groups, flat.o, x.dtype, flat.kh, blocks, get_threads()
