@@ -25,11 +25,11 @@ class Route:
     fits: Callable  # (geo, dtype) -> None, or the reason why not
     cost: Callable  # (geo, dtype, cpu) -> cycles of one core
     run: str  # function in kernels/, imported at the first run
-    pack: str | None = None  # function (geo, w) in kernels/ that arranges the weights
+    pack: str | None = None  # function (geo, w) in kernels/ that arranges weights to be kept; None: as they are
     workspace: Callable = lambda geo, itemsize: 0  # bytes beside input, output and packed weights
     growth: int = 1  # error bound in units of terms * eps * sum of absolute values (above 1: of a whole tile, its largest sum)
     only_if_asked: Callable = lambda geo, dtype: None  # the reason why "auto" never takes it, or None
-    pack_once: str | None = None  # instead of `pack` where the weights are used once; "" for as they are
+    pack_once: str | None = None  # the same for weights that are used once
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,6 @@ ALGORITHMS = (
             costs.winograd_bytes(False),
             4,
             less_accurate,
-            "",
         ),
         input_grad=Route(
             winograd_fits,
@@ -132,7 +131,6 @@ ALGORITHMS = (
             costs.winograd_bytes(True),
             4,
             less_accurate,
-            "",
         ),
         weight_grad=Route(
             winograd_fits,
@@ -196,9 +194,21 @@ ALGORITHMS = (
     ),
     Algorithm(
         "im2col",
-        forward=Route(always, costs.im2col(costs.filters), "im2col.forward", "im2col.by_group", costs.window_bytes),
+        forward=Route(
+            always,
+            costs.im2col(costs.filters),
+            "im2col.forward",
+            "im2col.by_group",
+            costs.window_bytes,
+            pack_once="im2col.by_group",
+        ),
         input_grad=Route(
-            always, costs.im2col(costs.inputs, turned=10), "im2col.input_grad", "im2col.by_group_transposed", costs.window_bytes
+            always,
+            costs.im2col(costs.inputs, turned=10),
+            "im2col.input_grad",
+            "im2col.by_group_transposed",
+            costs.window_bytes,
+            pack_once="im2col.by_group_transposed",
         ),
         weight_grad=Route(always, costs.im2col(costs.filters), "im2col.weight_grad", None, costs.window_bytes),
         flushes=False,
@@ -206,7 +216,14 @@ ALGORITHMS = (
     Algorithm(
         "direct",
         forward=Route(always, costs.direct(costs.filters), "direct.forward", None, costs.padded_bytes),
-        input_grad=Route(always, costs.direct(costs.inputs), "direct.input_grad", "direct.swap_channels", costs.padded_bytes),
+        input_grad=Route(
+            always,
+            costs.direct(costs.inputs),
+            "direct.input_grad",
+            "direct.swap_channels",
+            costs.padded_bytes,
+            pack_once="direct.swap_channels",
+        ),
         weight_grad=Route(always, costs.direct(costs.filters), "direct.weight_grad", None, costs.block_bytes),
         flushes=False,
     ),

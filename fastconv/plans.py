@@ -109,7 +109,7 @@ class ConvPlan:
         """Contiguous HWIO weights of the plan's dtype, arranged for the kernel: for one call, or to be `kept` for many."""
         if self.geometry.flip:
             w = np.ascontiguousarray(w[::-1, ::-1])
-        pack = self.route.pack if kept or self.route.pack_once is None else self.route.pack_once
+        pack = self.route.pack if kept else self.route.pack_once
         return resolve(pack)(self.geometry, w) if pack else w
 
     def __str__(self):
