@@ -61,7 +61,10 @@ def test_transposed_convolution_agrees_with_float64(call, algorithm, dtype):
     y = fc.conv2d_transpose(x, w, b, **call[3], algorithm=algorithm.name)
     exact, size = oracle.conv2d_transpose(x, w, b, **call[3]), oracle.conv2d_transpose(abs(x), abs(w), abs(b), **call[3])
     assert y.dtype == dtype
-    bounds.assert_within(y, exact, size, algorithm.input_grad.growth * (np.prod(w.shape[:3]) + 1))
+    growth = algorithm.input_grad.growth
+    if growth > 1:  # rounding follows the largest results nearby
+        size = size.max(axis=(1, 2), keepdims=True) + np.zeros_like(size)
+    bounds.assert_within(y, exact, size, growth * (np.prod(w.shape[:3]) + 1))
 
 
 @pytest.mark.parametrize("call", [call for call in CALLS.values() if "output_padding" not in call[3]], ids=str)

@@ -79,3 +79,21 @@ def test_images_that_end_with_smaller_tiles(size, shape):
 
 def close(result, exact):
     np.testing.assert_allclose(result, exact, atol=2e-5 * abs(exact).max())
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_error_with_sparse_numbers_of_all_magnitudes(size):
+    """The bound of the module's text, tile by tile, where results cancel and neighbours are a million times larger."""
+    rng, m, pad = np.random.default_rng(2), outputs(size), size // 2
+    for h, w, c in ((9, 6, 3), (13, 14, 1), (7, 2, 5), (5, 11, 8)):
+        x = rng.standard_normal((1, h, w, c)) * (rng.random((1, h, w, c)) < 0.3) * 10.0 ** rng.integers(-3, 4, (1, h, w, c))
+        x, filters = (
+            a.astype("f4") for a in (x, rng.standard_normal((size, size, c, 20)) * (rng.random((size, size, c, 20)) < 0.5))
+        )
+        error = abs(fc.conv2d(x, filters, padding=pad, algorithm="winograd") - oracle.conv2d(x, filters, padding=pad))[0]
+        around = np.pad(abs(x[0]).astype(float), ((pad, N), (pad, N), (0, 0)))
+        weights, share = abs(filters).sum((0, 1), dtype=float), 4 * (size * size * c + 1) * np.finfo("f4").eps
+        for p in range(0, error.shape[0], m):
+            for q in range(0, error.shape[1], m):
+                bound = share * (around[p : p + N, q : q + N].max((0, 1)) @ weights)
+                assert (error[p : p + m, q : q + m] <= bound).all()

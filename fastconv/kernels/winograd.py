@@ -11,8 +11,9 @@ three times fewer multiplications, too.  Groups of channels, and the interleaved
 convolutions of their own: `jobs` lists them as views of x and of y.
 
 An image that is not a multiple of the tile ends with smaller ones (`winograd_areas`).  A result is a combination of all inputs
-of its tile, 36 of a whole one.  Its error is at most 4 (C KH KW + 1) eps times the largest sum of absolute products among the
-results of its tile, and a NaN or an infinity anywhere in the tile, also where a strided filter has no tap, may reach all of them.
+of its tile, 36 of a whole one.  Its error is at most 4 (C KH KW + 1) eps times the sum over the channels of the largest |x| of
+the tile times the sum of |w|; with numbers like those of networks not above the same times the largest sum of absolute products
+among the results of the tile.  A NaN or an infinity anywhere in the tile, also where a strided filter has no tap, may reach all.
 """
 
 import functools
