@@ -208,7 +208,7 @@ def winograd_weight_bytes(geo, itemsize):
     """Partial sums, the copies of what is read, and what a thread of each core works on."""
     copied = copied_bytes(geo, itemsize) + copied_at_stride_one(geo, itemsize)
     flat = geo.at_stride_one
-    return copied + tile_blocks(flat, itemsize) * int(np.prod(flat.w_shape)) * itemsize + 3_200_000 * 2
+    return copied + tile_blocks(flat, itemsize) * math.prod(flat.w_shape) * itemsize + 3_200_000 * 2
 
 
 def padded_bytes(geo, itemsize):

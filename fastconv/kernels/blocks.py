@@ -28,8 +28,7 @@ __all__ = [
 
 MOST_BLOCKS = 16
 LEAST_PIXELS = 512  # of a block
-LEAST_TASKS = 4  # of a sum over Winograd's tiles, if each has
-LEAST_TILES = 12
+LEAST_TASKS, TASK_TILES = 4, 12  # tasks of a sum over Winograd's tiles, if each has so many of them
 FEW_PIXELS = 256  # the same where the sums of a block are small
 SUM_ROWS = 2048  # of a sum over rows
 MOST_BYTES = 2 << 20  # of all partial sums together: adding them up takes time, too
@@ -44,15 +43,19 @@ WINDOW_BYTES = 4 << 20  # of one block of im2col windows, at least one output ro
 
 def block_count(geo, itemsize, least=LEAST_PIXELS):
     """Partial sums of a weight gradient: up to 16, fewer for less than `least` pixels in each or for large filters."""
-    size = geo.kh * geo.kw * (geo.c // geo.groups) * geo.o * itemsize
-    return max(1, min(MOST_BLOCKS, geo.n * geo.p, geo.n * geo.p * geo.q // least, MOST_BYTES // size))
+    return max(1, min(MOST_BLOCKS, geo.n * geo.p, geo.n * geo.p * geo.q // least, most_blocks(geo, itemsize)))
+
+
+def most_blocks(geo, itemsize):
+    """Partial sums that MOST_BYTES hold."""
+    return MOST_BYTES // (math.prod(geo.w_shape) * itemsize)
 
 
 def tile_blocks(geo, itemsize):
     """The same by Winograd's algorithm, where a task is a block and a panel of filters: some more where there are few filters."""
     vectors = -(-geo.o // geo.groups * itemsize // cpu().vector_bytes)
-    panels, bytes_of_w = -(-vectors // WIDEST[cpu().registers]), geo.kh * geo.kw * geo.c // geo.groups * geo.o * itemsize
-    wanted = min(-(-LEAST_TASKS // panels), tile_count(geo, False) // LEAST_TILES, MOST_BYTES // bytes_of_w)
+    panels = -(-vectors // WIDEST[cpu().registers])
+    wanted = min(-(-LEAST_TASKS // panels), tile_count(geo, False) // TASK_TILES, most_blocks(geo, itemsize))
     return max(block_count(geo, itemsize), wanted)
 
 

@@ -8,7 +8,7 @@ from numba import prange
 from fastconv.kernels import aligned
 from fastconv.machine import kernel
 
-__all__ = ["after_padding", "as_read", "fold", "grad_target", "needs_copy", "pad", "padded_like"]
+__all__ = ["after_padding", "as_read", "fold", "grad_target", "pad", "padded_like"]
 
 
 @kernel()
