@@ -180,7 +180,6 @@ ALGORITHMS = (
             "tiled.forward",
             "packing.pack_panels",
             costs.copied_bytes,
-            pack_once="tiled.filters_for_one_call",
         ),
         input_grad=Route(
             always,
@@ -188,7 +187,6 @@ ALGORITHMS = (
             "tiled.input_grad",
             "packing.pack_flipped",
             costs.copied_bytes,
-            pack_once="tiled.flipped_for_one_call",
         ),
         weight_grad=Route(always, costs.tiled(costs.filters, packed=0), "tiled_weights.weight_grad", None, costs.tiled_sum_bytes),
     ),

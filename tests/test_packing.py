@@ -7,7 +7,7 @@ import fastconv as fc
 import oracle
 from bounds import assert_same_bytes
 from fastconv.geometry import ConvGeometry
-from fastconv.kernels import blocks, packing, winograd_filters
+from fastconv.kernels import blocks, packing, tiled, winograd, winograd_filters
 from routes import FLOATS
 
 SHAPES = ((3, 3, 5, 7, 1), (1, 1, 70, 200, 1), (2, 3, 6, 132, 2), (3, 1, 8, 64, 1), (1, 2, 33, 16, 1))  # KH, KW, C, O, groups
@@ -55,7 +55,7 @@ def test_filters_made_whole_or_where_they_are_used_give_the_same_bytes(monkeypat
     x, w = (np.random.default_rng(3).standard_normal(shape).astype("f4") for shape in ((2, 17, 15, 20), (3, 3, 20, 70)))
     results = []
     for whole in (True, False):
-        monkeypatch.setattr(winograd_filters, "is_whole_for_one_call", lambda *_, whole=whole: whole)
+        monkeypatch.setattr(winograd, "is_whole_for_one_call", lambda *_, whole=whole: whole)
         y = fc.conv2d(x, w, padding=1, algorithm="winograd")
         results.append((y, fc.conv2d_input_grad(y, w, x.shape, padding=1, algorithm="winograd")))
     for first, second in zip(*results, strict=True):
@@ -74,7 +74,40 @@ def test_weights_prepared_for_one_image_serve_a_batch_with_the_memory_that_its_p
     try:
         assert winograd_filters.transform_filters(few, w) is w
         assert winograd_filters.transform_filters(many, w) is w
-        assert winograd_filters.filters_for_one_call(many, w, backward=False).ndim == 1
+        assert blocks.is_whole_for_one_call(many, 4, False)
         assert not blocks.are_filters_whole(few, 4, False)
     finally:
         blocks.are_filters_whole.cache_clear()
+
+
+# x, w, options, and how the forward pass on two threads brings its weights into panels
+WAYS = (
+    ((1, 20, 20, 9), (3, 3, 9, 16), {}, "as they are"),
+    ((2, 24, 24, 40), (3, 3, 40, 70), {}, "first of all"),
+    ((1, 7, 7, 64), (3, 3, 64, 70), {"padding": 1}, "by the first tile"),
+    ((3, 5, 5, 64), (3, 3, 64, 200), {"padding": 1, "stride": 2}, "by the first tile"),
+    ((1, 7, 7, 64), (3, 3, 32, 80), {"groups": 2, "dilation": 2}, "by the first tile"),
+    ((1, 3, 3, 16), (7, 7, 16, 80), {"padding": 3}, "before the first tile"),
+)
+
+
+def way(geo, itemsize):
+    walk = tiled.walk_of(geo, itemsize, 2, False, False, 0)
+    if walk.room:
+        return "by the first tile" if walk.schedule.packing.all() else "before the first tile"
+    return "first of all" if walk.packed_size else "as they are"
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("case", WAYS, ids=str)
+def test_weights_of_one_call_are_arranged_in_four_ways_for_the_same_bytes(case, dtype):
+    x_shape, w_shape, options, expected = case
+    x, w = (np.random.default_rng(5).standard_normal(shape).astype(dtype) for shape in (x_shape, w_shape))
+    geo = ConvGeometry.of(x_shape, w_shape, **options)
+    if dtype == np.float32 and fc.machine.cpu().vector_bytes == 64:
+        assert way(geo, x.itemsize) == expected
+    y = fc.conv2d(x, w, algorithm="tiled", **options)
+    assert_same_bytes(y, fc.conv2d(x, fc.prepare(w, x_shape, algorithm="tiled", **options), algorithm="tiled", **options))
+    terms = geo.terms + 1
+    exact, size = (oracle.conv2d(*arrays, **options) for arrays in ((x, w), (abs(x), abs(w))))
+    assert (abs(y - exact) <= terms * np.finfo(dtype).eps * size).all()

@@ -16,7 +16,6 @@ __all__ = ["LINE", "empty", "room", "workspace", "zeros"]
 LINE = 64  # bytes of a cache line, or a divisor of its size
 LEAST_KEPT, MOST_KEPT = 1 << 16, 8 << 20  # bytes of a block that is kept
 ALL_KEPT = 16 << 20  # bytes of all blocks of a thread
-UNUSED = bytearray(1)  # counts as many references as a block in which no array lives
 
 
 class Kept(threading.local):
@@ -56,10 +55,10 @@ def workspace(shape, dtype):
     blocks, KEPT.blocks = KEPT.blocks, []  # what a signal handler calls in between finds none
     try:
         block = free_block(blocks, size)
+        if block is None:
+            block = new_block(blocks, size)
         array = placed(shape, dtype, block)
         blocks.append(block)
-        while sum(map(len, blocks)) > ALL_KEPT:
-            del blocks[0]
         return array
     finally:
         KEPT.blocks = blocks
@@ -70,8 +69,25 @@ def room(shape, dtype, once):
     return workspace(shape, dtype) if once else empty(shape, dtype)
 
 
+def references(blocks):
+    """How often each is referred to."""
+    return [getrefcount(block) for block in blocks]
+
+
+[ALONE] = references([bytearray(1)])  # those of a block in which no array lives
+
+
 def free_block(blocks, size):
-    """The smallest fitting block in which no array lives, taken out of `blocks`; or a new one."""
-    *counts, alone = [getrefcount(block) for block in [*blocks, UNUSED]]
-    free = [i for i, count in enumerate(counts) if count == alone and size <= len(blocks[i]) <= 2 * size]
-    return blocks.pop(min(free, key=lambda i: len(blocks[i]))) if free else np.empty(size, np.uint8)
+    """The smallest fitting block in which no array lives, taken out of `blocks`, or None."""
+    found = None
+    for i, count in enumerate(references(blocks)):
+        if count == ALONE and size <= len(blocks[i]) <= 2 * size and (found is None or len(blocks[i]) < len(blocks[found])):
+            found = i
+    return None if found is None else blocks.pop(found)
+
+
+def new_block(blocks, size):
+    """One more, for which the oldest go."""
+    while sum(map(len, blocks)) > ALL_KEPT - size:
+        del blocks[0]
+    return np.empty(size, np.uint8)

@@ -15,10 +15,11 @@ from numba.extending import register_jitable
 
 from fastconv.kernels import aligned
 from fastconv.kernels.blocks import MOST_BLOCKS
-from fastconv.kernels.chain import address, clear, run_tile
+from fastconv.kernels.chain import clear, run_tile
 from fastconv.kernels.group_tile import TURN_STEPS, Turn, address_of
 from fastconv.kernels.partial_sums import add_blocks
 from fastconv.kernels.schedule import balanced, cuts
+from fastconv.kernels.tile import array_address
 from fastconv.kernels.vector_ir import flush_denormals, restore_denormals, take_turn
 from fastconv.machine import cpu, get_threads, kernel
 
@@ -150,8 +151,8 @@ def sum_groups(x, dy, space, groups, parts, table, turns):
     into, passes, steps, place, count = table.into, table.passes, table.steps, table.sums_at, table.sums
     for slot in prange(slots):  # a task owns the sums of its blocks and a row of the workspace
         before = flush_denormals()
-        room, block = space[np.intp(slot)], take_turn(turns)
-        here = address(room)
+        room, block = space[np.intp(slot)], take_turn(turns, 0)
+        here = array_address(room)
         clear(room, 0, into[1, 3])  # the padding of x
         while block < blocks:
             clear(room, place, count)
@@ -166,9 +167,9 @@ def sum_groups(x, dy, space, groups, parts, table, turns):
                         a, b = here + FLOAT * (x_at + p * table.x_row), here + FLOAT * (dy_at + p * table.dy_row)
                         run_tile(room, tile, a, b, here + FLOAT * at, here, steps, 0, high, 0)
                     p += high
-            out = address(parts[block])
+            out = array_address(parts[block])
             run_tile(room, table.fold, here + FLOAT * place, here, out, here, steps, 0, count // (lanes * lanes), 0)
-            block = take_turn(turns)
+            block = take_turn(turns, 0)
         restore_denormals(before)
 
 
@@ -176,7 +177,7 @@ def sum_groups(x, dy, space, groups, parts, table, turns):
 def turn_in(images, first, count, room, side, turn, steps):
     """Images first ... first + count - 1, row by row; the lanes behind them become zeros."""
     rows, wide, step, at, block = side
-    source, target = address(images) + FLOAT * first * images.shape[1], address(room) + FLOAT * at
+    source, target = array_address(images) + FLOAT * first * images.shape[1], array_address(room) + FLOAT * at
     for h in range(rows):
         a, c = source + FLOAT * h * wide, target + FLOAT * h * step
         run_tile(room, turn, a, a, c, c, steps, block, count, 0)

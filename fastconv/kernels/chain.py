@@ -17,6 +17,7 @@ from fastconv.kernels.chain_tables import (
     BLOCKS,
     CONSTANTS,
     FILTERS,
+    FLOAT,
     ONES,
     PARTIAL,
     ROWS,
@@ -26,13 +27,15 @@ from fastconv.kernels.chain_tables import (
     Tables,
     forward_tables,
 )  # fmt: skip
-from fastconv.kernels.vector_ir import emits, flush_denormals, restore_denormals, take_turn
+from fastconv.kernels.tile import array_address
+from fastconv.kernels.vector_ir import emits, flush_denormals, restore_denormals, take_turn, wait_for
 from fastconv.machine import get_threads, kernel
 
 __all__ = ["Chain", "chain_of"]
 
-FLOAT = 4  # bytes
 WEIGHTS, GRADIENTS = 0, 2  # the first of a block's slots
+NOTHING = np.zeros(1, np.int64)  # no tasks
+WORKS, WORKS_DONE, GROUPS, COUNTERS = range(4)  # what `turns` counts: tasks of work that are taken and that are done; then groups
 FEW = 1 << 16  # numbers that one thread has made before a second one has woken up
 ZEROS_AND_ONES = np.repeat(np.array([0, 1], np.float32), ONES)
 
@@ -56,12 +59,6 @@ def clear(v, c, c_at, count):
 
 
 @register_jitable
-def address(array):
-    """Where its numbers begin."""
-    return np.int64(array.ctypes.data)
-
-
-@register_jitable
 def run_stages(like, here, bases, calls, stages, steps, first, end):
     """Every call of the stages first ... end - 1, row after row; `here` is the address of the workspace of the group."""
     for s in range(first, end):
@@ -78,40 +75,56 @@ def run_stages(like, here, bases, calls, stages, steps, first, end):
                 )  # fmt: skip
 
 
+@register_jitable
+def do_work(like, bases, work, first, end, steps):
+    """A task of what is done once for all images."""
+    for k in range(first, end):
+        tile, a_slot, a, b_slot, b, c_slot, c, block, one, two = work[k]
+        places = bases[a_slot] + FLOAT * a, bases[b_slot] + FLOAT * b, bases[c_slot] + FLOAT * c
+        run_tile(like, tile, places[0], places[1], places[2], bases[CONSTANTS], steps, block, one, two)
+
+
 @kernel()
 def run_work(like, bases, work, tasks, steps):
-    """What is done once for all images."""
+    """All tasks of it."""
     for task in prange(len(tasks) - 1):  # a task owns what its calls write
         before = flush_denormals()
         t = np.intp(task)
-        for k in range(tasks[t], tasks[t + 1]):
-            tile, a_slot, a, b_slot, b, c_slot, c, block, first, second = work[k]
-            places = bases[a_slot] + FLOAT * a, bases[b_slot] + FLOAT * b, bases[c_slot] + FLOAT * c
-            run_tile(like, tile, places[0], places[1], places[2], bases[CONSTANTS], steps, block, first, second)
+        do_work(like, bases, work, tasks[t], tasks[t + 1], steps)
         restore_denormals(before)
 
 
 @kernel()
-def forward(x, y, space, bases, entry, leave, calls, stages, steps, lanes, threads, turns):
-    """y (N, numbers) of x (N, numbers); `space` has a row for every group, or one for each of the threads in inference."""
+def forward(x, y, space, bases, work, tasks, entry, leave, calls, stages, steps, lanes, threads, turns):
+    """y (N, numbers) of x (N, numbers), after the tasks of `work` that are done once; `space` has a row for every group, or one
+    for each of the threads in inference."""
     (N, K), units = x.shape, y.shape[1]
-    groups, source, target = (N + lanes - 1) // lanes, address(x), address(y)
+    groups, source, target, flat = (N + lanes - 1) // lanes, array_address(x), array_address(y), y.reshape(-1)
     high, a_row, c_row, start, into, turn_in = entry
-    rows, row_step, y_step, result, out, turn_out = leave
+    rows, row_step, y_step, result, out, turn_out, gather, gather_row = leave
     for slot in prange(threads):  # a task owns the results of a group, and its row of the workspace
         before = flush_denormals()
-        g = take_turn(turns)
+        task = take_turn(turns, WORKS)
+        while task < len(tasks) - 1:
+            do_work(space[0], bases, work, tasks[task], tasks[task + 1], steps)
+            take_turn(turns, WORKS_DONE)
+            task = take_turn(turns, WORKS)
+        wait_for(turns, WORKS_DONE, len(tasks) - 1)
+        g = take_turn(turns, GROUPS)
         while g < groups:
             row = space[g if len(space) == groups else np.intp(slot)]
-            here, images, first = address(row), min(lanes, N - g * lanes), g * lanes
+            here, images, first = array_address(row), min(lanes, N - g * lanes), g * lanes
             for h in range(high):
                 a, c = source + FLOAT * (first * K + h * a_row), here + FLOAT * (start + h * c_row)
                 run_tile(row, turn_in, a, a, c, c, steps, into, images, 0)
             run_stages(row, here, bases, calls, stages, steps, 0, len(stages))
             for h in range(rows):
-                a, c = here + FLOAT * (result + h * row_step), target + FLOAT * (first * units + h * y_step)
+                a, at = here + FLOAT * (result + h * row_step), first * units + h * y_step
+                c = target + FLOAT * at if gather < 0 else here + FLOAT * gather
                 run_tile(row, turn_out, a, a, c, c, steps, out, images, 0)
-            g = take_turn(turns)
+                for i in range(images if gather >= 0 else 0):
+                    copy(row, gather + i * gather_row, flat, at + i * units, y_step)
+            g = take_turn(turns, GROUPS)
         restore_denormals(before)
 
 
@@ -121,19 +134,19 @@ def backward(x, dy, space, bases, back, scratch, partial, lanes, turns):
     N, slots, blocks = len(x), len(scratch), len(partial)
     for slot in prange(slots):  # a task owns some partial sums and a row of scratch
         before = flush_denormals()
-        mine, block = scratch[np.intp(slot)], take_turn(turns)
+        mine, block = scratch[np.intp(slot)], take_turn(turns, 0)
         while block < blocks:
             sums = partial[block]
             clear(sums, 0, len(sums))
             for g in range(back.cuts[block], back.cuts[block + 1]):
-                images, here = min(lanes, N - g * lanes), address(space[g])
+                images, here = min(lanes, N - g * lanes), array_address(space[g])
                 if back.enter[0] > 0:
-                    dense_part(mine, here, address(dy), g, images, bases, back, lanes)
+                    dense_part(mine, here, array_address(dy), g, images, bases, back, lanes)
                 for i in range(len(back.convs)):
                     turn_images(mine, here, back.convs[i], i > 0, back, lanes)
                 for n in range(images):
-                    one_image(x, address(dy), g * lanes + n, n, bases, back, mine, sums)
-            block = take_turn(turns)
+                    one_image(x, array_address(dy), g * lanes + n, n, bases, back, mine, sums)
+            block = take_turn(turns, 0)
         restore_denormals(before)
 
 
@@ -148,7 +161,7 @@ def dense_part(mine, here, dy, g, images, bases, back, lanes):
         run_stages(mine, here, bases, back.calls, back.stages, back.steps, stage, stage + 1)
         if back.turns[stage, 2] > 0:
             to_rows(mine, here, back.turns[stage], rows, g, back, lanes)
-    a, c = here + FLOAT * top[0], address(mine) + FLOAT * top[2]
+    a, c = here + FLOAT * top[0], array_address(mine) + FLOAT * top[2]
     run_tile(mine, back.tiles[1], a, a, c, c, back.steps, top[1], lanes, 0)
 
 
@@ -162,7 +175,7 @@ def to_rows(mine, here, turn, rows, g, back, lanes):
 @register_jitable
 def turn_images(mine, here, conv, with_values, back, lanes):
     """The input of a convolution (not of the first) image by image, and its marks, filter by filter."""
-    there, turn_out, steps = address(mine), back.tiles[1], back.steps
+    there, turn_out, steps = array_address(mine), back.tiles[1], back.steps
     for f in range(conv[O]):
         a, c = here + FLOAT * (conv[MARKS_FROM] + f * lanes), there + FLOAT * (conv[MARKS] + f * conv[WINDOWS])
         run_tile(mine, turn_out, a, a, c, c, steps, conv[TURN_MARKS], lanes, 0)
@@ -180,7 +193,7 @@ def one_image(x, dy, n, k, bases, back, mine, sums):
     high, wide, start, step = back.image
     for h in range(high):
         copy(source, n * K + h * wide, mine, start + h * step, wide)
-    here, there, weights = address(mine), address(sums), bases[TURNED]
+    here, there, weights = array_address(mine), array_address(sums), bases[TURNED]
     offsets_at, gradients_at, count_at = back.lists
     offsets, gradients = here + FLOAT * offsets_at, here + FLOAT * gradients_at
     numbers = mine.view(np.int32)
@@ -240,6 +253,7 @@ class Workspace:
             self.turned = aligned.zeros((1, back.turned), np.float32)
             known |= {PARTIAL: self.partial, ROWS: self.rows, TURNED: self.turned}
         self.placed = {WEIGHTS: None, GRADIENTS: None}
+        self.tasks = NOTHING  # of the work that the next pass does first
         for slot, array in known.items():
             self.bases[slot] = start_of(array)
 
@@ -271,18 +285,31 @@ class Chain:
         return len(work.space) >= threads and (not self.back or len(work.scratch) >= get_threads())
 
     def prepare(self, work, arrays):
-        """Take up new weights, (w, b or None) of each block."""
-        tables = self.tables
+        """Take up new weights, (w, b or None) of each block, in the next pass."""
         work.place(WEIGHTS, arrays)
-        if len(tables.work):
-            run = run_work if tables.filters > FEW else run_work.alone
-            run(work.space, work.bases, tables.work, tables.tasks, tables.steps)
+        work.tasks = self.tables.tasks
 
     def forward(self, x, y, work):
         """y (N, numbers) from x (N, numbers), both contiguous float32."""
         t = self.tables
-        threads, turns = min(get_threads(), len(work.space)), np.zeros(1, np.int64)
-        forward(x, y, work.space, work.bases, t.entry, t.leave, t.calls, t.stages, t.steps, t.lanes, threads, turns)
+        threads, turns = min(get_threads(), len(work.space)), np.zeros(COUNTERS, np.int64)
+        forward(
+            x,
+            y,
+            work.space,
+            work.bases,
+            t.work,
+            work.tasks,
+            t.entry,
+            t.leave,
+            t.calls,
+            t.stages,
+            t.steps,
+            t.lanes,
+            threads,
+            turns,
+        )
+        work.tasks = NOTHING
 
     def backward(self, x, dy, arrays, grads, work):
         """Weight gradients into grads, (dw, db) of each block, contiguous float32."""

@@ -26,7 +26,7 @@ from fastconv.kernels.tile import most_rows
 from fastconv.kernels.vector_ir import lanes_of
 
 __all__ = [
-    "CALL", "CONSTANTS", "FILTERS", "ONES", "PARTIAL", "ROWS", "SPACE", "STAGE", "TURNED", "WORK",
+    "CALL", "CONSTANTS", "FILTERS", "FLOAT", "ONES", "PARTIAL", "ROWS", "SPACE", "STAGE", "TURNED", "WORK",
     "Layout", "Network", "Tables", "Writer", "array", "even_parts", "forward_tables",
     "padded_channels", "starts", "vectors_for", "weights_slot",
 ]  # fmt: skip
@@ -41,6 +41,8 @@ WORK = ("tile", "a_slot", "a", "b_slot", "b", "c_slot", "c", "steps", "first", "
 SPACE, CONSTANTS, PARTIAL, ROWS, TURNED, FILTERS, BLOCKS = range(7)
 ONES = 64  # that many zeros come before as many ones
 ALIGN = 16
+FLOAT = 4  # bytes
+PAGE = 4096  # bytes: places that are a multiple of it apart fall on the same few lines of the caches
 WINOGRAD_GAIN = 1.0  # in estimated instructions, below which a 2x2 window is computed directly
 
 
@@ -206,7 +208,9 @@ class Tables:
     lanes: int
     groups: int
     entry: np.ndarray  # of an image: its rows, from row to row of it and of the workspace, where the first goes, steps and tile
-    leave: np.ndarray  # the same for the result
+    leave: (
+        np.ndarray
+    )  # the same for the result; where a row of all images is gathered first, or -1, and from image to image there
     calls: np.ndarray
     stages: np.ndarray
     work: np.ndarray  # first of all: Winograd's filters
@@ -230,10 +234,15 @@ def forward_tables(network):
     wide, row = geo.w * geo.c, place.cols * place.channels * lanes
     into = writer.block(TURN_STEPS, numbers=wide, a_row=geo.h * wide, c_row=lanes, wide=lanes)
     rows, cols, channels = network.blocks[-1].out
-    high, numbers = (1, rows * cols * channels) if cols == last.cols else (rows, cols * channels)
-    out = writer.block(TURN_STEPS, numbers=numbers, a_row=lanes, c_row=rows * cols * channels, wide=numbers)
+    units, gather, c_row = rows * cols * channels, -1, rows * cols * channels
+    crowded = units * FLOAT % PAGE == 0
+    high, numbers = (rows, cols * channels) if crowded or cols < last.cols else (1, units)
+    if crowded:
+        c_row = numbers + lanes
+        gather = network.layout.take(lanes * c_row)
+    out = writer.block(TURN_STEPS, numbers=numbers, a_row=lanes, c_row=c_row, wide=numbers)
     entry = (geo.h, wide, row, place.at + place.start * lanes, into, address_of(Turn(lanes, inwards=True)))
-    leave = (high, last.cols * channels * lanes, numbers, last.at, out, address_of(Turn(lanes, inwards=False)))
+    leave = (high, last.cols * channels * lanes, numbers, last.at, out, address_of(Turn(lanes, inwards=False)), gather, c_row)
     return Tables(
         lanes, network.groups, np.array(entry, np.int64), np.array(leave, np.int64), array(writer.calls, len(CALL)),
         array(writer.stages, len(STAGE)), array(writer.work, len(WORK)), np.array(writer.tasks, np.int64),

@@ -212,7 +212,7 @@ def gradient_rows(x, dy, parts, starts, runs, tiles, threads, turns):
     size, weights = x.shape[1] * x.shape[2] * C, sums.size // B
     for _thread in prange(threads):  # a task owns one partial sum
         before = flush_denormals()
-        b = take_turn(turns)
+        b = take_turn(turns, 0)
         while b < B:
             sums[b * weights : (b + 1) * weights] = 0
             for row in range(b * N * P // B, (b + 1) * N * P // B):
@@ -220,7 +220,7 @@ def gradient_rows(x, dy, parts, starts, runs, tiles, threads, turns):
                 at = n * P * Q * C
                 for r in range(starts[p], starts[p + 1]):
                     call_tile(source, n * size, tiles[r], gradient, at, sums, b * weights, sums, 0, runs, r * len(RUN), 0, C)
-            b = take_turn(turns)
+            b = take_turn(turns, 0)
         restore_denormals(before)
 
 

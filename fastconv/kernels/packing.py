@@ -13,23 +13,33 @@ from numba.extending import register_jitable
 
 from fastconv.kernels import aligned
 from fastconv.kernels.schedule import panels_of
+from fastconv.kernels.tile import ROWS_AHEAD
 from fastconv.kernels.transpose import transpose_block
-from fastconv.kernels.vector_ir import emits, lanes_of
-from fastconv.machine import kernel
+from fastconv.kernels.vector_ir import emits, lanes_of, take_turn, wait_for
+from fastconv.machine import get_threads, kernel
 
 __all__ = [
-    "ROWS_AHEAD",
+    "AS_IT_IS",
+    "COUNTERS",
+    "FLIPPED",
+    "FORWARD",
+    "TASKS",
+    "by_taps",
     "forward_panels",
     "input_grad_panels",
     "pack_columns",
     "pack_flipped",
     "pack_panel",
     "pack_panels",
+    "share_packing",
     "weights_only",
 ]
 
 ROWS = 64  # of a panel that a task packs
-ROWS_AHEAD = 12  # between asking for numbers and reading them
+AS_IT_IS, FORWARD, FLIPPED = range(3)  # what is done to weights
+PARTS, PARTS_DONE, TASKS, COUNTERS = range(
+    4
+)  # what `turns` counts: parts of panels that were taken and that are done; tasks then
 
 
 @emits()
@@ -74,25 +84,31 @@ def pack_panel(w, flipped, groups, panel, lanes, packed):
         pack_rows(w.reshape(-1), panel[2], O, T * C, panel[6], packed, 0, panel[5])
 
 
-@kernel()
-def pack(w, panels, packed):
-    """All panels of w (K, O)."""
-    (K, O), flat = w.shape, w.reshape(-1)
-    bands = (K + ROWS - 1) // ROWS
-    for task in prange(len(panels) * bands):  # a task owns a few rows of a panel
-        p, band = divmod(np.intp(task), bands)
-        first, row = band * ROWS, panels[p, 5]
-        rows, place = min(ROWS, K - first), panels[p, 1] + first * row
-        pack_rows(flat, first * O + panels[p, 2], O, rows, panels[p, 6], packed, place, row)
+@register_jitable
+def share_packing(w, order, groups, panels, lanes, packed, turns):
+    """All panels of w (taps, C, O), by all threads that come here; they go on when `packed` is whole."""
+    T, C, O = w.shape
+    parts = T if order == FLIPPED else (T * C + ROWS - 1) // ROWS  # of a panel: taps, or a few rows
+    count = len(panels) * parts if order != AS_IT_IS else 0
+    task = take_turn(turns, PARTS)
+    while task < count:
+        p, part = divmod(task, parts)
+        if order == FLIPPED:
+            pack_tap(w, part, groups, panels[p], lanes, packed, panels[p, 1])
+        else:
+            first, row = part * ROWS, panels[p, 5]
+            place = panels[p, 1] + first * row
+            pack_rows(w.reshape(-1), first * O + panels[p, 2], O, min(ROWS, T * C - first), panels[p, 6], packed, place, row)
+        take_turn(turns, PARTS_DONE)
+        task = take_turn(turns, PARTS)
+    wait_for(turns, PARTS_DONE, count)
 
 
 @kernel()
-def pack_all_flipped(w, groups, panels, lanes, packed):
-    """All panels of w (taps, C, O) for the input gradient."""
-    T = len(w)
-    for task in prange(len(panels) * T):  # a task owns one tap of a panel
-        p, tap = divmod(np.intp(task), T)
-        pack_tap(w, tap, groups, panels[p], lanes, packed, panels[p, 1])
+def pack(w, order, groups, panels, lanes, packed, threads, turns):
+    """`share_packing` by itself."""
+    for _thread in prange(threads):  # a task owns one tap or a few rows of a panel
+        share_packing(w, order, groups, panels, lanes, packed, turns)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -110,21 +126,28 @@ def weights_only(geo):
     return replace(geo, n=1, h=1, w=1, p=1, q=1, pads=((0, 0), (0, 0)))
 
 
+def packed(w, order, groups, panels, once):
+    """w (taps, C, O) in panels, for this call only (`once`) or to be kept."""
+    room, turns = aligned.room(panels.packed_size, w.dtype, once), np.zeros(COUNTERS, np.int64)
+    pack(w, order, groups, panels.rows, lanes_of(w.itemsize), room, get_threads(), turns)
+    return room
+
+
 def pack_columns(w, panels, once):
-    """w (K, O) in panels, for this call only (`once`) or to be kept."""
-    packed = aligned.room(panels.packed_size, w.dtype, once)
-    pack(w, panels.rows, packed)
-    return packed
+    """w (K, O) in panels."""
+    return packed(w[np.newaxis], FORWARD, 1, panels, once)
 
 
-def pack_panels(geo, w, once=False):
-    """Weights for `tiled.forward`."""
-    return pack_columns(w.reshape(-1, geo.o), forward_panels(weights_only(geo), w.itemsize), once)
+def pack_panels(geo, w):
+    """Weights for `tiled.forward` that are kept."""
+    return packed(by_taps(w), FORWARD, geo.groups, forward_panels(weights_only(geo), w.itemsize), False)
 
 
-def pack_flipped(geo, w, once=False):
-    """Weights for `tiled.input_grad`."""
-    panels = input_grad_panels(weights_only(geo), w.itemsize)
-    packed = aligned.room(panels.packed_size, w.dtype, once)
-    pack_all_flipped(w.reshape(geo.kh * geo.kw, -1, geo.o), geo.groups, panels.rows, lanes_of(w.itemsize), packed)
-    return packed
+def pack_flipped(geo, w):
+    """Weights for `tiled.input_grad` that are kept."""
+    return packed(by_taps(w), FLIPPED, geo.groups, input_grad_panels(weights_only(geo), w.itemsize), False)
+
+
+def by_taps(w):
+    """(KH, KW, C, O) as (taps, C, O)"""
+    return w.reshape(-1, *w.shape[2:])

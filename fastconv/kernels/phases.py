@@ -100,16 +100,29 @@ def corner(geo):
     return top, left
 
 
+@kernel(parallel=False)
+def cut_filters(w, sh, sw, filters):
+    """filters[i, j, r sw + t] = w[sh i + r, sw j + t], zero where w has no such tap; the last axis holds all numbers of a tap."""
+    (KH, KW, _), (I, J, _, _) = w.shape, filters.shape
+    for i in range(I):
+        for j in range(J):
+            for r in range(sh):
+                for t in range(sw):
+                    a, b, target = sh * i + r, sw * j + t, filters[i, j, r * sw + t]
+                    if a < KH and b < KW:
+                        target[:] = w[a, b]
+                    else:
+                        target[:] = 0
+
+
 def filters_at_stride_one(geo, w):
     """The filters of `geo.at_stride_one`, which w may be already; taps that it does not have are zero."""
     flat = geo.at_stride_one
     if w.shape == flat.w_shape:
         return w
-    filters = np.zeros((flat.kh, flat.kw, geo.sh, geo.sw, geo.c, geo.o), w.dtype)
-    for r, t in np.ndindex(geo.sh, geo.sw):
-        taps = w[r :: geo.sh, t :: geo.sw]
-        filters[: taps.shape[0], : taps.shape[1], r, t] = taps
-    return filters.reshape(flat.w_shape)
+    filters = aligned.empty(flat.w_shape, w.dtype)
+    cut_filters(w.reshape(geo.kh, geo.kw, -1), geo.sh, geo.sw, filters.reshape(flat.kh, flat.kw, geo.sh * geo.sw, -1))
+    return filters
 
 
 def join_filters(geo, filters, dw):

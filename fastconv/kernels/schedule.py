@@ -30,6 +30,8 @@ __all__ = [
     "weight_grad_runs",
 ]
 
+TERMS = [4 + STEPS.index(name) for name in "ijk"]  # columns of `Schedule.runs`: their product are the terms of a sum
+
 
 @dataclass(frozen=True, eq=False)
 class Panels:
@@ -38,6 +40,7 @@ class Panels:
     rows: np.ndarray  # (panels, 7): offsets in a, b and c, kind, lanes of the last vector, numbers in a row of b, columns
     kinds: tuple  # ((vectors, masked), ...) that occur
     lanes: int
+    packed_rows: int  # rows of a packed panel
     packed_size: int  # numbers in all packed panels
 
 
@@ -50,6 +53,7 @@ class Schedule(NamedTuple):
     panels: np.ndarray
     tiles: np.ndarray  # (kinds, rows + 1): addresses
     most: np.ndarray  # (kinds,): rows of the tallest tile
+    packing: np.ndarray  # (kinds,): address of the tile that packs a panel on its way, the first of the first run; else 0
 
 
 def balanced(count, most):
@@ -90,7 +94,7 @@ def panels_of(channels_a, channels_c, groups, itemsize, packed_rows=0, lanes=Non
             rows.append((group * (channels_a // groups), b_at, c_at, kinds.index(kind), tail, b_row, columns))
             at += packed_rows * vectors * lanes
             first += columns
-    return Panels(np.array(rows, np.int64), tuple(kinds), lanes, at)
+    return Panels(np.array(rows, np.int64), tuple(kinds), lanes, packed_rows, at)
 
 
 def run(a, b, c, count, **steps):
@@ -232,13 +236,17 @@ def readers(offset, size, stride, first, end):
     return max(first, -(offset // stride)), min(end, -(-(size - offset) // stride))
 
 
-def tables(tasks, runs, panels, itemsize):
-    """The `Schedule` of tasks (lists of segments), with the tiles that it needs compiled."""
+def tables(tasks, runs, panels, itemsize, packs=False):
+    """The `Schedule` of tasks (lists of segments), with the tiles that it needs compiled; the first tile `packs` a panel where
+    its run needs all of it."""
     runs = np.array(runs, np.int64).reshape(-1, 4 + len(STEPS))
     most = [most_rows()[vectors] for vectors, _ in panels.kinds]
-    tiles = np.zeros((len(panels.kinds), max(most) + 1), np.int64)
+    tiles, packing = np.zeros((len(panels.kinds), max(most) + 1), np.int64), np.zeros(len(panels.kinds), np.int64)
     for kind, (vectors, masked) in enumerate(panels.kinds):
         for height in {part for count in np.unique(runs[:, 3]) for part in balanced(int(count), most[kind])}:
             tiles[kind, height] = tile_address(Tile(itemsize, panels.lanes, height, vectors, masked))
+        if packs and runs[0, TERMS].prod() == panels.packed_rows:
+            height = balanced(int(runs[0, 3]), most[kind])[0]
+            packing[kind] = tile_address(Tile(itemsize, panels.lanes, height, vectors, masked, packs))
     segments = np.array([segment for task in tasks for segment in task], np.int64).reshape(-1, 7)
-    return Schedule(np.cumsum([0, *map(len, tasks)]), segments, runs, panels.rows, tiles, np.array(most))
+    return Schedule(np.cumsum([0, *map(len, tasks)]), segments, runs, panels.rows, tiles, np.array(most), packing)

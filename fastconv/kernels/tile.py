@@ -10,13 +10,27 @@ of the sum is i, j, k, whatever the size of the tile.
 import functools
 from dataclasses import dataclass
 
+import numpy as np
 from numba import types
+from numba.extending import register_jitable
 
 from fastconv.kernels.codes import LEAKY_RELU, LEAKY_SLOPE, RELU
 from fastconv.kernels.vector_ir import emits, function_address
 from fastconv.machine import Kernel, cpu
 
-__all__ = ["STEPS", "Tile", "call_tile", "compiled_address", "most_rows", "tile_address"]
+__all__ = [
+    "ROWS_AHEAD",
+    "STEPS",
+    "Tile",
+    "array_address",
+    "call_packing_tile",
+    "call_tile",
+    "compiled_address",
+    "most_rows",
+    "tile_address",
+]
+
+ROWS_AHEAD = 12  # of weights, between asking for them and reading them
 
 # what a tile reads from its block of int64: steps in numbers (b: in rows of b), counts, what happens before and after the sum
 STEPS = ("a_m", "a_i", "a_j", "a_k", "b_i", "b_j", "b_k", "c_m", "i", "j", "k", "accumulate", "activation")
@@ -42,14 +56,16 @@ class Tile:
     rows: int
     cols: int
     masked: bool  # only `tail` lanes of the last vector exist
+    packs: bool = False  # what it reads of b is written down, row after row, for the tiles that come
 
     @property
     def name(self):
-        return f"tile_{8 * self.itemsize}bit_{self.lanes}lanes_{self.rows}x{self.cols}{'_masked' * self.masked}"
+        kind = f"{self.rows}x{self.cols}{'_masked' * self.masked}{'_packs' * self.packs}"
+        return f"tile_{8 * self.itemsize}bit_{self.lanes}lanes_{kind}"
 
 
-def write_tile(tile, v, a, b, c, bias, block, tail, b_row):
-    """The instructions of one tile."""
+def write_tile(tile, v, a, b, c, bias, block, tail, b_row, packed=None):
+    """The instructions of one tile; `packed` is the address of the rows that it writes."""
     rows, cols = tile.rows, tile.cols
     step = v.integers(block, STEPS)
     mask = [v.first_lanes(tail) if tile.masked and n == cols - 1 else None for n in range(cols)]
@@ -66,11 +82,17 @@ def write_tile(tile, v, a, b, c, bias, block, tail, b_row):
                     v.builder.store(value, sums[m, n])
     with v.loop(step["i"]) as i, v.loop(step["j"]) as j:
         a_ij = [v.at(a, (m, step["a_m"]), (i, step["a_i"]), (j, step["a_j"])) for m in range(rows)]
-        b_ij = v.at(b, (v.builder.add(v.builder.mul(i, step["b_i"]), v.builder.mul(j, step["b_j"])), b_row))
+        row_ij = v.add((i, step["b_i"]), (j, step["b_j"]))
+        b_ij = v.at(b, (row_ij, b_row))
         with v.loop(step["k"]) as k:
             v.keep_rolled()
             b_k = v.at(b_ij, (v.builder.mul(k, step["b_k"]), b_row))
             weights = [v.load(v.at(b_k, n * v.lanes), mask[n]) for n in range(cols)]
+            if tile.packs:
+                target = v.at(v.pointer(packed), (v.add(row_ij, (k, step["b_k"])), cols * v.lanes))
+                for n, weight in enumerate(weights):
+                    v.prefetch(v.at(b_k, (b_row, ROWS_AHEAD), n * v.lanes))
+                    v.store(weight, v.at(target, n * v.lanes))
             for m in range(rows):
                 a_k = v.at(a_ij[m], (k, step["a_k"]))
                 value = v.splat(v.builder.load(a_k))
@@ -94,13 +116,13 @@ def activate(v, code, registers):
 @functools.cache
 def tile_address(tile):
     """Address of the compiled `Tile`; compiled, or loaded from the kernel cache, at the first request."""
-    return compiled_address(tile.name, functools.partial(write_tile, tile), tile.itemsize, tile.lanes)
+    return compiled_address(tile.name, functools.partial(write_tile, tile), tile.itemsize, tile.lanes, int(tile.packs))
 
 
-def compiled_address(name, body, itemsize, lanes):
+def compiled_address(name, body, itemsize, lanes, more=0):
     """Address of the function that `body` writes; the name must say everything that `body` knows, it is its key in the cache."""
     dtype = types.float32 if itemsize == 4 else types.float64
-    pointer = function_address(name, body, dtype, lanes)
+    pointer = function_address(name, body, dtype, lanes, more)
 
     def address():
         return pointer()
@@ -111,6 +133,12 @@ def compiled_address(name, body, itemsize, lanes):
     return compiled()
 
 
+@register_jitable
+def array_address(array):
+    """Where its numbers begin."""
+    return np.int64(array.ctypes.data)
+
+
 KEEP = []  # the compiled tiles themselves: their code must outlive their address
 
 
@@ -119,3 +147,10 @@ def call_tile(v, a, a_at, address, b, b_at, c, c_at, bias, bias_at, blocks, bloc
     """Run the tile at `address` on arrays from the given offsets on; its steps are blocks[block_at:]."""
     block = v.builder.gep(blocks, [block_at])
     v.call(address, v.at(a, a_at), v.at(b, b_at), v.at(c, c_at), v.at(bias, bias_at), block, tail, b_row)
+
+
+@emits()
+def call_packing_tile(v, a, a_at, address, b, b_at, c, c_at, bias, bias_at, blocks, block_at, tail, b_row, packed):
+    """The same for a tile that packs, to the address `packed`."""
+    block = v.builder.gep(blocks, [block_at])
+    v.call(address, v.at(a, a_at), v.at(b, b_at), v.at(c, c_at), v.at(bias, bias_at), block, tail, b_row, packed)

@@ -1,7 +1,9 @@
 """Convolution as a walk of the register tile over the image, neither padded nor unfolded, forward and backward."""
 
 import functools
+import math
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numba import prange
@@ -10,20 +12,25 @@ from numba.extending import register_jitable
 from fastconv.kernels import aligned
 from fastconv.kernels.activation import finish, in_registers
 from fastconv.kernels.packing import (
+    AS_IT_IS,
+    COUNTERS,
+    FLIPPED,
+    FORWARD,
+    TASKS,
+    by_taps,
     forward_panels,
     input_grad_panels,
-    pack_flipped,
     pack_panel,
-    pack_panels,
+    share_packing,
     weights_only,
 )
 from fastconv.kernels.padding import after_padding, as_read, fold, grad_target
-from fastconv.kernels.schedule import cuts, forward_runs, input_grad_runs, tables
-from fastconv.kernels.tile import STEPS, call_tile, most_rows
+from fastconv.kernels.schedule import Schedule, cuts, forward_runs, input_grad_runs, tables
+from fastconv.kernels.tile import STEPS, array_address, call_packing_tile, call_tile, most_rows
 from fastconv.kernels.vector_ir import flush_denormals, lanes_of, restore_denormals, take_turn
 from fastconv.machine import get_threads, kernel
 
-__all__ = ["filters_for_one_call", "flipped_for_one_call", "forward", "input_grad", "launch", "walked"]
+__all__ = ["forward", "input_grad", "launch", "walked"]
 
 BAND_BYTES = 130_000  # of rows of a and of the result that all panels go over in turn: what L2 holds beside the weights
 TURNS = 4  # tasks of a thread, if they are large enough
@@ -33,39 +40,48 @@ A_M, C_M = FIRST_STEP + STEPS.index("a_m"), FIRST_STEP + STEPS.index("c_m")
 
 
 @kernel()
-def walk(a, b, bias, c, schedule, threads, turns):
-    """Call the tiles that a `Schedule` names, on flat arrays; each of the threads takes one task after another."""
+def walk(a, w, order, groups, b, bias, c, schedule, lanes, threads, turns):
+    """Call the tiles that a `Schedule` names, on flat arrays; each of the threads takes one task after another.  Weights w that
+    are not AS_IT_IS are packed into b first."""
     starts = schedule.starts
     for _thread in prange(threads):  # a task owns the results of its segments
         before = flush_denormals()
-        task = take_turn(turns)
+        share_packing(w, order, groups, schedule.panels, lanes, b, turns)
+        task = take_turn(turns, TASKS)
         while task < len(starts) - 1:
             for s in range(starts[task], starts[task + 1]):
-                call_tiles(a, b, bias, c, schedule.segments[s], schedule)
-            task = take_turn(turns)
+                call_tiles(a, b, bias, c, schedule.segments[s], schedule, 0)
+            task = take_turn(turns, TASKS)
         restore_denormals(before)
 
 
 @kernel()
-def walk_panels(a, w, flipped, groups, bias, c, schedule, lanes, scratch, turns):
+def walk_panels(a, w, order, groups, bias, c, schedule, lanes, scratch, turns):
     """The same for weights (taps, C, O) that are packed where they are used: a segment takes one panel."""
     starts, segments = schedule.starts, schedule.segments
     for slot in prange(len(scratch)):  # a task owns the results of its segments, a slot its row of scratch
         before = flush_denormals()
-        room, last, task = scratch[np.intp(slot)], -1, take_turn(turns)
+        room, last, task = scratch[np.intp(slot)], -1, take_turn(turns, TASKS)
         while task < len(starts) - 1:
             for s in range(starts[task], starts[task + 1]):
+                done = 0
                 if segments[s, 5] != last:
                     last = segments[s, 5]
-                    pack_panel(w, flipped, groups, schedule.panels[last], lanes, room)
-                call_tiles(a, room, bias, c, segments[s], schedule)
-            task = take_turn(turns)
+                    packing = schedule.packing[schedule.panels[last, 3]]
+                    if packing:
+                        first_tile(packing, a, w, bias, c, segments[s], schedule, room)
+                        done = 1
+                    else:
+                        pack_panel(w, order == FLIPPED, groups, schedule.panels[last], lanes, room)
+                call_tiles(a, room, bias, c, segments[s], schedule, done)
+            task = take_turn(turns, TASKS)
         restore_denormals(before)
 
 
 @register_jitable
-def call_tiles(a, b, bias, c, segment, schedule):
-    """The runs of a segment, each cut into tiles of nearly equal height, with one panel after another."""
+def call_tiles(a, b, bias, c, segment, schedule, done):
+    """The runs of a segment, each cut into tiles of nearly equal height, with one panel after another; `done` tiles of the first
+    run are done already."""
     runs, tiles, most = schedule.runs, schedule.tiles, schedule.most
     a_base, b_base, c_base, r0, r1, p0, p1 = segment
     table, width = runs.reshape(-1), runs.shape[1]
@@ -79,9 +95,21 @@ def call_tiles(a, b, bias, c, segment, schedule):
             parts = (count + most[kind] - 1) // most[kind]
             for part in range(parts):
                 rows = count // parts + (1 if part < count % parts else 0)
-                call_tile(a, a_here, tiles[kind, rows], b, b_here, c, c_here, bias, c_at, table, block, tail, b_row)
+                if part >= done or r > r0:
+                    call_tile(a, a_here, tiles[kind, rows], b, b_here, c, c_here, bias, c_at, table, block, tail, b_row)
                 a_here += rows * runs[r, A_M]
                 c_here += rows * runs[r, C_M]
+
+
+@register_jitable
+def first_tile(packing, a, w, bias, c, segment, schedule, room):
+    """The first tile of a segment of one panel, which packs the panel on its way."""
+    a_base, _, c_base, r, _, p, _ = segment
+    a_at, _, c_at, _, tail, _, _ = schedule.panels[p]
+    run = schedule.runs[r]
+    a_here, c_here, block = a_base + a_at + run[0], c_base + c_at + run[2], r * len(run) + FIRST_STEP
+    table, O, packed = schedule.runs.reshape(-1), w.shape[2], array_address(room)
+    call_packing_tile(a, a_here, packing, w.reshape(-1), c_at, c, c_here, bias, c_at, table, block, tail, O, packed)
 
 
 def is_by_panels(sizes, panels, threads):
@@ -93,13 +121,18 @@ def is_by_panels(sizes, panels, threads):
 def panel_tasks(sizes, panels, threads, runs_of, at_once):
     """(tasks, runs) of a walk by panels; `at_once`: each panel is packed just before, and lies alone."""
     images, rows, a_image, c_image, *_ = sizes
-    runs, count = runs_of(0, rows), len(panels.rows)
+    runs, count = sorted(runs_of(0, rows), key=lambda run: -terms_of(run)), len(panels.rows)
     b_at = [-at if at_once else 0 for at in panels.rows[:, 1].tolist()]
     tasks = [
         [(n * a_image, b_at[p], n * c_image, 0, len(runs), p, p + 1) for p in range(*share) for n in range(images)]
         for share in cuts(count, min(count, TURNS * threads))
     ]
     return tasks, runs
+
+
+def terms_of(run):
+    """Products in a sum of a row of `Schedule.runs`."""
+    return math.prod(run[FIRST_STEP + STEPS.index(name)] for name in "ijk")
 
 
 def band_tasks(sizes, panels, threads, runs_of):
@@ -137,27 +170,6 @@ def input_grad_sizes(geo, itemsize, panels):
     return geo.n, geo.h, geo.p * geo.q * geo.o, geo.h * geo.w * geo.c, row_bytes, row_work, band_unit(geo.w, panels)
 
 
-def panels_and_sizes(geo, itemsize, backward):
-    panels = (input_grad_panels if backward else forward_panels)(weights_only(geo), itemsize)
-    return panels, (input_grad_sizes if backward else forward_sizes)(geo, itemsize, panels)
-
-
-@functools.lru_cache(maxsize=1024)
-def image_schedule(geo, itemsize, threads, backward, at_once, activation):
-    """The `Schedule` of a walk over the results, forward or for the input gradient."""
-    panels, sizes = panels_and_sizes(geo, itemsize, backward)
-
-    def runs_of(first, end):
-        return input_grad_runs(geo, first, end) if backward else forward_runs(geo, first, end, activation)
-
-    if at_once or is_by_panels(sizes, panels, threads):
-        tasks, runs = panel_tasks(sizes, panels, threads, runs_of, at_once)
-    else:
-        tasks, runs = band_tasks(sizes, panels, threads, runs_of)
-    return tables(tasks, runs, panels, itemsize)
-
-
-@functools.lru_cache(maxsize=1024)
 def walked(geo):
     """The geometry that is walked: without padding where the padding is not zero (a padded copy is used), and a 1x1 convolution
     of stride 1 as one long column of pixels."""
@@ -168,42 +180,63 @@ def walked(geo):
     return geo
 
 
+class Walk(NamedTuple):
+    """A walk over images, ready to be called with arrays."""
+
+    schedule: Schedule
+    order: int  # what is done to the weights first
+    packed_size: int  # numbers in packed weights, 0 where they are not packed or on the way
+    room: tuple | None  # (threads, numbers in a panel) where they are packed on the way
+    threads: int
+
+
 @functools.lru_cache(maxsize=1024)
-def is_packed_on_the_way(geo, itemsize, threads, backward):
-    """Whether weights that are used once are best packed panel by panel, where they are used."""
-    panels, sizes = panels_and_sizes(geo, itemsize, backward)
-    return is_by_panels(sizes, panels, threads)
+def walk_of(geo, itemsize, threads, backward, kept, activation):
+    """The `Walk` over the results, forward or for the input gradient, with weights that are `kept` in panels or not."""
+    panels = (input_grad_panels if backward else forward_panels)(weights_only(geo), itemsize)
+    walk_geo = walked(geo)
+    sizes = (input_grad_sizes if backward else forward_sizes)(walk_geo, itemsize, panels)
+
+    def runs_of(first, end):
+        return input_grad_runs(walk_geo, first, end) if backward else forward_runs(walk_geo, first, end, activation)
+
+    by_panels = is_by_panels(sizes, panels, threads)
+    lie_so = kept or (not backward and is_one_panel(panels, geo))
+    on_the_way = by_panels and not lie_so
+    shares = (
+        panel_tasks(sizes, panels, threads, runs_of, on_the_way) if by_panels else band_tasks(sizes, panels, threads, runs_of)
+    )
+    schedule = tables(*shares, panels, itemsize, on_the_way and not backward)
+    order = AS_IT_IS if lie_so else FLIPPED if backward else FORWARD
+    slots, panel = min(threads, len(schedule.starts) - 1), int(panels.rows[:, 5].max()) * panels.packed_rows
+    return Walk(schedule, order, 0 if lie_so or on_the_way else panels.packed_size, (slots, panel) if on_the_way else None, slots)
 
 
-def filters_for_one_call(geo, w):
-    """Weights for `forward` that are not kept."""
-    return w if is_packed_on_the_way(walked(geo), w.itemsize, get_threads(), False) else pack_panels(geo, w, once=True)
-
-
-def flipped_for_one_call(geo, w):
-    """Weights for `input_grad` that are not kept."""
-    return w if is_packed_on_the_way(walked(geo), w.itemsize, get_threads(), True) else pack_flipped(geo, w, once=True)
+def is_one_panel(panels, geo):
+    """Whether weights lie as they would when packed."""
+    return len(panels.rows) == 1 and int(panels.rows[0, 5]) == geo.o
 
 
 def launch(schedule, a, b, bias, c):
     """`walk` with packed weights, or whatever else b may be."""
     threads = min(get_threads(), len(schedule.starts) - 1)
-    walk(a.reshape(-1), b.reshape(-1), bias, c.reshape(-1), schedule, threads, np.zeros(1, np.int64))
+    b = b.reshape(-1)
+    nothing, turns = b[:0].reshape(0, 0, 0), np.zeros(COUNTERS, np.int64)
+    walk(a.reshape(-1), nothing, AS_IT_IS, 1, b, bias, c.reshape(-1), schedule, 0, threads, turns)
 
 
 def launch_images(geo, a, w, bias, c, backward, activation=0):
-    """A walk over images with weights that are packed, or with weights (KH, KW, C, O) to be packed on the way."""
-    s = image_schedule(walked(geo), a.itemsize, get_threads(), backward, w.ndim > 1, activation)
-    if w.ndim == 1:
-        launch(s, a, w, bias, c)
-        return
-    room = (
-        min(get_threads(), len(s.starts) - 1),
-        int(s.panels[:, 5].max()) * (w.size // (geo.groups * w.shape[2]) if backward else w.size // w.shape[3]),
-    )
-    scratch, turns = aligned.workspace(room, a.dtype), np.zeros(1, np.int64)
-    w, lanes = w.reshape(-1, *w.shape[2:]), lanes_of(a.itemsize)
-    walk_panels(a.reshape(-1), w, backward, geo.groups, bias, c.reshape(-1), s, lanes, scratch, turns)
+    """A walk over images with weights that are packed, or with weights (KH, KW, C, O)."""
+    found = walk_of(geo, a.itemsize, get_threads(), backward, w.ndim == 1, activation)
+    schedule, order, packed_size, room, threads = found
+    a, c, turns, lanes = a.reshape(-1), c.reshape(-1), np.zeros(COUNTERS, np.int64), lanes_of(a.itemsize)
+    if room:
+        walk_panels(a, by_taps(w), order, geo.groups, bias, c, schedule, lanes, aligned.workspace(room, a.dtype), turns)
+    elif packed_size:
+        packed = aligned.workspace(packed_size, a.dtype)
+        walk(a, by_taps(w), order, geo.groups, packed, bias, c, schedule, lanes, threads, turns)
+    else:
+        launch(schedule, a, w, bias, c)
 
 
 def forward(geo, x, w, b, activation, y):

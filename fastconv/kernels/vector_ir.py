@@ -4,6 +4,7 @@ Numba compiles loops; LLVM decides by itself which of them become SIMD code, and
 decides the speed, a kernel calls an `@intrinsic` whose body writes the vector instructions down with `Vectors`.
 """
 
+import os
 from contextlib import contextmanager
 from functools import update_wrapper
 from itertools import repeat
@@ -16,10 +17,12 @@ from numba.extending import intrinsic
 
 from fastconv.machine import KEEP_DENORMALS, cpu
 
-__all__ = ["Vectors", "emits", "flush_denormals", "function_address", "lanes_of", "restore_denormals", "take_turn"]
+__all__ = ["Vectors", "emits", "flush_denormals", "function_address", "lanes_of", "restore_denormals", "take_turn", "wait_for"]
 
 BIT, BYTE, I32, I64 = map(ir.IntType, (1, 8, 32, 64))
 BYTES, NO = BYTE.as_pointer(), ir.Constant(BIT, 0)
+LOOKS = 20_000  # at a counter, some microseconds, before the core is offered to others
+YIELD = "sched_yield" if os.name == "posix" else None  # the function of the C library that does so
 ELEMENTS = {types.float32: (ir.FloatType(), 4, "f32"), types.float64: (ir.DoubleType(), 8, "f64")}
 
 
@@ -271,13 +274,14 @@ class Vectors:
             yield loop.index
 
 
-def function_address(name, body, dtype, lanes):
-    """An intrinsic without arguments: the address of a function void(a*, b*, c*, d*, int64*, int64, int64) that `body` writes.
+def function_address(name, body, dtype, lanes, more=0):
+    """An intrinsic without arguments: the address of a function void(a*, b*, c*, d*, int64*, int64, int64) that `body` writes,
+    with so many int64 `more` behind.
 
     A function of its own has all registers to itself, and its loops are optimised once, not in every kernel that uses it.
     """
     element = ELEMENTS[dtype][0].as_pointer()
-    kinds = [element] * 4 + [I64.as_pointer(), I64, I64]
+    kinds = [element] * 4 + [I64.as_pointer(), I64, I64] + [I64] * more
 
     @intrinsic
     def address(_):
@@ -297,19 +301,53 @@ def function_address(name, body, dtype, lanes):
     return address
 
 
+def counter_at(context, builder, kind, array, position):
+    """Pointer to a number of an int64 array."""
+    return builder.gep(context.make_array(kind)(context, builder, array).data, [position])
+
+
 @intrinsic
-def take_turn(_, turns):
-    """The number of the next task, 0, 1, 2, ...: turns[0] before it is counted up, which no other thread gets.
+def take_turn(_, turns, k):
+    """The number of the next task, 0, 1, 2, ...: turns[k] before it is counted up, which no other thread gets.
 
     Threads that take their tasks one by one end together, also where one of them wakes up late, shares its core with another
     process or has a slower one.  Who does a task changes no bit of its results.
     """
 
     def codegen(context, builder, signature, arguments):
-        counter = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        return builder.atomic_rmw("add", counter, ir.Constant(I64, 1), "monotonic")
+        counter = counter_at(context, builder, signature.args[0], *arguments)
+        return builder.atomic_rmw("add", counter, ir.Constant(I64, 1), "acq_rel")
 
-    return types.int64(turns), codegen
+    return types.int64(turns, types.int64), codegen
+
+
+@intrinsic
+def wait_for(_, turns, k, count):
+    """Returns when turns[k] is at least `count`, with all that the threads had written that counted it up.
+
+    Only for tasks that have all been taken: whoever took one is at work on it, and waits for nobody.  After a while the core is
+    offered to others, since the thread that is waited for may need it.
+    """
+
+    def codegen(context, builder, signature, arguments):
+        counter = counter_at(context, builder, signature.args[0], *arguments[:2])
+        look, pause, end = (builder.append_basic_block(name) for name in ("look", "pause", "end"))
+        looks = cgutils.alloca_once_value(builder, ir.Constant(I64, 0))
+        builder.branch(look)
+        builder.position_at_end(look)
+        done = builder.icmp_signed(">=", builder.load_atomic(counter, "acquire", 8), arguments[2])
+        builder.cbranch(done, end, pause)
+        builder.position_at_end(pause)
+        many = builder.add(builder.load(looks), ir.Constant(I64, 1))
+        builder.store(many, looks)
+        if YIELD:
+            with builder.if_then(builder.icmp_signed(">", many, ir.Constant(I64, LOOKS)), likely=False):
+                builder.call(cgutils.get_or_insert_function(builder.module, ir.FunctionType(I32, []), YIELD), [])
+        builder.branch(look)
+        builder.position_at_end(end)
+        return context.get_dummy_value()
+
+    return types.void(turns, types.int64, types.int64), codegen
 
 
 FLUSH = {"x86": 1 << 15 | 1 << 6, "aarch64": 1 << 24}  # results and operands that are denormal count as zero

@@ -22,22 +22,26 @@ import numpy as np
 
 from fastconv.kernels import aligned
 from fastconv.kernels.activation import finish, in_registers
-from fastconv.kernels.blocks import BLOCK_BYTES, CHUNK_BYTES
+from fastconv.kernels.blocks import BLOCK_BYTES, CHUNK_BYTES, is_whole_for_one_call
 from fastconv.kernels.padding import after_padding, as_read, fold, grad_target
-from fastconv.kernels.phases import image_at_stride_one, join_image
+from fastconv.kernels.phases import filters_at_stride_one, image_at_stride_one, join_image
 from fastconv.kernels.schedule import balanced, cuts
 from fastconv.kernels.tile import STEPS, Tile, most_rows, tile_address
 from fastconv.kernels.transpose import flip_filters
 from fastconv.kernels.vector_ir import lanes_of
 from fastconv.kernels.winograd_areas import row_counts, tiles_of
-from fastconv.kernels.winograd_filters import filter_panels, filters_for_one_call, packed_size, shared_panels
-from fastconv.kernels.winograd_loops import GAP, E, Job, Tools, by_blocks, by_panels, input_tiles
+from fastconv.kernels.winograd_filters import (
+    filter_panels,
+    packed_size,
+    room_for_filters,
+    shared_panels,
+    view_of_filters,
+)
+from fastconv.kernels.winograd_loops import COUNTERS, GAP, E, Job, Tools, by_blocks, by_panels
 from fastconv.kernels.winograd_tiles import FilterMove, OutputMove, move_address
 from fastconv.machine import get_threads
 
 __all__ = ["forward", "input_grad"]
-
-FEW_MOVES = 300  # transforms of a vector of channels that are done before a second thread has woken up
 
 
 @functools.lru_cache(maxsize=256)
@@ -88,8 +92,9 @@ def widths(job, panels):
     return -(-job.C // job.lanes) * job.lanes, int(panels.rows[:, 5].max())
 
 
-def tools_of(job, panels, dtype, size, tiles, cut, chunk, code):
-    """(`Tools`, steps of the register tiles) for the tiles cut as they are, and `chunk` input channels at once."""
+def tools_of(job, panels, dtype, size, tiles, cut, tap, depth, code):
+    """(`Tools`, steps of the register tiles) for the tiles cut as they are, and U for `depth` input channels at once, whose
+    filters lie `tap` numbers apart before."""
     wide, row = widths(job, panels)
     most_tiles = max(end - first for first, end in cut)
     steps, addresses = tile_tables(panels, dtype.itemsize, wide, 1, job.C, row_counts(cut, tiles[1]))
@@ -97,12 +102,11 @@ def tools_of(job, panels, dtype, size, tiles, cut, chunk, code):
     move_steps = [job.x_row, job.x_pixel, most_tiles * wide + gap]
     for vectors, _ in panels.kinds:
         own = vectors * job.lanes
-        move_steps += [most_tiles * own + gap, job.y_row, job.y_pixel, code, chunk * own + gap, chunk * own + gap]
+        move_steps += [most_tiles * own + gap, job.y_row, job.y_pixel, code, tap, depth * own + gap]
     filters = move_address(FilterMove(dtype.itemsize, job.lanes, size))
     return Tools(*tiles, panels.rows, addresses, filters, np.array(move_steps, np.int64), np.zeros(row, dtype)), steps
 
 
-@functools.lru_cache(maxsize=256)
 def block_tables(job, images, o, dtype, size, code, threads):
     """(first tiles of the blocks, `Tools`, steps, shape of scratch, numbers of U in a group) for `by_blocks`.
 
@@ -110,63 +114,66 @@ def block_tables(job, images, o, dtype, size, code, threads):
     """
     panels = filter_panels(job.C, o, dtype.itemsize)
     tiles, count = tiles_of(job, images, size, OutputMove, dtype.itemsize, o % job.lanes > 0)
-    each = sum(widths(job, panels))
+    each, (tap, room) = sum(widths(job, panels)), room_for_filters(panels, size)
     blocks = -(-count * E * each * dtype.itemsize // BLOCK_BYTES)
     cut = cuts(count, min(count, -(-blocks // threads) * threads))
-    room = min(threads, len(cut)), E * (max(end - first for first, end in cut) * each + 2 * GAP * job.lanes)
-    tools, steps = tools_of(job, panels, dtype, size, tiles, cut, 0, code)
-    return np.array([0] + [end for _, end in cut]), tools, steps, room, packed_size(panels)
+    room = max(room, E * (max(end - first for first, end in cut) * each + 2 * GAP * job.lanes))
+    tools, steps = tools_of(job, panels, dtype, size, tiles, cut, tap, job.C, code)
+    return np.array([0] + [end for _, end in cut]), tools, steps, (min(threads, len(cut)), room), packed_size(panels)
 
 
-@functools.lru_cache(maxsize=256)
 def panel_tables(job, images, o, dtype, size, code, threads):
-    """(number of tiles, `Tools`, steps, input channels at once, size of V, shape of scratch) for `by_panels`."""
+    """(number of tiles, input channels at once, `Tools`, steps, size of V, shape of scratch) for `by_panels`."""
     panels = shared_panels(job.C, o, dtype.itemsize, threads)
     tiles, count = tiles_of(job, images, size, OutputMove, dtype.itemsize, o % job.lanes > 0)
     (wide, row), gap = widths(job, panels), GAP * job.lanes
     chunk = min(job.C, max(job.lanes, CHUNK_BYTES // (E * row * dtype.itemsize) // job.lanes * job.lanes))
     room = E * (count * row + gap) + (E + size * size) * (chunk * row + gap)
-    tools, steps = tools_of(job, panels, dtype, size, tiles, [(0, count)], chunk, code)
-    return count, tools, steps, chunk, E * (count * wide + gap), (min(threads, len(panels.rows)), room)
+    tools, steps = tools_of(job, panels, dtype, size, tiles, [(0, count)], chunk * row + gap, chunk, code)
+    slots = min(threads, len(panels.rows))
+    return count, chunk, tools, np.repeat(steps[None], slots, axis=0), E * (count * wide + gap), (slots, room)
 
 
-def convolve(x, w, size, bias, activation, y, dilations, before, groups, exchanged=False):
-    """Stride 1: y (N, P, Q, O) from x with `before` = (top, left) zeros before it and as many after it as y needs."""
-    code, o = in_registers(activation), y.shape[3] // groups
-    for group, job, shape in jobs(x.shape, y.shape, dilations, before, groups, lanes_of(x.itemsize)):
-        known = shape, len(x), o, x.dtype, size, code, get_threads()
-        if w.ndim == 1:
-            convolve_blocks(x, w, bias, y, job, known, group)
-        else:
-            convolve_panels(x, w, view_of_filters(w.shape, group, groups, exchanged), bias, y, job, known, group)
+@functools.lru_cache(maxsize=1024)
+def launches(x_shape, y_shape, dtype, size, code, dilations, before, groups, whole, exchanged, threads):
+    """[(where U of the group begins, where its filters are in w, whether these are new, where its bias begins, `Job`, tables),
+    ...]: what the kernel is called with."""
+    tables, o = block_tables if whole else panel_tables, y_shape[3] // groups
+    w_shape = (size, size, o, x_shape[3]) if exchanged else (size, size, x_shape[3] // groups, y_shape[3])
+    found, known, last = [], {}, None
+    for group, job, shape in jobs(x_shape, y_shape, dilations, before, groups, lanes_of(dtype.itemsize)):
+        if shape not in known:
+            known[shape] = tables(shape, x_shape[0], o, dtype, size, code, threads)
+        of_group = known[shape][-1] * group if whole else 0
+        found.append((of_group, view_of_filters(w_shape, group, groups, exchanged), group != last, group * o, job, known[shape]))
+        last = group
+    return found
+
+
+def convolve(x, w, size, bias, activation, y, dilations, before, groups, whole, exchanged=False):
+    """Stride 1: y (N, P, Q, O) from x with `before` = (top, left) zeros before it and as many after it as y needs; from U that is
+    kept, or from filters of which U is made `whole` first or not."""
+    code, dtype = in_registers(activation), x.dtype
+    found = launches(x.shape, y.shape, dtype, size, code, dilations, before, groups, whole, exchanged, get_threads())
+    run, kept = convolve_blocks if whole else convolve_panels, w.ndim == 1
+    u = None if kept or not whole else aligned.workspace(found[0][-1][-1], dtype)  # of one group after another
+    x, w, flat = x.reshape(-1), w.reshape(-1), y.reshape(-1)
+    for of_group, of_w, is_new, bias_at, job, tables in found:
+        taps = size * size if is_new and not kept else 0
+        run(x, w, of_w, taps, w if kept else u, of_group if kept else 0, bias, bias_at, flat, job, tables)
     finish(y, activation)
 
 
-def convolve_blocks(x, u, bias, y, job, known, group):
-    first, tools, steps, room, of_group = block_tables(*known)
-    by_blocks(
-        x.reshape(-1), u, group * of_group, bias, group * known[2], y.reshape(-1), first, job, tools, steps,
-        aligned.workspace(room, x.dtype), np.zeros(1, np.int64),
-    )  # fmt: skip
+def convolve_blocks(x, w, of_w, taps, u, u_at, bias, bias_at, y, job, tables):
+    first, tools, steps, room, _ = tables
+    scratch, turns = aligned.workspace(room, x.dtype), np.zeros(COUNTERS, np.int64)
+    by_blocks(x, w, of_w, taps, u, u_at, bias, bias_at, y, first, job, tools, steps, scratch, turns)
 
 
-def convolve_panels(x, w, of_w, bias, y, job, known, group):
-    count, tools, steps, chunk, v_size, room = panel_tables(*known)
-    _, _, o, dtype, size, *_ = known
-    v = aligned.workspace(v_size, dtype)
-    transform = input_tiles.alone if count * -(-job.C // job.lanes) <= FEW_MOVES else input_tiles
-    transform(x.reshape(-1), count, job, tools, v)
-    by_panels(
-        v, w.reshape(-1), of_w, size * size, bias, group * o, y.reshape(-1), count, chunk, job, tools,
-        np.repeat(steps[None], room[0], axis=0), aligned.workspace(room, dtype), np.zeros(1, np.int64),
-    )  # fmt: skip
-
-
-def view_of_filters(shape, group, groups, exchanged):
-    """(offset, steps from tap to tap and from channel to channel, 0) in w; of the filters of a gradient the last number is the
-    step from one to the next, and their channels lie side by side."""
-    _, _, c, o = shape
-    return (group * (o // groups), c * o, 1, o) if exchanged else (group * (o // groups), c * o, o, 0)
+def convolve_panels(x, w, of_w, taps, u, u_at, bias, bias_at, y, job, tables):
+    count, chunk, tools, steps, v_size, room = tables
+    v, scratch, turns = aligned.workspace(v_size, x.dtype), aligned.workspace(room, x.dtype), np.zeros(COUNTERS, np.int64)
+    by_panels(x, w, of_w, taps, bias, bias_at, y, count, chunk, job, tools, steps.copy(), v, scratch, turns)
 
 
 def before(geo):
@@ -174,14 +181,15 @@ def before(geo):
 
 
 def forward(geo, x, w, b, activation, y):
-    w = filters_for_one_call(geo, w, backward=False)
-    x, geo = image_at_stride_one(geo, x), geo.at_stride_one
-    x, geo = as_read(x, geo)
-    convolve(x, w, geo.kh, b, activation, y, (geo.dh, geo.dw), before(geo), geo.groups)
+    flat = geo.at_stride_one
+    whole = w.ndim == 1 or is_whole_for_one_call(flat, x.itemsize, False)
+    w = w if w.ndim == 1 else filters_at_stride_one(geo, w)
+    x, flat = as_read(image_at_stride_one(geo, x), flat)
+    convolve(x, w, flat.kh, b, activation, y, (flat.dh, flat.dw), before(flat), flat.groups, whole)
 
 
 def input_grad(geo, dy, w, dx):
-    w, target = filters_for_one_call(geo, w, backward=True), grad_target(dx, geo)
+    w, target = w if w.ndim == 1 else filters_at_stride_one(geo, w), grad_target(dx, geo)
     if geo.at_stride_one is geo:
         dense_input_grad(after_padding(geo), dy, w, target)
     else:
@@ -196,7 +204,8 @@ def dense_input_grad(geo, dy, w, dx):
     top, left = before(geo)
     reach, bias = geo.kh - 1, np.zeros(geo.c, dy.dtype)
     pads = reach * geo.dh - top, reach * geo.dw - left
-    exchanged = w.ndim == 1 or geo.groups > 1 or geo.dh * geo.dw == 1
+    whole = w.ndim == 1 or is_whole_for_one_call(geo, dy.itemsize, True)
+    exchanged = whole or geo.groups > 1 or geo.dh * geo.dw == 1
     if not exchanged:  # each of the images into which a dilation falls reads all filters
         w = flip_filters(w)
-    convolve(dy, w, geo.kh, bias, 0, dx, (geo.dh, geo.dw), pads, geo.groups, exchanged)
+    convolve(dy, w, geo.kh, bias, 0, dx, (geo.dh, geo.dw), pads, geo.groups, whole, exchanged)

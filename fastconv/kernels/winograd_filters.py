@@ -1,6 +1,6 @@
 """Winograd's transformed filters U, panel by panel.
 
-Kept where they are small; else made for each call, whole for many tiles, or where they are used.
+Kept where they are small; else made in each call, whole for many tiles, or where they are used.
 """
 
 import functools
@@ -8,21 +8,21 @@ import functools
 import numpy as np
 
 from fastconv.kernels import aligned
-from fastconv.kernels.blocks import WHOLE_FILTERS, WIDEST, is_whole_for_one_call, transformed_bytes
+from fastconv.kernels.blocks import WHOLE_FILTERS, WIDEST, transformed_bytes
 from fastconv.kernels.phases import filters_at_stride_one
 from fastconv.kernels.schedule import panels_of
-from fastconv.kernels.transpose import flip_filters
-from fastconv.kernels.winograd_loops import GAP, E, all_filters
+from fastconv.kernels.winograd_loops import COUNTERS, GAP, OF_FILTER, OF_KIND, E, all_filters
 from fastconv.kernels.winograd_tiles import FilterMove, move_address
-from fastconv.machine import cpu
+from fastconv.machine import cpu, get_threads
 
 __all__ = [
     "filter_panels",
-    "filters_for_one_call",
     "packed_size",
+    "room_for_filters",
     "shared_panels",
     "transform_exchanged",
     "transform_filters",
+    "view_of_filters",
 ]
 
 
@@ -44,34 +44,12 @@ def shared_panels(c, o, itemsize, threads):
 
 def transform_filters(geo, w):
     """Weights for `forward` that are kept, whatever the image."""
-    return arranged(geo, w, backward=False, once=False)
+    return transformed(geo, w, backward=False)
 
 
 def transform_exchanged(geo, w):
     """Weights for `input_grad` that are kept."""
-    return arranged(geo, w, backward=True, once=False)
-
-
-def filters_for_one_call(geo, w, backward):
-    """Weights that came as they are, or were kept, as this call wants them."""
-    return w if w.ndim == 1 else arranged(geo, w, backward, once=True)
-
-
-def arranged(geo, w, backward, once):
-    """U, group after group; or the filters at stride 1 where U is too large to be kept or better made where it is used."""
-    w, flat = filters_at_stride_one(geo, w), geo.at_stride_one
-    if once:
-        whole = is_whole_for_one_call(flat, w.itemsize, backward)
-    else:
-        whole = transformed_bytes(flat, w.itemsize, backward)[1] <= WHOLE_FILTERS
-    return transformed(exchanged(geo, w) if backward else w, geo.groups, once) if whole else w
-
-
-def exchanged(geo, w):
-    """The filters of a gradient: turned by 180 degrees, with their channels exchanged, group by group."""
-    o = geo.o // geo.groups
-    turned = [flip_filters(np.ascontiguousarray(w[..., g * o : (g + 1) * o])) for g in range(geo.groups)]
-    return np.concatenate(turned, axis=-1) if geo.groups > 1 else turned[0]
+    return transformed(geo, w, backward=True)
 
 
 def packed_size(panels):
@@ -79,15 +57,35 @@ def packed_size(panels):
     return E * (panels.packed_size + len(panels.rows) * GAP * panels.lanes)
 
 
-def transformed(w, groups, once):
-    """U of the filters of all groups, for this call only (`once`) or to be kept."""
+def room_for_filters(panels, size):
+    """(numbers from tap to tap, numbers in all) where the filters of `lanes` channels of a panel lie before they are made U."""
+    tap = panels.lanes * int(panels.rows[:, 5].max()) + GAP * panels.lanes
+    return tap, size * size * tap
+
+
+def view_of_filters(shape, group, groups, exchanged):
+    """(offset, steps from tap to tap and from channel to channel, 0) in w; of the filters of a gradient the last number is the
+    step from one to the next, and their channels lie side by side."""
+    _, _, c, o = shape
+    return (group * (o // groups), c * o, 1, o) if exchanged else (group * (o // groups), c * o, o, 0)
+
+
+def transformed(geo, w, backward):
+    """U to be kept, group after group; or the filters at stride 1 where U is too large."""
+    w, flat = filters_at_stride_one(geo, w), geo.at_stride_one
+    if transformed_bytes(flat, w.itemsize, backward)[1] > WHOLE_FILTERS:
+        return w
     size, _, c, o = w.shape
-    panels = filter_panels(c, o // groups, w.itemsize)
-    each = packed_size(panels)
-    u, steps = aligned.room(groups * each, w.dtype, once), []
-    for vectors, _ in panels.kinds:
-        steps += [c * o, (c * vectors + GAP) * panels.lanes]
-    move, steps = move_address(FilterMove(w.itemsize, panels.lanes, size)), np.array(steps, np.int64)
-    for g in range(groups):
-        all_filters(w.reshape(-1), g * (o // groups), c, o, panels.lanes, panels.rows, move, steps, u, g * each)
+    c, o = (o // geo.groups, c) if backward else (c, o // geo.groups)
+    panels = filter_panels(c, o, w.itemsize)
+    each, (tap, room) = packed_size(panels), room_for_filters(panels, size)
+    steps = np.zeros((len(panels.kinds), OF_KIND), np.int64)
+    for kind, (vectors, _) in enumerate(panels.kinds):
+        steps[kind, OF_FILTER:] = tap, (c * vectors + GAP) * panels.lanes
+    u, scratch = aligned.empty(geo.groups * each, w.dtype), aligned.workspace((get_threads(), room), w.dtype)
+    move, turns = move_address(FilterMove(w.itemsize, panels.lanes, size)), np.zeros((geo.groups, COUNTERS), np.int64)
+    flat, steps = w.reshape(-1), steps.reshape(-1)
+    for g in range(geo.groups):
+        of_w = view_of_filters(w.shape, g, geo.groups, backward)
+        all_filters(flat, of_w, size * size, c, panels.lanes, panels.rows, move, steps, u, g * each, scratch, turns[g])
     return u

@@ -6,15 +6,17 @@ import numpy as np
 from numba import prange
 from numba.extending import register_jitable
 
-from fastconv.kernels.packing import ROWS_AHEAD
-from fastconv.kernels.tile import STEPS, call_tile
+from fastconv.kernels.tile import ROWS_AHEAD, STEPS, call_tile
 from fastconv.kernels.transpose import transpose_block
-from fastconv.kernels.vector_ir import emits, flush_denormals, restore_denormals, take_turn
+from fastconv.kernels.vector_ir import emits, flush_denormals, restore_denormals, take_turn, wait_for
 from fastconv.kernels.winograd_tiles import N
 from fastconv.machine import kernel
 
 __all__ = [
+    "COUNTERS",
     "GAP",
+    "OF_FILTER",
+    "OF_KIND",
     "RESULT",
     "RESULT_EDGE",
     "E",
@@ -25,7 +27,6 @@ __all__ = [
     "by_blocks",
     "by_panels",
     "input_tile",
-    "input_tiles",
     "product",
     "products",
     "results_at",
@@ -38,6 +39,9 @@ INPUT, INPUT_EDGE, RESULT, RESULT_EDGE = range(9, 13)  # columns of `Tools.areas
 K, C_M = STEPS.index("k"), STEPS.index("c_m")
 # steps of the transforms: of the input, then for each kind of panel those of the output and of the filters
 OF_INPUT, OF_KIND, OF_FILTER = 3, 6, 4
+# what `turns` counts: parts of U that were taken and that are made, or tiles of V; then blocks or panels
+FILTERS, FILTERS_MADE, BLOCKS, COUNTERS = range(4)
+TILES, TILES_MADE = FILTERS, FILTERS_MADE
 
 
 class Job(NamedTuple):
@@ -166,14 +170,71 @@ def products(a, b, b_row, c, first, end, kind, block_at, steps, tools):
             product(a, a_here, b, b_at + e * b_element, b_row, c, c_here, high - low, kind, block_at, steps, tools)
 
 
+@register_jitable
+def read_filters(w, of_w, taps, c0, depth, first, columns, lanes, room, tap_room, row):
+    """`columns` filters from `first` on, `depth` channels of them from c0 on, to a place where they lie together: read where
+    they are, all taps at once, they are in each other's way in the cache.
+    """
+    start, tap, channel, turned = of_w
+    for t in range(taps):
+        at, target = start + t * tap + c0 * channel + first, t * tap_room
+        if turned == 0:
+            for c in range(depth):
+                copy_run(w, at + c * channel, room, target + c * row, columns, ROWS_AHEAD * channel)
+            continue
+        at = start + (taps - 1 - t) * tap + c0 + first * turned  # the filters of a gradient: from the last tap to the first
+        for c in range(0, depth, lanes):
+            for o in range(0, columns, lanes):
+                transpose_block(w, at + c + o * turned, turned, columns - o, depth - c, room, target + c * row + o, row, lanes)
+
+
+@register_jitable
+def panel_filters(w, of_w, taps, c0, depth, panel, lanes, move, move_steps, own, u, u_at, room):
+    """U of a panel for `depth` channels from c0 on; `own`: where the steps of `move` for its kind stand."""
+    _, _, out, _, _, row, columns = panel
+    read_filters(w, of_w, taps, c0, depth, out, columns, lanes, room, move_steps[own], row)
+    for c in range(depth):
+        for o in range(0, row, lanes):
+            at, tail = c * row + o, max(0, columns - o)
+            call_tile(room, at, move, w, 0, u, u_at + at, w, 0, move_steps, own, 0, tail)
+
+
+@register_jitable
+def share_filters(w, of_w, taps, C, lanes, panels, move, move_steps, steps_at, u, u_at, room, turns):
+    """U of all panels, `lanes` channels after another, by all threads that come here; they go on when it is whole."""
+    chunks = (C + lanes - 1) // lanes
+    count = len(panels) * chunks if taps else 0
+    task = take_turn(turns, FILTERS)
+    while task < count:
+        p, chunk = divmod(task, chunks)
+        kind, row, c0 = panels[p, 3], panels[p, 5], chunk * lanes
+        own, target = steps_at + OF_KIND * kind + OF_FILTER, u_at + E * (panels[p, 1] + p * GAP * lanes) + c0 * row
+        panel_filters(w, of_w, taps, c0, min(lanes, C - c0), panels[p], lanes, move, move_steps, own, u, target, room)
+        take_turn(turns, FILTERS_MADE)
+        task = take_turn(turns, FILTERS)
+    wait_for(turns, FILTERS_MADE, count)
+
+
 @kernel()
-def by_blocks(x, u, u_at, bias, bias_at, y, cuts, job, tools, steps, scratch, turns):
-    """`cuts` are the first tiles of the blocks; a row of `scratch` holds V and M of one block."""
+def all_filters(w, of_w, taps, C, lanes, panels, move, move_steps, u, u_at, scratch, turns):
+    """U of the filters of a group."""
+    for slot in prange(len(scratch)):  # a task owns `lanes` rows of a panel in all 36 elements; a slot its row of scratch
+        saved = flush_denormals()
+        share_filters(w, of_w, taps, C, lanes, panels, move, move_steps, 0, u, u_at, scratch[np.intp(slot)], turns)
+        restore_denormals(saved)
+
+
+@kernel()
+def by_blocks(x, w, of_w, taps, u, u_at, bias, bias_at, y, cuts, job, tools, steps, scratch, turns):
+    """`cuts` are the first tiles of the blocks; a row of `scratch` holds V and M of one block.  U is made first unless there are
+    no taps."""
     v_element, panels = tools.move_steps[2], tools.panels
     wide, gap = (job.C + job.lanes - 1) // job.lanes * job.lanes, GAP * job.lanes
     for slot in prange(len(scratch)):  # a task owns the output tiles of its blocks and its row of scratch
         saved = flush_denormals()
-        v, block = scratch[np.intp(slot)], take_turn(turns)
+        v = scratch[np.intp(slot)]
+        share_filters(w, of_w, taps, job.C, job.lanes, panels, tools.filters, tools.move_steps, OF_INPUT, u, u_at, v, turns)
+        block = take_turn(turns, BLOCKS)
         while block < len(cuts) - 1:
             first, end = cuts[block], cuts[block + 1]
             for t in range(first, end):
@@ -187,67 +248,37 @@ def by_blocks(x, u, u_at, bias, bias_at, y, cuts, job, tools, steps, scratch, tu
                 products((v, 0, v_element), u_here, row, m_here, first, end, kind, block_at, steps, tools)
                 for t in range(first, end):
                     output_tile(v, m_at + (t - first) * row, t, job, tools, panels[p], bias, bias_at, y)
-            block = take_turn(turns)
+            block = take_turn(turns, BLOCKS)
         restore_denormals(saved)
 
 
 @kernel()
-def input_tiles(x, count, job, tools, v):
-    """V of all tiles of all images."""
-    wide = (job.C + job.lanes - 1) // job.lanes * job.lanes
-    for task in prange(count):  # a task owns one tile of V
-        saved = flush_denormals()
-        t = np.intp(task)
-        input_tile(x, job, t, 0, job.C, tools, v, t * wide)
-        restore_denormals(saved)
-
-
-@register_jitable
-def read_filters(w, view, taps, c0, depth, first, columns, lanes, room, room_at, room_tap, row):
-    """`columns` filters from `first` on, `depth` channels of them from c0 on, to a place where they lie together: read where
-    they are, all taps at once, they are in each other's way in the cache.
-    """
-    start, tap, channel, turned = view
-    for t in range(taps):
-        at, target = start + t * tap + c0 * channel + first, room_at + t * room_tap
-        if turned == 0:
-            for c in range(depth):
-                copy_run(w, at + c * channel, room, target + c * row, columns, ROWS_AHEAD * channel)
-            continue
-        at = start + (taps - 1 - t) * tap + c0 + first * turned  # the filters of a gradient: from the last tap to the first
-        for c in range(0, depth, lanes):
-            for o in range(0, columns, lanes):
-                transpose_block(w, at + c + o * turned, turned, columns - o, depth - c, room, target + c * row + o, row, lanes)
-
-
-@register_jitable
-def panel_filters(w, of_w, taps, c0, depth, panel, lanes, tools, u, w_room):
-    """U of a panel for `depth` channels from c0 on."""
-    _, _, out, kind, _, row, columns = panel
-    own = OF_INPUT + OF_KIND * kind + OF_FILTER
-    read_filters(w, of_w, taps, c0, depth, out, columns, lanes, u, w_room, tools.move_steps[own], row)
-    for c in range(depth):
-        for o in range(0, row, lanes):
-            at, tail = c * row + o, max(0, columns - o)
-            call_tile(u, w_room + at, tools.filters, w, 0, u, at, w, 0, tools.move_steps, own, 0, tail)
-
-
-@kernel()
-def by_panels(v, w, of_w, taps, bias, bias_at, y, count, chunk, job, tools, steps, scratch, turns):
-    """Each panel of filters in turn, `chunk` input channels at a time; a row of `scratch` holds their U, and M of all tiles."""
+def by_panels(x, w, of_w, taps, bias, bias_at, y, count, chunk, job, tools, steps, v, scratch, turns):
+    """V of all tiles first; then each panel of filters in turn, `chunk` input channels at a time.  A row of `scratch` holds their
+    U, and M of all tiles."""
     v_element, panels = tools.move_steps[2], tools.panels
-    for slot in prange(len(scratch)):  # a task owns the output channels of its panels; a slot its rows of scratch and of steps
+    wide = (job.C + job.lanes - 1) // job.lanes * job.lanes
+    for slot in prange(len(scratch)):  # a task owns a tile of V or the output channels of a panel; a slot its scratch and steps
         saved = flush_denormals()
         s = np.intp(slot)
-        u, local, p = scratch[s], steps[s], take_turn(turns)
+        t = take_turn(turns, TILES)
+        while t < count:
+            input_tile(x, job, t, 0, job.C, tools, v, t * wide)
+            take_turn(turns, TILES_MADE)
+            t = take_turn(turns, TILES)
+        wait_for(turns, TILES_MADE, count)
+        u, local, p = scratch[s], steps[s], take_turn(turns, BLOCKS)
         while p < len(panels):
             kind, row = panels[p, 3], panels[p, 5]
             own = OF_INPUT + OF_KIND * kind
             m_element, u_element = tools.move_steps[own], tools.move_steps[own + OF_FILTER + 1]
             m_at = E * u_element
+            room = u[m_at + E * m_element :]
             for c0 in range(0, job.C, chunk):
-                depth = min(chunk, job.C - c0)
-                panel_filters(w, of_w, taps, c0, depth, panels[p], job.lanes, tools, u, m_at + E * m_element)
+                depth, of_filter = min(chunk, job.C - c0), own + OF_FILTER
+                panel_filters(
+                    w, of_w, taps, c0, depth, panels[p], job.lanes, tools.filters, tools.move_steps, of_filter, u, 0, room
+                )
                 block_at = (2 * kind + (1 if c0 else 0)) * len(STEPS)
                 local[block_at + K] = depth
                 u_here = u, 0, u_element
@@ -255,18 +286,5 @@ def by_panels(v, w, of_w, taps, bias, bias_at, y, count, chunk, job, tools, step
                 products((v, c0, v_element), u_here, row, m_here, 0, count, kind, block_at, local, tools)
             for t in range(count):
                 output_tile(u, m_at + t * row, t, job, tools, panels[p], bias, bias_at, y)
-            p = take_turn(turns)
-        restore_denormals(saved)
-
-
-@kernel()
-def all_filters(w, w_at, C, O, lanes, panels, move, move_steps, u, u_at):
-    """U of all filters of a group, panel by panel."""
-    for task in prange(len(panels) * C):  # a task owns one row of a panel in all 36 elements
-        saved = flush_denormals()
-        p, c = divmod(np.intp(task), C)
-        start, out, kind, row, columns = panels[p, 1], panels[p, 2], panels[p, 3], panels[p, 5], panels[p, 6]
-        for o in range(0, row, lanes):
-            at, target = w_at + c * O + out + o, u_at + E * (start + p * GAP * lanes) + c * row + o
-            call_tile(w, at, move, w, 0, u, target, w, 0, move_steps, 2 * kind, 0, max(0, columns - o))
+            p = take_turn(turns, BLOCKS)
         restore_denormals(saved)

@@ -83,7 +83,7 @@ def sum_tiles(x, dy, parts, of_dw, tasks, chunk, wide, job, tools, steps, scratc
     for slot in prange(len(scratch)):  # a task owns a part of dw of one block; a slot its rows of scratch and of steps
         before = flush_denormals()
         s = np.intp(slot)
-        room, local, task = scratch[s], steps[s], take_turn(turns)
+        room, local, task = scratch[s], steps[s], take_turn(turns, 0)
         while task < len(tasks):
             block, first, end, c0, c1, p = tasks[task]
             _, _, out, kind, _, row, columns = tools.panels[p]
@@ -101,7 +101,7 @@ def sum_tiles(x, dy, parts, of_dw, tasks, chunk, wide, job, tools, steps, scratc
                 for o in range(0, columns, job.lanes):
                     at, target = u_at + c * row + o, block * size + (c0 + c) * dw_row + dw_at + out + o
                     call_tile(room, at, move, dy, 0, flat, target, dy, 0, tools.move_steps, own, 0, columns - o)
-            task = take_turn(turns)
+            task = take_turn(turns, 0)
         restore_denormals(before)
 
 
