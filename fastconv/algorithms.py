@@ -51,6 +51,24 @@ def one_filter_a_channel(geo, dtype):
     return f"groups={geo.groups} for {geo.c} channels and {geo.o} filters; depthwise needs one group and filter for each channel"
 
 
+MOST_PIXELS = 32  # that "pointwise" takes: more are worth arranging the weights
+
+
+def few_pixels(geo, dtype):
+    if (geo.kh, geo.kw, geo.sh, geo.sw, geo.groups, geo.is_padded) != (1, 1, 1, 1, 1, False):
+        return "pointwise is for 1x1 filters at stride 1, without padding and groups"
+    pixels = geo.n * geo.p * geo.q
+    return (
+        f"{pixels} pixels; pointwise is for at most {MOST_PIXELS}, such as dense layers of few examples"
+        if pixels > MOST_PIXELS
+        else None
+    )
+
+
+def forward_only(geo, dtype):
+    return "pointwise is for the forward pass"
+
+
 WINOGRAD_OFF = os.environ.get("FASTCONV_WINOGRAD") == "0"  # read once: plans are remembered
 
 
@@ -171,6 +189,12 @@ ALGORITHMS = (
         forward=Route(one_filter_a_channel, costs.depthwise, "depthwise.forward", None, costs.copied_bytes),
         input_grad=Route(one_filter_a_channel, costs.depthwise, "depthwise.input_grad", None, costs.copied_bytes),
         weight_grad=Route(one_filter_a_channel, costs.depthwise, "depthwise.weight_grad", None, costs.depthwise_sum_bytes),
+    ),
+    Algorithm(
+        "pointwise",
+        forward=Route(few_pixels, costs.pointwise, "pointwise.forward", None, costs.channel_sum_bytes),
+        input_grad=Route(forward_only, costs.pointwise, ""),
+        weight_grad=Route(forward_only, costs.pointwise, ""),
     ),
     Algorithm(
         "tiled",

@@ -14,6 +14,7 @@ from fastconv.kernels.blocks import (
     LEAST_PIXELS,
     are_filters_whole,
     block_count,
+    channel_blocks,
     is_whole_for_one_call,
     packs_pixels,
     tile_blocks,
@@ -28,12 +29,14 @@ __all__ = [
     "batch_weight_bytes",
     "batch_weights",
     "block_bytes",
+    "channel_sum_bytes",
     "copied_bytes",
     "depthwise",
     "depthwise_sum_bytes",
     "direct",
     "im2col",
     "padded_bytes",
+    "pointwise",
     "sum_bytes",
     "tiled",
     "tiled_sum_bytes",
@@ -46,6 +49,7 @@ __all__ = [
 
 LAUNCH = 20_000  # cycles that all cores lose at one parallel loop
 PACKED = 10  # cycles to read one vector of weights and to write it in another order
+READ = 7  # cycles to read one vector of weights from memory
 TURNED = 25  # the same where they are turned on their side
 MOVED = {2: 650, 3: 500, 4: 375, 5: 250}  # cycles of Winograd's transforms: an input and an output vector of a tile, by taps
 MADE = {2: 300, 3: 420, 4: 900, 5: 1500}  # the same for a vector of filters
@@ -67,11 +71,18 @@ def vectors(length, dtype, cpu):
     return -(-length * dtype.itemsize // cpu.vector_bytes)
 
 
+def reading(geo, along, dtype, cpu):
+    """Every weight is read once."""
+    return READ * geo.terms * geo.o / along(geo) * vectors(along(geo), dtype, cpu)
+
+
 def direct(along):
-    """For every product a run along the channels: its vectors are loaded and stored, and the loop around them is entered."""
+    """For every product a run along the channels: its vectors are loaded and stored, and the loop around them is entered; one row
+    of results keeps one core busy."""
 
     def cost(geo, dtype, cpu):
-        return LAUNCH + geo.macs / along(geo) * (6 + 3 * vectors(along(geo), dtype, cpu))
+        products = geo.macs / along(geo) * (6 + 3 * vectors(along(geo), dtype, cpu))
+        return LAUNCH + reading(geo, along, dtype, cpu) + products * (2 if geo.n * geo.p == 1 else 1)
 
     return cost
 
@@ -84,6 +95,7 @@ def im2col(along, turned=0):
         return (
             turned * geo.terms * geo.o
             + 3 * LAUNCH
+            + reading(geo, along, dtype, cpu)
             + geo.macs / along(geo) * (3 + 2 * vectors(along(geo), dtype, cpu))
             + windows / 6
         )
@@ -99,6 +111,12 @@ def tiled(along, packed=PACKED):
         return 2 * LAUNCH + geo.macs / along(geo) * vectors(along(geo), dtype, cpu) + packed * weights
 
     return cost
+
+
+def pointwise(geo, dtype, cpu):
+    """Weights are read from memory once; the sums of each pixel are loaded and stored for each of them."""
+    weights, pixels = geo.c * vectors(geo.o, dtype, cpu), geo.n * geo.p * geo.q
+    return 2 * LAUNCH + weights * (READ + 1.8 * pixels)
 
 
 def depthwise(geo, dtype, cpu):
@@ -224,6 +242,11 @@ def copied_bytes(geo, itemsize):
 def filter_blocks(geo, itemsize, least=LEAST_PIXELS):
     """The partial sums of a weight gradient."""
     return block_count(geo, itemsize, least) * int(np.prod(geo.w_shape)) * itemsize
+
+
+def channel_sum_bytes(geo, itemsize):
+    """The partial sums of blocks of input channels."""
+    return channel_blocks(geo, itemsize) * math.prod(geo.y_shape) * itemsize
 
 
 def block_bytes(geo, itemsize):

@@ -192,6 +192,9 @@ LARGE_CASES = (
     # 1x1 with so many channels that the weight gradient is one product of matrices, and a stride that forbids it
     Case(n=2, h=10, w=9, c=130, o=97, k=(1, 1)),
     Case(n=2, h=40, w=1, c=130, o=97, k=(1, 1), stride=(1, 2)),
+    # dense layers of few examples: several blocks of input channels
+    Case(n=3, h=1, w=1, c=2102, o=71, k=(1, 1)),
+    Case(n=1, h=2, w=2, c=1027, o=200, k=(1, 1)),
 )
 
 KINDS_OF_LAYER = (  # every algorithm accepts at least one of them
@@ -199,5 +202,6 @@ KINDS_OF_LAYER = (  # every algorithm accepts at least one of them
     Case(h=11, w=10, c=8, o=12, padding="same", k=(3, 3)),
     Case(c=6, o=6, groups=6, padding=1),
     Case(h=7, w=4, c=9, o=17, k=(1, 1)),
+    Case(n=2, h=4, w=4, c=9, o=17, k=(1, 1)),
     Case(padding=2, pad_mode="circular", flip=True, stride=2, c=4, o=6, groups=2),
 )

@@ -18,6 +18,7 @@ __all__ = [
     "WIDEST",
     "are_filters_whole",
     "block_count",
+    "channel_blocks",
     "is_whole_for_one_call",
     "packs_pixels",
     "tile_blocks",
@@ -30,6 +31,7 @@ MOST_BLOCKS = 16
 LEAST_PIXELS = 512  # of a block
 LEAST_TASKS, TASK_TILES = 4, 12  # tasks of a sum over Winograd's tiles, if each has so many of them
 FEW_PIXELS = 256  # the same where the sums of a block are small
+LEAST_WEIGHTS, MOST_CHANNEL_BLOCKS = 1 << 16, 64  # of a block of input channels; blocks
 SUM_ROWS = 2048  # of a sum over rows
 MOST_BYTES = 2 << 20  # of all partial sums together: adding them up takes time, too
 WHOLE_FILTERS = 4 << 20  # bytes of Winograd's filters U up to which they are made once for all blocks of an image
@@ -49,6 +51,12 @@ def block_count(geo, itemsize, least=LEAST_PIXELS):
 def most_blocks(geo, itemsize):
     """Partial sums that MOST_BYTES hold."""
     return MOST_BYTES // (math.prod(geo.w_shape) * itemsize)
+
+
+def channel_blocks(geo, itemsize):
+    """Partial sums of a 1x1 convolution of few pixels: one for every LEAST_WEIGHTS, as many as MOST_BYTES hold."""
+    sums = geo.n * geo.p * geo.q * geo.o * itemsize
+    return max(1, min(MOST_CHANNEL_BLOCKS, geo.c, geo.c * geo.o // LEAST_WEIGHTS, MOST_BYTES // max(1, sums)))
 
 
 def tile_blocks(geo, itemsize):

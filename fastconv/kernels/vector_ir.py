@@ -84,6 +84,10 @@ class Vectors:
         else:
             self.builder.store(value, pointer).align = self.itemsize
 
+    def within(self, count):
+        """`count`, or 0 where it is negative."""
+        return self.builder.select(self.builder.icmp_signed("<", count, self.index(0)), self.index(0), count)
+
     def first_lanes(self, count):
         """The mask of the first `count` lanes."""
         numbers = ir.VectorType(I32, self.lanes)

@@ -12,7 +12,7 @@ from fastconv.layers.values import flag, fraction
 
 __all__ = ["Dense", "Flatten"]
 
-READ_IN_PLACE = 1 << 25  # bytes of weights; one row of such a layer takes the time of reading them, packed or not
+READ_IN_PLACE, FEW_ROWS = 1 << 25, 8  # bytes of weights; so few rows take the time of reading them, packed or not
 
 
 class Flatten(Layer):
@@ -74,7 +74,7 @@ class Dense(Layer):
     def for_rows(self, rows):
         """(weights, algorithm) for so many inputs in inference: packed, or as they are where packing would only take memory."""
         w = self.arrays["w"]
-        return (w, "direct") if rows == 1 and w.nbytes > READ_IN_PLACE else (self.prepared(), "auto")
+        return (w, "pointwise") if rows <= FEW_ROWS and w.nbytes > READ_IN_PLACE else (self.prepared(), "auto")
 
     def forward(self, x, training=False):
         w, algorithm = (self.arrays["w"], "auto") if training else self.for_rows(len(x))
