@@ -202,6 +202,6 @@ KINDS_OF_LAYER = (  # every algorithm accepts at least one of them
     Case(h=11, w=10, c=8, o=12, padding="same", k=(3, 3)),
     Case(c=6, o=6, groups=6, padding=1),
     Case(h=7, w=4, c=9, o=17, k=(1, 1)),
-    Case(n=2, h=4, w=4, c=9, o=17, k=(1, 1)),
+    Case(n=2, h=5, w=3, c=9, o=17, k=(1, 1)),
     Case(padding=2, pad_mode="circular", flip=True, stride=2, c=4, o=6, groups=2),
 )
