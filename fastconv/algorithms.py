@@ -212,7 +212,7 @@ ALGORITHMS = (
             "packing.pack_flipped",
             costs.copied_bytes,
         ),
-        weight_grad=Route(always, costs.tiled(costs.filters, packed=0), "tiled_weights.weight_grad", None, costs.tiled_sum_bytes),
+        weight_grad=Route(always, costs.tiled_weights, "tiled_weights.weight_grad", None, costs.tiled_sum_bytes),
     ),
     Algorithm(
         "im2col",

@@ -10,6 +10,7 @@ import numpy as np
 from fastconv.kernels.blocks import (
     BLOCK_BYTES,
     CHUNK_BYTES,
+    FEW_CHANNELS,
     FEW_PIXELS,
     LEAST_PIXELS,
     are_filters_whole,
@@ -40,6 +41,7 @@ __all__ = [
     "sum_bytes",
     "tiled",
     "tiled_sum_bytes",
+    "tiled_weights",
     "window_bytes",
     "winograd",
     "winograd_bytes",
@@ -54,6 +56,7 @@ TURNED = 25  # the same where they are turned on their side
 MOVED = {2: 650, 3: 500, 4: 375, 5: 250}  # cycles of Winograd's transforms: an input and an output vector of a tile, by taps
 MADE = {2: 300, 3: 420, 4: 900, 5: 1500}  # the same for a vector of filters
 SPILLED = {16: 2, 32: 1}  # times as many of all these where so many registers do not hold the vectors of a tile
+IN_FLIGHT = 6  # multiply-adds that a core has begun and not ended
 CUT = 5  # cycles to move a number to or from its place at stride 1
 
 
@@ -111,6 +114,13 @@ def tiled(along, packed=PACKED):
         return 2 * LAUNCH + geo.macs / along(geo) * vectors(along(geo), dtype, cpu) + packed * weights
 
     return cost
+
+
+def tiled_weights(geo, dtype, cpu):
+    """Multiply-adds on whole vectors; few input channels and filters make so few sums that each waits for its last term."""
+    together = geo.kw if inputs(geo) < FEW_CHANNELS and geo.groups == 1 else 1
+    rows, wide = inputs(geo) * together, vectors(filters(geo), dtype, cpu)
+    return 2 * LAUNCH + geo.macs / filters(geo) * wide * max(1, IN_FLIGHT / (rows * wide))
 
 
 def pointwise(geo, dtype, cpu):
@@ -197,7 +207,7 @@ def batch_weights(geo, dtype, cpu):
     lanes = cpu.vector_bytes // dtype.itemsize
     products = geo.kh * geo.kw * geo.c * geo.o * (geo.p * geo.q + lanes)
     turned = (geo.h * geo.w * geo.c + geo.p * geo.q * geo.o) * 120 / lanes
-    return LAUNCH + shared_groups(geo.n, lanes) * (1.2 * products + turned)
+    return LAUNCH + shared_groups(geo.n, lanes) * (1.32 * products + turned)
 
 
 def batch_bytes(geo, itemsize):

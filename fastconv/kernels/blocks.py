@@ -11,6 +11,7 @@ from fastconv.machine import cpu
 __all__ = [
     "BLOCK_BYTES",
     "CHUNK_BYTES",
+    "FEW_CHANNELS",
     "FEW_PIXELS",
     "LEAST_PIXELS",
     "SUM_ROWS",
@@ -32,6 +33,7 @@ LEAST_PIXELS = 512  # of a block
 LEAST_TASKS, TASK_TILES = 4, 12  # tasks of a sum over Winograd's tiles, if each has so many of them
 FEW_PIXELS = 256  # the same where the sums of a block are small
 LEAST_WEIGHTS, MOST_CHANNEL_BLOCKS = 1 << 16, 64  # of a block of input channels; blocks
+FEW_CHANNELS = 12  # fewer leave registers free in a tile of a weight gradient
 SUM_ROWS = 2048  # of a sum over rows
 MOST_BYTES = 2 << 20  # of all partial sums together: adding them up takes time, too
 WHOLE_FILTERS = 4 << 20  # bytes of Winograd's filters U up to which they are made once for all blocks of an image

@@ -26,6 +26,7 @@ from fastconv.machine import cpu, get_threads, kernel
 __all__ = ["forward", "input_grad", "weight_grad"]
 
 MOST_TAPS = 9  # of a filter whose taps are written out one by one
+MANY = 8  # pixels of a run for whose taps a tile is made
 
 
 @dataclass(frozen=True)
@@ -231,8 +232,9 @@ def with_tiles(table, geo, itemsize, together, any_taps):
     for run in runs.reshape(-1, len(RUN)).tolist():
         known = dict(zip(RUN, run, strict=True))
         slide, rest = divmod(known["a_step"], known["a_j"]) if known["a_j"] else (0, 0)
-        whole = (known["i"], known["j"]) == (geo.kh, geo.kw) and geo.kh * geo.kw <= MOST_TAPS
-        tile = together(itemsize, geo.kh, geo.kw, slide) if whole and not rest and 1 <= slide <= 2 else any_taps(itemsize)
+        taps, every = (known["i"], known["j"]), known["count"] >= MANY and geo.sh * geo.sw > 1  # what a stride leaves of a filter
+        written = (taps == (geo.kh, geo.kw) or every) and 1 <= taps[0] * taps[1] <= MOST_TAPS
+        tile = together(itemsize, *taps, slide) if written and not rest and 1 <= slide <= 2 else any_taps(itemsize)
         tiles.append(address_of(tile))
     return starts, runs, np.array(tiles, np.int64)
 
@@ -255,23 +257,27 @@ def backward_table(geo, itemsize):
     return with_tiles(runs, geo, itemsize, Sum, AnySum)
 
 
+@functools.lru_cache(maxsize=1024)
+def one_image(geo):
+    """The geometry of an image as it is read."""
+    return replace(after_padding(geo), n=1)
+
+
 def forward(geo, x, w, b, activation, y):
-    x, walked = as_read(x, geo)
-    convolve_rows(x, w.reshape(-1), b, y, *forward_table(replace(walked, n=1), x.itemsize, False), in_registers(activation))
+    x, _ = as_read(x, geo)
+    convolve_rows(x, w.reshape(-1), b, y, *forward_table(one_image(geo), x.itemsize, False), in_registers(activation))
     finish(y, activation)
 
 
 def input_grad(geo, dy, w, dx):
-    walked, target = after_padding(geo), grad_target(dx, geo)
-    convolve_rows(
-        dy, w.reshape(-1), aligned.zeros(geo.c, dy.dtype), target, *backward_table(replace(walked, n=1), dy.itemsize), 0
-    )
+    target = grad_target(dx, geo)
+    convolve_rows(dy, w.reshape(-1), aligned.zeros(geo.c, dy.dtype), target, *backward_table(one_image(geo), dy.itemsize), 0)
     fold(target, geo, dx)
 
 
 def weight_grad(geo, x, dy, dw):
-    x, walked = as_read(x, geo)
+    x, _ = as_read(x, geo)
     parts = partial_sums(block_count(geo, x.itemsize, FEW_PIXELS), dw)
-    table, threads = forward_table(replace(walked, n=1), x.itemsize, True), min(get_threads(), len(parts))
+    table, threads = forward_table(one_image(geo), x.itemsize, True), min(get_threads(), len(parts))
     gradient_rows(x, dy, parts, *table, threads, np.zeros(1, np.int64))
     add_blocks(parts, dw)

@@ -6,13 +6,14 @@ call the tiles, with a, b and c beginning here.  A task of the kernel is a list 
 of the result: each result is summed whole, in an order that only the shape decides.
 """
 
+import functools
 from dataclasses import dataclass
 from math import gcd
 from typing import NamedTuple
 
 import numpy as np
 
-from fastconv.kernels.blocks import WIDEST
+from fastconv.kernels.blocks import FEW_CHANNELS, WIDEST
 from fastconv.kernels.tile import STEPS, Tile, most_rows, tile_address
 from fastconv.machine import cpu
 
@@ -216,8 +217,18 @@ def weight_grad_runs(geo, first, end, taps, accumulate):
     """
     (top, _), (left, _) = geo.pads
     channels, runs = geo.c // geo.groups, []
+    columns = columns_together(geo)
     for i in range(*taps):
         p0, p1 = readers(i * geo.dh - top, geo.h, geo.sh, first, end)
+        if columns and p1 > p0:
+            down = {"j": p1 - p0, "a_j": geo.sh * geo.w * geo.c, "b_j": geo.q}
+            above = (p0 * geo.sh + i * geo.dh - top) * geo.w
+            for number, s in enumerate(columns):
+                a, c = (above + s.source) * geo.c, (i * geo.kw + s.tap) * geo.c * geo.o
+                steps = {"a_m": 1, "c_m": geo.o, "k": s.count, "a_k": geo.sw * geo.c, "b_k": 1, **down}
+                more = accumulate if number == 0 else 1
+                runs.append(run(a, p0 * geo.q + s.first, c, s.taps * geo.c, accumulate=more, **steps))
+            continue
         for j in range(geo.kw):
             q0, q1 = readers(j * geo.dw - left, geo.w, geo.sw, 0, geo.q)
             a = ((p0 * geo.sh + i * geo.dh - top) * geo.w + q0 * geo.sw + j * geo.dw - left) * geo.c
@@ -229,6 +240,17 @@ def weight_grad_runs(geo, first, end, taps, accumulate):
             elif not accumulate:
                 runs.append(run(0, 0, (i * geo.kw + j) * channels * geo.o, channels, **{**steps, "j": 0}))
     return runs
+
+
+@functools.lru_cache(maxsize=64)
+def columns_together(geo):
+    """Where a row of taps and its channels are rows of one tile, since channels alone would be too few: the columns of dy as
+    Parts, those first that see all taps; else None."""
+    if geo.c >= FEW_CHANNELS or geo.groups > 1 or geo.kw == 1 or geo.dw > 1:
+        return None
+    parts = forward_parts(0, geo.q, geo.w, geo.kw, geo.sw, 1, geo.pads[1][0])
+    parts = sorted((part for part in parts if part.taps), key=lambda part: -part.taps)
+    return parts if parts and parts[0].taps == geo.kw else None
 
 
 def readers(offset, size, stride, first, end):
