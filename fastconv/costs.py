@@ -52,7 +52,7 @@ __all__ = [
 LAUNCH = 20_000  # cycles that all cores lose at one parallel loop
 PACKED = 10  # cycles to read one vector of weights and to write it in another order
 READ = 7  # cycles to read one vector of weights from memory
-TURNED = 25  # the same where they are turned on their side
+TURNED = 32  # the same where they are turned on their side
 MOVED = {2: 650, 3: 500, 4: 375, 5: 250}  # cycles of Winograd's transforms: an input and an output vector of a tile, by taps
 MADE = {2: 300, 3: 420, 4: 900, 5: 1500}  # the same for a vector of filters
 SPILLED = {16: 2, 32: 1}  # times as many of all these where so many registers do not hold the vectors of a tile
@@ -203,11 +203,14 @@ def batch(backward, winograd):
 
 
 def batch_weights(geo, dtype, cpu):
-    """A multiply-add a cycle for a group of images, and both arrays turned."""
+    """A multiply-add a cycle for a group of images, and both arrays turned; more where the second cache does not hold them and
+    the sums."""
     lanes = cpu.vector_bytes // dtype.itemsize
+    held = math.prod(geo.padded_shape[1:]) + geo.p * geo.q * geo.o + geo.kh * geo.kw * geo.c * geo.o
+    late = 1.25 if held * cpu.vector_bytes > cpu.l2 else 1
     products = geo.kh * geo.kw * geo.c * geo.o * (geo.p * geo.q + lanes)
     turned = (geo.h * geo.w * geo.c + geo.p * geo.q * geo.o) * 120 / lanes
-    return LAUNCH + shared_groups(geo.n, lanes) * (1.32 * products + turned)
+    return LAUNCH + shared_groups(geo.n, lanes) * (1.32 * late * products + turned)
 
 
 def batch_bytes(geo, itemsize):
@@ -227,7 +230,8 @@ def winograd_weights(call, dtype, cpu):
     c, o, (tiles, numbers, _, images) = geo.c // geo.groups, geo.o // geo.groups, tile_counts(geo, False)
     ins, outs = vectors(c, dtype, cpu), vectors(o, dtype, cpu)
     sums = images * tile_blocks(geo, dtype.itemsize)
-    transforms = 420 * tiles * ins * -(-outs // 4) + 300 * tiles * outs * -(-ins // 3) + 0.85 * MADE[geo.kh] * sums * c * outs
+    transforms = tiles * (420 * ins * -(-outs // 4) + 300 * outs * -(-ins // 3)) * (1.5 if geo.kh == 5 else 1)
+    transforms += 0.85 * MADE[geo.kh] * sums * c * outs
     each = 1.3 * numbers * max(c, 6) * outs + SPILLED[cpu.registers] * transforms
     return 2 * LAUNCH * images * geo.groups + geo.groups * each + cutting(call)
 

@@ -210,10 +210,10 @@ def input_grad_runs(geo, first, end):
     return image_runs(rows, cols, geo.q * geo.o, geo.o, geo.w * geo.c, geo.c, geo.kw, geo.o // geo.groups, merge, 0)
 
 
-def weight_grad_runs(geo, first, end, taps, accumulate):
+def weight_grad_runs(geo, first, end, taps, part, accumulate):
     """Runs of dw over the output rows first ... end of one image: rows of a are input channels, b is dy, j and k its pixels.
 
-    `taps` = (first, end) of the rows of the filter.
+    `taps`, `part` = (first, end) of the rows of the filter and of the input channels of a group.
     """
     (top, _), (left, _) = geo.pads
     channels, runs = geo.c // geo.groups, []
@@ -231,14 +231,15 @@ def weight_grad_runs(geo, first, end, taps, accumulate):
             continue
         for j in range(geo.kw):
             q0, q1 = readers(j * geo.dw - left, geo.w, geo.sw, 0, geo.q)
-            a = ((p0 * geo.sh + i * geo.dh - top) * geo.w + q0 * geo.sw + j * geo.dw - left) * geo.c
+            a = ((p0 * geo.sh + i * geo.dh - top) * geo.w + q0 * geo.sw + j * geo.dw - left) * geo.c + part[0]
+            c, rows = ((i * geo.kw + j) * channels + part[0]) * geo.o, part[1] - part[0]
             down = {"j": p1 - p0, "a_j": geo.sh * geo.w * geo.c, "b_j": geo.q}
             along = {"k": q1 - q0, "a_k": geo.sw * geo.c, "b_k": 1}
             steps = {"a_m": 1, "c_m": geo.o, "accumulate": accumulate, **down, **along}
             if p1 > p0 and q1 > q0:
-                runs.append(run(a, p0 * geo.q + q0, (i * geo.kw + j) * channels * geo.o, channels, **steps))
+                runs.append(run(a, p0 * geo.q + q0, c, rows, **steps))
             elif not accumulate:
-                runs.append(run(0, 0, (i * geo.kw + j) * channels * geo.o, channels, **{**steps, "j": 0}))
+                runs.append(run(0, 0, c, rows, **{**steps, "j": 0}))
     return runs
 
 

@@ -1,6 +1,7 @@
 """The weight gradient as a walk of the register tile: rows are input channels, the sum runs over pixels."""
 
 import functools
+import itertools
 
 import numpy as np
 
@@ -15,14 +16,17 @@ from fastconv.machine import get_threads
 __all__ = ["weight_grad"]
 
 BAND_BYTES = 260_000  # of rows of x and dy that all panels go over in turn: a good part of L2
+LEAST_ROWS = 24  # input channels of a task
 PIXELS = 256  # terms of a sum between two times that it is loaded and stored
 
 
-def work_shares(blocks, kernel_rows, panels, threads):
-    """[((first, end) rows of the filter, (first, end) panels), ...]: few blocks are shared out further, four tasks a thread."""
+def work_shares(blocks, kernel_rows, panels, channels, threads):
+    """[((first, end) rows of the filter, panels, input channels in units), ...]: few blocks are shared out further, four tasks a
+    thread."""
     rows = cuts(kernel_rows, kernel_rows if blocks < 2 * threads else 1)
     parts = min(panels, max(1, -(-4 * threads // (blocks * len(rows)))))
-    return [(taps, share) for taps in rows for share in cuts(panels, parts)]
+    more = min(channels, max(1, -(-4 * threads // (blocks * len(rows) * parts))))
+    return list(itertools.product(rows, cuts(panels, parts), cuts(channels, more)))
 
 
 @functools.lru_cache(maxsize=1024)
@@ -30,15 +34,17 @@ def weight_grad_schedule(geo, itemsize, threads):
     panels = panels_of(geo.c, geo.o, geo.groups, itemsize)
     blocks, size = block_count(geo, itemsize), geo.terms * geo.o
     chunk = max(1, min(geo.p, BAND_BYTES // ((geo.sh * geo.w * geo.c + geo.q * geo.o) * itemsize)))  # output rows at a time
-    shares = work_shares(blocks, geo.kh, len(panels.rows), threads)
+    channels = geo.c // geo.groups
+    units = max(1, channels // LEAST_ROWS)
+    shares = work_shares(blocks, geo.kh, len(panels.rows), units, threads)
     tasks, runs, known = [], [], {}
     for block, (first, end) in enumerate(cuts(geo.n * geo.p, blocks)):
-        for taps, share in shares:
-            task, row = [], first
+        for taps, share, unit in shares:
+            task, row, part = [], first, tuple(channels * at // units for at in unit)
             while row < end:
                 n, p = divmod(row, geo.p)
                 rows = min(chunk, end - row, geo.p - p)
-                key = (p, p + rows, taps, int(row > first))
+                key = (p, p + rows, taps, part, int(row > first))
                 if key not in known:
                     known[key] = (len(runs), len(runs) + len(more)) if (more := weight_grad_runs(geo, *key)) else (0, 0)
                     runs += more
@@ -59,10 +65,10 @@ def matrix_schedule(geo, itemsize, threads):
     columns, panels = pixel_panels(geo.c, geo.p, itemsize), panels_of(geo.c, geo.o, 1, itemsize)
     blocks, runs, tasks, known = block_count(geo, itemsize), [], [], {}
     for block, (first, end) in enumerate(cuts(geo.p, blocks)):
-        for _, share in work_shares(blocks, 1, len(panels.rows), threads):
+        for _, share, unit in work_shares(blocks, 1, len(panels.rows), len(columns.rows), threads):
             task = []
             for p in range(first, end, PIXELS):
-                for _, at, c_at, _, _, row, wide in columns.rows.tolist():
+                for _, at, c_at, _, _, row, wide in columns.rows[slice(*unit)].tolist():
                     key = (wide, row, min(PIXELS, end - p), int(p > first))
                     if key not in known:
                         known[key] = len(runs)
