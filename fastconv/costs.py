@@ -273,7 +273,7 @@ def sum_bytes(geo, itemsize):
 
 def tiled_sum_bytes(geo, itemsize):
     """With the pixels packed where they are."""
-    return sum_bytes(geo, itemsize) + (int(np.prod(geo.x_shape)) * itemsize if packs_pixels(geo, itemsize) else 0)
+    return sum_bytes(geo, itemsize) + (geo.n * geo.p * geo.q * geo.c * itemsize if packs_pixels(geo, itemsize) else 0)
 
 
 def depthwise_sum_bytes(geo, itemsize):

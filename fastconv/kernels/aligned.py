@@ -11,7 +11,7 @@ from sys import getrefcount
 
 import numpy as np
 
-__all__ = ["LINE", "empty", "room", "workspace", "zeros"]
+__all__ = ["LINE", "empty", "workspace", "zeros"]
 
 LINE = 64  # bytes of a cache line, or a divisor of its size
 LEAST_KEPT, MOST_KEPT = 1 << 16, 8 << 20  # bytes of a block that is kept
@@ -62,11 +62,6 @@ def workspace(shape, dtype):
         return array
     finally:
         KEPT.blocks = blocks
-
-
-def room(shape, dtype, once):
-    """For what is used `once`, in this call, or for what is kept."""
-    return workspace(shape, dtype) if once else empty(shape, dtype)
 
 
 def references(blocks):

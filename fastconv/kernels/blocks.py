@@ -115,8 +115,8 @@ def is_whole_for_one_call(geo, itemsize, backward):
 def packs_pixels(geo, itemsize):
     """Whether a weight gradient is one product of matrices, large enough to copy x: steps from pixel to pixel that are a multiple
     of a large power of two would put all pixels on the same lines of the cache."""
-    plain = geo.kh == geo.kw == geo.sh == geo.sw == geo.groups == 1 and not geo.is_padded
-    return plain and geo.c * itemsize >= 512 and geo.o >= 96 and geo.n * geo.h * geo.w >= 32
+    plain = geo.kh == geo.kw == geo.groups == 1 and not geo.is_padded
+    return plain and geo.c * itemsize >= 512 and geo.o >= 96 and geo.n * geo.p * geo.q >= 32
 
 
 def window_rows(geo, itemsize):

@@ -1,7 +1,7 @@
 """Weights in panels: the channels that a register tile takes at once lie side by side, in the order in which it reads them.
 
-Weights that are kept are packed whole.  Weights that are used once, and by few pixels, are packed panel by panel where they are
-used, while the panel is in the cache.
+Weights that are kept are packed whole.  Weights that are used once are packed by all threads at the beginning of a call; or, for
+few pixels, panel by panel where they are used, while the panel is in the cache: the first tile that needs one writes it down.
 """
 
 import functools
@@ -27,10 +27,10 @@ __all__ = [
     "by_taps",
     "forward_panels",
     "input_grad_panels",
-    "pack_columns",
     "pack_flipped",
     "pack_panel",
     "pack_panels",
+    "packed_pixels",
     "share_packing",
     "weights_only",
 ]
@@ -111,6 +111,18 @@ def pack(w, order, groups, panels, lanes, packed, threads, turns):
         share_packing(w, order, groups, panels, lanes, packed, turns)
 
 
+@kernel()
+def pack_pixels(x, sh, sw, P, Q, panels, packed):
+    """Panels of the channels of the pixels (n, p sh, q sw)."""
+    N, H, W, C = x.shape
+    flat = x.reshape(-1)
+    for task in prange(len(panels) * N * P):  # a task owns a row of pixels of a panel
+        k, row = divmod(np.intp(task), N * P)
+        n, p = divmod(row, P)
+        at, wide = (n * H + p * sh) * W * C + panels[k, 2], panels[k, 5]
+        pack_rows(flat, at, sw * C, Q, panels[k, 6], packed, panels[k, 1] + row * Q * wide, wide)
+
+
 @functools.lru_cache(maxsize=1024)
 def forward_panels(geo, itemsize):
     return panels_of(geo.c, geo.o, geo.groups, itemsize, packed_rows=geo.terms)
@@ -126,26 +138,29 @@ def weights_only(geo):
     return replace(geo, n=1, h=1, w=1, p=1, q=1, pads=((0, 0), (0, 0)))
 
 
-def packed(w, order, groups, panels, once):
-    """w (taps, C, O) in panels, for this call only (`once`) or to be kept."""
-    room, turns = aligned.room(panels.packed_size, w.dtype, once), np.zeros(COUNTERS, np.int64)
+def packed(w, order, groups, panels):
+    """w (taps, C, O) in panels, to be kept."""
+    room, turns = aligned.empty(panels.packed_size, w.dtype), np.zeros(COUNTERS, np.int64)
     pack(w, order, groups, panels.rows, lanes_of(w.itemsize), room, get_threads(), turns)
     return room
 
 
-def pack_columns(w, panels, once):
-    """w (K, O) in panels."""
-    return packed(w[np.newaxis], FORWARD, 1, panels, once)
+def packed_pixels(x, sh, sw, P, Q, panels):
+    """Every sh-th row and sw-th column of x (N, H, W, C) as a matrix of P x Q pixels an image, in panels of channels, for this
+    call."""
+    room = aligned.workspace(panels.packed_size, x.dtype)
+    pack_pixels(x, sh, sw, P, Q, panels.rows, room)
+    return room
 
 
 def pack_panels(geo, w):
     """Weights for `tiled.forward` that are kept."""
-    return packed(by_taps(w), FORWARD, geo.groups, forward_panels(weights_only(geo), w.itemsize), False)
+    return packed(by_taps(w), FORWARD, geo.groups, forward_panels(weights_only(geo), w.itemsize))
 
 
 def pack_flipped(geo, w):
     """Weights for `tiled.input_grad` that are kept."""
-    return packed(by_taps(w), FLIPPED, geo.groups, input_grad_panels(weights_only(geo), w.itemsize), False)
+    return packed(by_taps(w), FLIPPED, geo.groups, input_grad_panels(weights_only(geo), w.itemsize))
 
 
 def by_taps(w):

@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 
 from fastconv.kernels.blocks import block_count, packs_pixels
-from fastconv.kernels.packing import pack_columns
+from fastconv.kernels.packing import packed_pixels
 from fastconv.kernels.padding import as_read
 from fastconv.kernels.partial_sums import add_blocks, partial_sums
 from fastconv.kernels.schedule import cuts, panels_of, run, tables, weight_grad_runs
@@ -55,16 +55,13 @@ def weight_grad_schedule(geo, itemsize, threads):
 
 
 @functools.lru_cache(maxsize=1024)
-def pixel_panels(channels, pixels, itemsize):
-    return panels_of(channels, channels, 1, itemsize, packed_rows=pixels)
-
-
-@functools.lru_cache(maxsize=1024)
 def matrix_schedule(geo, itemsize, threads):
-    """dw = xT dy, with x in panels: rows are input channels, the sum runs over the pixels, PIXELS of them at a time."""
-    columns, panels = pixel_panels(geo.c, geo.p, itemsize), panels_of(geo.c, geo.o, 1, itemsize)
+    """(panels of x, `Schedule`) of dw = xT dy, with the pixels of x that are read in panels: rows are input channels, the sum
+    runs over the pixels, PIXELS of them at a time."""
+    pixels = geo.n * geo.p * geo.q
+    columns, panels = panels_of(geo.c, geo.c, 1, itemsize, packed_rows=pixels), panels_of(geo.c, geo.o, 1, itemsize)
     blocks, runs, tasks, known = block_count(geo, itemsize), [], [], {}
-    for block, (first, end) in enumerate(cuts(geo.p, blocks)):
+    for block, (first, end) in enumerate(cuts(pixels, blocks)):
         for _, share, unit in work_shares(blocks, 1, len(panels.rows), len(columns.rows), threads):
             task = []
             for p in range(first, end, PIXELS):
@@ -77,17 +74,17 @@ def matrix_schedule(geo, itemsize, threads):
                     c = (block * geo.c + c_at) * geo.o
                     task.append((at + p * row, p * geo.o, c, known[key], known[key] + 1, *share))
             tasks.append(task)
-    return tables(tasks, runs, panels, itemsize)
+    return columns, tables(tasks, runs, panels, itemsize)
 
 
 def weight_grad(geo, x, dy, dw):
     x, _ = as_read(x, geo)
-    walk_geo, size = walked(geo), x.itemsize
-    parts = partial_sums(block_count(walk_geo, size), dw)
-    if packs_pixels(geo, size):
-        x = pack_columns(x.reshape(-1, geo.c), pixel_panels(geo.c, walk_geo.p, size), once=True)
-        schedule = matrix_schedule(walk_geo, size, get_threads())
+    if packs_pixels(geo, x.itemsize):
+        parts = partial_sums(block_count(geo, x.itemsize), dw)
+        columns, schedule = matrix_schedule(geo, x.itemsize, get_threads())
+        x = packed_pixels(x, geo.sh, geo.sw, geo.p, geo.q, columns)
     else:
-        schedule = weight_grad_schedule(walk_geo, size, get_threads())
+        parts = partial_sums(block_count(walked(geo), x.itemsize), dw)
+        schedule = weight_grad_schedule(walked(geo), x.itemsize, get_threads())
     launch(schedule, x, dy, np.zeros(geo.o, x.dtype), parts)
     add_blocks(parts, dw)
