@@ -1,6 +1,7 @@
 """What each algorithm is expected to cost: cycles of one core, from the shape, the dtype and the CPU alone.
 
-Rough on purpose: the numbers only have to put the algorithms of one call in the right order.
+Rough on purpose: the numbers only have to put the algorithms of one call in the right order.  A cycle is one in which a core
+begins a multiply-add of whole vectors; one that begins two has half as long ones, and memory takes twice as many.
 """
 
 import math
@@ -57,6 +58,7 @@ MOVED = {2: 650, 3: 500, 4: 375, 5: 250}  # cycles of Winograd's transforms: an 
 MADE = {2: 300, 3: 420, 4: 900, 5: 1500}  # the same for a vector of filters
 SPILLED = {16: 2, 32: 1}  # times as many of all these where so many registers do not hold the vectors of a tile
 IN_FLIGHT = 6  # multiply-adds that a core has begun and not ended
+SCATTERED = 0.18  # cycles for a byte that Winograd's tiles read from memory or write to it, where a core is half as fast
 CUT = 5  # cycles to move a number to or from its place at stride 1
 
 
@@ -139,6 +141,13 @@ def cutting(geo):
     return 0 if geo.at_stride_one is geo else LAUNCH + CUT * math.prod(geo.at_stride_one.x_shape)
 
 
+def scattering(call, dtype, cpu):
+    """Tiles read and write short pieces of several rows: where a strided call, whose image is copied besides, is larger than the
+    last cache, memory answers them more slowly than it does whole rows."""
+    size = (math.prod(call.x_shape) + math.prod(call.y_shape)) * dtype.itemsize
+    return SCATTERED * cpu.multiply_adds * size if call.at_stride_one is not call and size > cpu.l3 * 3 // 4 else 0
+
+
 def winograd(backward):
     """36 products of matrices for the outputs of a whole tile; the transforms, and the way from and to stride 1, beside them."""
 
@@ -152,7 +161,7 @@ def winograd(backward):
         once = are_filters_whole(geo, dtype.itemsize, backward)  # else they are transformed for every image of a dilation
         transforms = moved * tiles * (ins + outs) + made * c * outs * (1 if once else images)
         each = 1.15 * numbers * c * outs + transforms
-        return 2 * LAUNCH * images * geo.groups + geo.groups * each + cutting(call)
+        return 2 * LAUNCH * images * geo.groups + geo.groups * each + cutting(call) + scattering(call, dtype, cpu)
 
     return cost
 

@@ -66,6 +66,20 @@ def test_vectors_registers_and_multiply_add_of_known_cpus(name, wanted):
     assert cpu.probe_vectors(name, "") == wanted
 
 
+@pytest.mark.parametrize(
+    "name, vector_bytes, has_fma, wanted",
+    [
+        ("znver5", 64, True, 2),
+        ("znver4", 64, True, 1),
+        ("znver4", 32, True, 2),
+        ("haswell", 32, True, 2),
+        ("nehalem", 16, False, 1),
+    ],
+)
+def test_multiply_adds_that_begin_in_a_cycle(name, vector_bytes, has_fma, wanted):
+    assert cpu.multiply_adds(name, vector_bytes, has_fma) == wanted
+
+
 def cache_folder(tmp_path, **files):
     for index, (kind, level, size) in files.items():
         folder = tmp_path / "cpu0" / "cache" / index

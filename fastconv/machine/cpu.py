@@ -17,6 +17,10 @@ USUAL_CACHES = {"L1": 32 << 10, "L2": 512 << 10, "L3": 8 << 20}  # bytes, where 
 UNITS = {"": 0, "K": 10, "M": 20, "G": 30}
 SLOW_AVX = ("corei7-avx", "core-avx-i", "sandybridge", "ivybridge")  # where Numba leaves AVX out unless told otherwise
 
+# CPUs that begin one multiply-add of full vectors in a cycle, since a vector goes twice through a unit of half its width or only
+# one unit is as wide; all others that have the instruction begin two at least [uops.info]
+ONE_A_CYCLE = {64: ("znver4", "cannonlake", "icelake-client", "tigerlake", "rocketlake"), 32: ("znver1",)}
+
 # denormal numbers count as zero inside kernels unless this says "keep"; read once, since it is in the compiled code
 KEEP_DENORMALS = os.environ.get("FASTCONV_DENORMALS") == "keep"
 
@@ -31,6 +35,7 @@ class Cpu:
     vector_bytes: int  # 64: AVX-512, 32: AVX, 16: SSE or NEON
     registers: int  # vector registers: 16 for SSE and AVX, 32 for AVX-512 and NEON
     has_fma: bool
+    multiply_adds: int  # of whole vectors, that a core begins in a cycle: 1 or 2
     l1: int  # data caches in bytes, of one core (l3: shared)
     l2: int
     l3: int
@@ -42,7 +47,8 @@ def cpu():
     name, features = target()
     vector_bytes, registers, has_fma = probe_vectors(name, features)
     caches = cache_sizes()
-    return Cpu(brand(), name, features, vector_bytes, registers, has_fma, caches["L1"], caches["L2"], caches["L3"])
+    begun = multiply_adds(name, vector_bytes, has_fma)
+    return Cpu(brand(), name, features, vector_bytes, registers, has_fma, begun, caches["L1"], caches["L2"], caches["L3"])
 
 
 def target():
@@ -86,6 +92,11 @@ def probe_vectors(name, features):
     width = 64 if "%zmm" in assembly else 32 if "%ymm" in assembly else 16
     few = width < 64 and ("%xmm" in assembly or "%ymm" in assembly)
     return width, 16 if few else 32, "vfmadd" in assembly or "fmla" in assembly
+
+
+def multiply_adds(name, vector_bytes, has_fma):
+    """`Cpu.multiply_adds` of a CPU that LLVM calls so."""
+    return 1 if not has_fma or name in ONE_A_CYCLE.get(vector_bytes, ()) else 2
 
 
 def brand():
