@@ -1,10 +1,11 @@
 """The arithmetic of optimizers on whole arrays, in place; what the numbers mean is told in `fastconv.training.optimizers`."""
 
 import functools
+import operator
 
 import numpy as np
 
-__all__ = ["adam_update", "sgd_update", "sum_of_squares"]
+__all__ = ["Together", "adam_update", "sgd_update", "sum_of_squares"]
 
 
 @functools.cache
@@ -15,13 +16,56 @@ def kernels():
     return updates
 
 
-def sgd_update(p, g, velocity, lr, momentum, nesterov):
-    """p and velocity after one step along g; all of one shape and dtype."""
-    updates = kernels()
-    number, target = p.dtype.type, p.reshape(-1)
-    run = updates.on_few(updates.sgd, p.size)
-    run(target, g.reshape(-1), velocity.reshape(-1), number(lr), number(momentum), nesterov)
-    put_back(p, target)
+class Together:
+    """Arrays that are treated in one pass over all of them; where they lie is noted once, as long as they are the same ones."""
+
+    def __init__(self):
+        self.arrays, self.blocks, self.size = [], None, 0
+
+    def note(self, *columns):
+        """(one of the arrays, blocks of all) for lists of arrays, a list for each operand: the k-th of each belong together, and
+        are contiguous.  A row: how many numbers, and the address of the first of each operand."""
+        arrays = [array for column in columns for array in column]
+        if len(arrays) != len(self.arrays) or any(map(operator.is_not, arrays, self.arrays)):
+            self.arrays, self.blocks, self.size = arrays, blocks_of(columns), sum(array.size for array in columns[0])
+        return arrays[0].reshape(-1), self.blocks
+
+
+def blocks_of(columns):
+    size, rows = kernels().BLOCK, []
+    for group in zip(*columns, strict=True):
+        starts = [array.__array_interface__["data"][0] for array in group]
+        for first in range(0, group[0].size, size):
+            count, step = min(size, group[0].size - first), first * group[0].itemsize
+            rows.append((count, *(start + step for start in starts)))
+    return np.array(rows, np.int64).reshape(-1, 1 + len(columns))
+
+
+def are_alike(arrays):
+    """Whether `Together` takes them."""
+    dtype = arrays[0].dtype
+    return all(array.dtype == dtype and array.flags.c_contiguous for array in arrays)
+
+
+def sgd_update(moves, lr, momentum, nesterov, together):
+    """p and velocity of each of `moves`, (p, g, velocity) of one shape, after one step along g."""
+    columns = list(zip(*moves, strict=True))
+    if not are_alike([array for column in columns for array in column]):
+        for p, g, velocity in moves:
+            one_sgd_update(p, g, velocity, lr, momentum, nesterov)
+        return
+    like, blocks = together.note(*columns)
+    updates, number = kernels(), like.dtype.type
+    updates.on_few(updates.sgd, together.size)(like, blocks, number(lr), number(momentum), nesterov)
+
+
+def one_sgd_update(p, g, velocity, lr, momentum, nesterov):
+    """The same for arrays in any order of memory."""
+    p_flat, g_flat, v_flat = (np.ascontiguousarray(array, p.dtype) for array in (p, g, velocity))
+    sgd_update([(p_flat, g_flat, v_flat)], lr, momentum, nesterov, Together())
+    for array, flat in ((p, p_flat), (velocity, v_flat)):
+        if flat is not array:
+            array[...] = flat
 
 
 def adam_update(p, g, mean, square, beta1, beta2, lr, correction, eps):
@@ -39,9 +83,14 @@ def put_back(p, flat):
         p[...] = flat.reshape(p.shape)
 
 
-def sum_of_squares(a):
-    """The sum of squares, in the array's dtype: finite exactly where all values are finite and their squares can be summed."""
-    updates = kernels()
-    parts = np.empty(updates.blocks_of(a.size), a.dtype)
-    updates.on_few(updates.squares, a.size)(a.reshape(-1), parts)
-    return parts[0] if parts.size == 1 else parts.sum(dtype=a.dtype)
+def sum_of_squares(arrays, together):
+    """The sum of squares of all arrays, each summed in its dtype: finite exactly where all values are finite and their squares
+    can be summed."""
+    if not arrays:
+        return 0.0
+    if not are_alike(arrays):
+        arrays, together = [np.ascontiguousarray(array, np.float64) for array in arrays], Together()
+    like, blocks = together.note(arrays)
+    updates, parts = kernels(), np.empty(len(blocks), like.dtype)
+    updates.on_few(updates.squares, together.size)(like, blocks, parts)
+    return float(parts.sum(dtype=np.float64))

@@ -1,18 +1,16 @@
-"""What an optimizer does to every number of a parameter, in one pass over memory; flat arrays, in blocks that threads share."""
+"""What an optimizer does to every number of a parameter, in one pass over memory: blocks of many arrays, shared by threads."""
 
 import numpy as np
-from numba import prange
+from numba import carray, prange
+from numba.extending import register_jitable
 
+from fastconv.kernels.vector_ir import pointer_at
 from fastconv.machine import kernel
 
-__all__ = ["adam", "blocks_of", "on_few", "sgd", "squares"]
+__all__ = ["BLOCK", "adam", "on_few", "sgd", "squares"]
 
 BLOCK = 1 << 14  # numbers of a task, by the shape alone
 FEW = 1 << 17  # numbers that one thread has done before a second one has woken up
-
-
-def blocks_of(size):
-    return -(-size // BLOCK)
 
 
 def on_few(compiled, size):
@@ -20,13 +18,22 @@ def on_few(compiled, size):
     return compiled if size > FEW else compiled.serial
 
 
+@register_jitable
+def numbers(like, address, count):
+    """The array of `count` numbers at an address."""
+    return carray(pointer_at(like, address), count)
+
+
 @kernel()
-def sgd(p, g, v, lr, momentum, nesterov):
-    """v <- momentum v + g;  p <- p - lr v, or with nesterov p - lr (g + momentum v)."""
-    for task in prange((p.size + BLOCK - 1) // BLOCK):  # a task owns a block of p and v
-        first = np.intp(task) * BLOCK
-        ps, gs, vs = p[first : first + BLOCK], g[first : first + BLOCK], v[first : first + BLOCK]
-        for i in range(ps.size):
+def sgd(like, blocks, lr, momentum, nesterov):
+    """v <- momentum v + g;  p <- p - lr v, or with nesterov p - lr (g + momentum v).
+
+    A row of `blocks`: how many numbers, and where those of p, g and v begin.
+    """
+    for task in prange(len(blocks)):  # a task owns a block of p and v
+        count, p_at, g_at, v_at = blocks[np.intp(task)]
+        ps, gs, vs = numbers(like, p_at, count), numbers(like, g_at, count), numbers(like, v_at, count)
+        for i in range(count):
             speed = momentum * vs[i] + gs[i]
             vs[i] = speed
             ps[i] -= lr * (gs[i] + momentum * speed if nesterov else speed)
@@ -47,12 +54,13 @@ def adam(p, g, m, v, beta1, beta2, lr, correction, eps):
 
 
 @kernel(fastmath=("contract", "reassoc"))
-def squares(a, parts):
-    """parts[b] = the sum of the squares of block b."""
+def squares(like, blocks, parts):
+    """parts[b] = the sum of the squares of block b; a row of `blocks`: how many numbers, and where they begin."""
     for task in prange(len(parts)):
         b = np.intp(task)
-        block = a[b * BLOCK : (b + 1) * BLOCK]
-        total = a.dtype.type(0)
-        for i in range(block.size):
+        count, at = blocks[b]
+        block = numbers(like, at, count)
+        total = like.dtype.type(0)
+        for i in range(count):
             total += block[i] * block[i]
         parts[b] = total

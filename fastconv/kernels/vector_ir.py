@@ -17,7 +17,17 @@ from numba.extending import intrinsic
 
 from fastconv.machine import KEEP_DENORMALS, cpu
 
-__all__ = ["Vectors", "emits", "flush_denormals", "function_address", "lanes_of", "restore_denormals", "take_turn", "wait_for"]
+__all__ = [
+    "Vectors",
+    "emits",
+    "flush_denormals",
+    "function_address",
+    "lanes_of",
+    "pointer_at",
+    "restore_denormals",
+    "take_turn",
+    "wait_for",
+]
 
 BIT, BYTE, I32, I64 = map(ir.IntType, (1, 8, 32, 64))
 BYTES, NO = BYTE.as_pointer(), ir.Constant(BIT, 0)
@@ -308,6 +318,16 @@ def function_address(name, body, dtype, lanes, more=0):
 def counter_at(context, builder, kind, array, position):
     """Pointer to a number of an int64 array."""
     return builder.gep(context.make_array(kind)(context, builder, array).data, [position])
+
+
+@intrinsic
+def pointer_at(_, like, address):
+    """A pointer, as `numba.carray` takes it, to numbers of the kind of `like` at an address."""
+
+    def codegen(context, builder, signature, arguments):
+        return builder.inttoptr(arguments[1], context.get_value_type(signature.return_type))
+
+    return types.CPointer(like.dtype)(like, types.int64), codegen
 
 
 @intrinsic

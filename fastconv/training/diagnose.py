@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from fastconv.functional.updates import sum_of_squares
+from fastconv.functional.updates import Together, sum_of_squares
 
 __all__ = ["overflows", "suspect"]
 
 
 def overflows(array):
     """Whether an array, or the sum of its squares, is not finite."""
-    return not np.isfinite(sum_of_squares(array))
+    return not np.isfinite(sum_of_squares([array], Together()))
 
 
 def suspect(net, loss, x, y):

@@ -6,7 +6,7 @@ import numpy as np
 
 from fastconv.machine import compile_seconds
 from fastconv.training.clock import Clock
-from fastconv.training.step import length, restore, volatile
+from fastconv.training.step import restore, volatile
 
 __all__ = ["affordable", "epoch_seconds"]
 
@@ -52,7 +52,7 @@ def trained(trainer, batches):
     """Batches of the epoch to come, each through the network and back."""
     for x, y in batches.epoch(trainer.epochs):
         trainer.stepper.gradients(x, y, Clock())
-        length(g for *_, g in trainer.stepper.trained())
+        trainer.stepper.length([g for *_, g in trainer.stepper.trained()])
         yield
 
 

@@ -1,12 +1,13 @@
 """One training step, all or nothing: forward, loss, backward, a look at the numbers, update."""
 
+from collections import defaultdict
 from dataclasses import replace
 from math import isfinite, nan
 
 import numpy as np
 
 from fastconv.errors import ModelFileError, TrainingError
-from fastconv.functional.updates import sum_of_squares
+from fastconv.functional.updates import Together, sum_of_squares
 from fastconv.training.diagnose import suspect
 
 __all__ = ["NotFinite", "Stepper"]
@@ -28,7 +29,7 @@ class Stepper:
     def __init__(self, net, loss, clip_norm=None, clip_value=None):
         self.net, self.loss = net, loss
         self.clip_norm, self.clip_value = clip_norm, clip_value
-        self._states = {}
+        self._states, self._together = {}, defaultdict(Together)
 
     def __call__(self, x, y, optimizer, clock):
         """One step on a batch, targets as the loss wants them; (mean loss, predictions before the update)."""
@@ -37,7 +38,7 @@ class Stepper:
             with np.errstate(all="ignore"):
                 value, scores = self.gradients(x, y, clock)
                 trained = self.trained()
-                norm = length(g for *_, g in trained) if isfinite(value) else nan
+                norm = self.length([g for *_, g in trained]) if isfinite(value) else nan
         except BaseException:
             restore(before)
             raise
@@ -64,13 +65,22 @@ class Stepper:
         """(layer, name, parameter, gradient) of all that is trained."""
         return [(layer, name, p, g) for layer in self.net.layers for name, (p, g) in layer.trainable_arrays().items()]
 
+    def length(self, arrays):
+        """Length of the vector of all numbers; infinite or NaN where one is, or where their squares overflow."""
+        return sum_of_squares(arrays, self._together["squares"]) ** 0.5
+
     def update(self, optimizer, trained):
-        """Move every trainable parameter."""
+        """Move every trainable parameter, all of one rate together where the optimizer knows how."""
+        moves, moved = defaultdict(list), []
+        for layer, name, p, g in trained:
+            if rate := layer.rate(name):
+                moves[rate].append((p, g, self._state(optimizer, layer.name, name, p)))
+                moved.append(layer)
         with np.errstate(all="ignore"):
-            for layer, name, p, g in trained:
-                if rate := layer.rate(name):
-                    paced(optimizer, rate).step(p, g, self._state(optimizer, layer.name, name, p))
-                    layer.touch()
+            for rate, some in moves.items():
+                step_all(paced(optimizer, rate), some, self._together[rate])
+        for layer in moved:
+            layer.touch()
 
     def states(self, optimizer):
         """{"conv2d_1.w": state, …} of an optimizer of this type, without what is needed within a step only."""
@@ -108,6 +118,15 @@ class Stepper:
         return NotFinite(f"{what}: {cause}")
 
 
+def step_all(optimizer, moves, together):
+    """The optimizer's step for each (p, g, state)."""
+    if hasattr(optimizer, "steps"):
+        optimizer.steps(moves, together)
+    else:
+        for move in moves:
+            optimizer.step(*move)
+
+
 def paced(optimizer, rate):
     """The optimizer with its lr times `rate`; what weight decay takes in a step, lr times weight_decay, stays."""
     if rate == 1:
@@ -129,11 +148,6 @@ def clip(trained, norm, most, largest):
     if largest is not None:
         for *_, g in trained:
             np.clip(g, -largest, largest, out=g)
-
-
-def length(arrays):
-    """Length of the vector of all numbers; infinite or NaN where one is, or where their squares overflow."""
-    return sum(float(sum_of_squares(array)) for array in arrays) ** 0.5
 
 
 def volatile(net):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastconv.errors import OptionError
-from fastconv.functional.updates import sgd_update
+from fastconv.functional.updates import Together, sgd_update
 from fastconv.training.optimizers.settings import RATE, SHARE, bounded, decayed, scratch, zeros
 
 __all__ = ["SGD"]
@@ -52,6 +52,19 @@ class SGD:
         if not self.momentum:
             p -= np.multiply(g, self.lr, out=scratch(state, p))
             return
-        if "velocity" not in state:  # momentum switched on in the middle of a run
-            state["velocity"] = zeros(p)
-        sgd_update(p, g, state["velocity"], self.lr, self.momentum, self.nesterov)
+        self._move([(p, g, state)], Together())
+
+    def steps(self, moves, together):
+        """`step` for each (p, g, state), where it can be in one pass over all; `together` is the caller's to keep."""
+        if self.momentum and not self.weight_decay and type(self).step is SGD.step:
+            self._move(moves, together)
+        else:
+            for move in moves:
+                self.step(*move)
+
+    def _move(self, moves, together):
+        for p, _, state in moves:
+            if "velocity" not in state:  # momentum switched on in the middle of a run
+                state["velocity"] = zeros(p)
+        arrays = [(p, g, state["velocity"]) for p, g, state in moves]
+        sgd_update(arrays, self.lr, self.momentum, self.nesterov, together)
