@@ -23,11 +23,13 @@ class Together:
         self.arrays, self.blocks, self.size = [], None, 0
 
     def note(self, *columns):
-        """(one of the arrays, blocks of all) for lists of arrays, a list for each operand: the k-th of each belong together, and
-        are contiguous.  A row: how many numbers, and the address of the first of each operand."""
+        """(one of the arrays, blocks of all) for lists of arrays, a list for each operand: the k-th of each belong together.
+        A row: how many numbers, and the address of the first of each operand.  No blocks where dtypes or orders of memory
+        differ."""
         arrays = [array for column in columns for array in column]
         if len(arrays) != len(self.arrays) or any(map(operator.is_not, arrays, self.arrays)):
-            self.arrays, self.blocks, self.size = arrays, blocks_of(columns), sum(array.size for array in columns[0])
+            self.blocks = blocks_of(columns) if are_alike(arrays) else None
+            self.arrays, self.size = arrays, sum(array.size for array in columns[0])
         return arrays[0].reshape(-1), self.blocks
 
 
@@ -42,19 +44,18 @@ def blocks_of(columns):
 
 
 def are_alike(arrays):
-    """Whether `Together` takes them."""
+    """Of one dtype, and contiguous."""
     dtype = arrays[0].dtype
     return all(array.dtype == dtype and array.flags.c_contiguous for array in arrays)
 
 
 def sgd_update(moves, lr, momentum, nesterov, together):
     """p and velocity of each of `moves`, (p, g, velocity) of one shape, after one step along g."""
-    columns = list(zip(*moves, strict=True))
-    if not are_alike([array for column in columns for array in column]):
+    like, blocks = together.note(*zip(*moves, strict=True))
+    if blocks is None:
         for p, g, velocity in moves:
             one_sgd_update(p, g, velocity, lr, momentum, nesterov)
         return
-    like, blocks = together.note(*columns)
     updates, number = kernels(), like.dtype.type
     updates.on_few(updates.sgd, together.size)(like, blocks, number(lr), number(momentum), nesterov)
 
@@ -88,9 +89,9 @@ def sum_of_squares(arrays, together):
     can be summed."""
     if not arrays:
         return 0.0
-    if not are_alike(arrays):
-        arrays, together = [np.ascontiguousarray(array, np.float64) for array in arrays], Together()
     like, blocks = together.note(arrays)
+    if blocks is None:
+        return sum(sum_of_squares([np.ascontiguousarray(array)], Together()) for array in arrays)
     updates, parts = kernels(), np.empty(len(blocks), like.dtype)
     updates.on_few(updates.squares, together.size)(like, blocks, parts)
     return float(parts.sum(dtype=np.float64))
