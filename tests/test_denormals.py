@@ -14,9 +14,10 @@ FLUSHING = [algorithm.name for algorithm in plans.ALGORITHMS if algorithm.flushe
 
 @pytest.mark.parametrize("algorithm", FLUSHING)
 def test_denormals_count_as_zero_in_kernels_and_nowhere_else(algorithm):
-    assert not fc.conv2d(X, W, algorithm=algorithm).any()
+    x, w = (X[:, :5, :5], W[:1, :1]) if algorithm == "pointwise" else (X, W)
+    assert not fc.conv2d(x, w, algorithm=algorithm).any()
     assert (X * np.float32(0.5) > 0).all()  # the caller's thread is as it was
-    assert "count as zero" in str(fc.plan(X.shape, W.shape, algorithm=algorithm))
+    assert "count as zero" in str(fc.plan(x.shape, w.shape, algorithm=algorithm))
 
 
 @pytest.mark.parametrize("algorithm", ["direct", "im2col"])

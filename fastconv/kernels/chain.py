@@ -35,8 +35,8 @@ __all__ = ["Chain", "chain_of"]
 
 WEIGHTS, GRADIENTS = 0, 2  # the first of a block's slots
 NOTHING = np.zeros(1, np.int64)  # no tasks
-WORKS, WORKS_DONE, GROUPS, COUNTERS = range(4)  # what `turns` counts: tasks of work that are taken and that are done; then groups
-FEW = 1 << 16  # numbers that one thread has made before a second one has woken up
+# what `turns` counts: tasks of work that are taken and that are done; groups, or blocks of them; the work behind them
+WORKS, WORKS_DONE, GROUPS, GROUPS_DONE, LASTS, LASTS_DONE, COUNTERS = range(7)
 ZEROS_AND_ONES = np.repeat(np.array([0, 1], np.float32), ONES)
 
 
@@ -84,14 +84,14 @@ def do_work(like, bases, work, first, end, steps):
         run_tile(like, tile, places[0], places[1], places[2], bases[CONSTANTS], steps, block, one, two)
 
 
-@kernel()
-def run_work(like, bases, work, tasks, steps):
-    """All tasks of it."""
-    for task in prange(len(tasks) - 1):  # a task owns what its calls write
-        before = flush_denormals()
-        t = np.intp(task)
-        do_work(like, bases, work, tasks[t], tasks[t + 1], steps)
-        restore_denormals(before)
+@register_jitable
+def share_work(like, bases, work, tasks, steps, turns, k):
+    """All tasks of it, by all threads that come here; turns[k] counts those that are taken, turns[k + 1] those that are done."""
+    task = take_turn(turns, k)
+    while task < len(tasks) - 1:
+        do_work(like, bases, work, tasks[task], tasks[task + 1], steps)
+        take_turn(turns, k + 1)
+        task = take_turn(turns, k)
 
 
 @kernel()
@@ -104,11 +104,7 @@ def forward(x, y, space, bases, work, tasks, entry, leave, calls, stages, steps,
     rows, row_step, y_step, result, out, turn_out, gather, gather_row = leave
     for slot in prange(threads):  # a task owns the results of a group, and its row of the workspace
         before = flush_denormals()
-        task = take_turn(turns, WORKS)
-        while task < len(tasks) - 1:
-            do_work(space[0], bases, work, tasks[task], tasks[task + 1], steps)
-            take_turn(turns, WORKS_DONE)
-            task = take_turn(turns, WORKS)
+        share_work(space[0], bases, work, tasks, steps, turns, WORKS)
         wait_for(turns, WORKS_DONE, len(tasks) - 1)
         g = take_turn(turns, GROUPS)
         while g < groups:
@@ -130,11 +126,15 @@ def forward(x, y, space, bases, work, tasks, entry, leave, calls, stages, steps,
 
 @kernel()
 def backward(x, dy, space, bases, back, scratch, partial, lanes, turns):
-    """Partial sums of the weight gradients of the convolutions, and the gradients of dense layers as rows."""
+    """Partial sums of the weight gradients of the convolutions, and the gradients of dense layers as rows; at last the sums of
+    them."""
     N, slots, blocks = len(x), len(scratch), len(partial)
-    for slot in prange(slots):  # a task owns some partial sums and a row of scratch
+    for slot in prange(slots):  # a task owns some partial sums, or what its calls write; a slot its row of scratch
         before = flush_denormals()
-        mine, block = scratch[np.intp(slot)], take_turn(turns, 0)
+        mine = scratch[np.intp(slot)]
+        share_work(mine, bases, back.first, back.first_tasks, back.steps, turns, WORKS)
+        wait_for(turns, WORKS_DONE, len(back.first_tasks) - 1)
+        block = take_turn(turns, GROUPS)
         while block < blocks:
             sums = partial[block]
             clear(sums, 0, len(sums))
@@ -146,7 +146,10 @@ def backward(x, dy, space, bases, back, scratch, partial, lanes, turns):
                     turn_images(mine, here, back.convs[i], i > 0, back, lanes)
                 for n in range(images):
                     one_image(x, array_address(dy), g * lanes + n, n, bases, back, mine, sums)
-            block = take_turn(turns, 0)
+            take_turn(turns, GROUPS_DONE)
+            block = take_turn(turns, GROUPS)
+        wait_for(turns, GROUPS_DONE, blocks)
+        share_work(mine, bases, back.last, back.last_tasks, back.steps, turns, LASTS)
         restore_denormals(before)
 
 
@@ -316,12 +319,8 @@ class Chain:
         t = self.back
         work.place(WEIGHTS, arrays)
         work.place(GRADIENTS, grads)
-        if len(t.first):
-            run = run_work if t.turned > FEW else run_work.alone
-            run(work.space, work.bases, t.first, t.first_tasks, t.steps)
-        turns = np.zeros(1, np.int64)
+        turns = np.zeros(COUNTERS, np.int64)
         backward(x, dy, work.space, work.bases, t, work.scratch, work.partial, self.tables.lanes, turns)
-        run_work(work.space, work.bases, t.last, t.last_tasks, t.steps)
 
 
 @functools.lru_cache(maxsize=64)
