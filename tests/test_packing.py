@@ -51,16 +51,18 @@ def test_panels_of_a_gradient_hold_the_filter_backwards(shape, dtype):
     assert_same_bytes(packing.pack_flipped(geo, w), in_panels(own, places))
 
 
-def test_filters_made_whole_or_where_they_are_used_give_the_same_bytes(monkeypatch):
-    x, w = (np.random.default_rng(3).standard_normal(shape).astype("f4") for shape in ((2, 17, 15, 20), (3, 3, 20, 70)))
+@pytest.mark.parametrize("more", ({}, {"dilation": (2, 3)}, {"groups": 2}, {"groups": 2, "dilation": 2}), ids=str)
+def test_filters_made_whole_or_where_they_are_used_give_the_same_bytes(monkeypatch, more):
+    w_shape, options = (3, 3, 20 // more.get("groups", 1), 70), {"padding": 1, **more}
+    x, w = (np.random.default_rng(3).standard_normal(shape).astype("f4") for shape in ((2, 17, 15, 20), w_shape))
     results = []
     for whole in (True, False):
         monkeypatch.setattr(winograd, "is_whole_for_one_call", lambda *_, whole=whole: whole)
-        y = fc.conv2d(x, w, padding=1, algorithm="winograd")
-        results.append((y, fc.conv2d_input_grad(y, w, x.shape, padding=1, algorithm="winograd")))
+        y = fc.conv2d(x, w, algorithm="winograd", **options)
+        results.append((y, fc.conv2d_input_grad(y, w, x.shape, algorithm="winograd", **options)))
     for first, second in zip(*results, strict=True):
         assert_same_bytes(first, second)
-    close = oracle.conv2d(x, w, padding=1)
+    close = oracle.conv2d(x, w, **options)
     np.testing.assert_allclose(results[0][0], close, atol=1e-4 * abs(close).max())
 
 

@@ -159,7 +159,7 @@ def convolve(x, w, size, bias, activation, y, dilations, before, groups, whole, 
     u = None if kept or not whole else aligned.workspace(found[0][-1][-1], dtype)  # of one group after another
     x, w, flat = x.reshape(-1), w.reshape(-1), y.reshape(-1)
     for of_group, of_w, is_new, bias_at, job, tables in found:
-        taps = size * size if is_new and not kept else 0
+        taps = 0 if kept or (whole and not is_new) else size * size
         run(x, w, of_w, taps, w if kept else u, of_group if kept else 0, bias, bias_at, flat, job, tables)
     finish(y, activation)
 
@@ -170,10 +170,11 @@ def convolve_blocks(x, w, of_w, taps, u, u_at, bias, bias_at, y, job, tables):
     by_blocks(x, w, of_w, taps, u, u_at, bias, bias_at, y, first, job, tools, steps, scratch, turns)
 
 
-def convolve_panels(x, w, of_w, taps, u, u_at, bias, bias_at, y, job, tables):
+def convolve_panels(x, w, of_w, taps, _u, _u_at, bias, bias_at, y, job, tables):
     count, chunk, tools, steps, v_size, room = tables
     v, scratch, turns = aligned.workspace(v_size, x.dtype), aligned.workspace(room, x.dtype), np.zeros(COUNTERS, np.int64)
-    by_panels(x, w, of_w, taps, bias, bias_at, y, count, chunk, job, tools, steps.copy(), v, scratch, turns)
+    threads = max(len(scratch), min(get_threads(), count))
+    by_panels(x, w, of_w, taps, bias, bias_at, y, count, chunk, job, tools, steps.copy(), v, scratch, threads, turns)
 
 
 def before(geo):

@@ -253,12 +253,12 @@ def by_blocks(x, w, of_w, taps, u, u_at, bias, bias_at, y, cuts, job, tools, ste
 
 
 @kernel()
-def by_panels(x, w, of_w, taps, bias, bias_at, y, count, chunk, job, tools, steps, v, scratch, turns):
+def by_panels(x, w, of_w, taps, bias, bias_at, y, count, chunk, job, tools, steps, v, scratch, threads, turns):
     """V of all tiles first; then each panel of filters in turn, `chunk` input channels at a time.  A row of `scratch` holds their
-    U, and M of all tiles."""
+    U, and M of all tiles; there may be fewer rows than threads, as there are panels."""
     v_element, panels = tools.move_steps[2], tools.panels
     wide = (job.C + job.lanes - 1) // job.lanes * job.lanes
-    for slot in prange(len(scratch)):  # a task owns a tile of V or the output channels of a panel; a slot its scratch and steps
+    for slot in prange(threads):  # a task owns a tile of V or the output channels of a panel; a slot its scratch and steps
         saved = flush_denormals()
         s = np.intp(slot)
         t = take_turn(turns, TILES)
@@ -266,8 +266,11 @@ def by_panels(x, w, of_w, taps, bias, bias_at, y, count, chunk, job, tools, step
             input_tile(x, job, t, 0, job.C, tools, v, t * wide)
             take_turn(turns, TILES_MADE)
             t = take_turn(turns, TILES)
-        wait_for(turns, TILES_MADE, count)
-        u, local, p = scratch[s], steps[s], take_turn(turns, BLOCKS)
+        own_row, p = min(s, len(scratch) - 1), len(panels)
+        u, local = scratch[own_row], steps[own_row]
+        if s == own_row:
+            wait_for(turns, TILES_MADE, count)
+            p = take_turn(turns, BLOCKS)
         while p < len(panels):
             kind, row = panels[p, 3], panels[p, 5]
             own = OF_INPUT + OF_KIND * kind
