@@ -35,7 +35,7 @@ def arguments(parser):
 def run(args, output):
     """Print one `Explanation`."""
     refuse_mixture(args)
-    with as_options():
+    with as_options(args):
         subject, found = of_lecture(args) if args.model is None else of_network(args)
     if output.as_json:
         output.document({"schema": 1, "subject": subject, **members(found)})

@@ -69,13 +69,14 @@ def run(args, output):
     started = perf_counter()
     args.model = args.model or default_model(args.data_set)
     check_target(args.save)
-    with as_options():
+    check_folder(args.folder)
+    with as_options(args):
         saving = checkpoint_of(args)
     if args.data_set != "digits":
         output.message(f"reading {args.data_set}")
     (x, y), test = images_of(args.data_set, args.data, args.download)
     reading = perf_counter() - started
-    with as_options():
+    with as_options(args, decay="average"):
         set_threads(args.threads)
         recipe = chosen_recipe(args, x[: args.images])
         beside = callbacks_of(args)
@@ -150,10 +151,25 @@ def check_target(path):
         raise UsageError(f"--save: got {path!r}; models are safetensors files, such as digits{SUFFIX}")
     if target.exists() and not target.is_file():
         raise UsageError(f"--save: {path} is there and is no file; give another name")
+    refuse_unwritable(target.parent, "--save")
+
+
+def check_folder(path):
+    """Find out before training whether --run can work."""
+    if path is None:
+        return
+    folder = Path(path).resolve()
+    nearest = next(place for place in (folder, *folder.parents) if place.exists())
+    if not nearest.is_dir():
+        raise UsageError(f"--run: {nearest} is there and is no folder; give another name")
+    refuse_unwritable(nearest, "--run")
+
+
+def refuse_unwritable(folder, option):
     try:
-        tempfile.TemporaryFile(dir=target.parent).close()
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        raise UsageError(f"--save: {target.parent} cannot be written ({error.strerror}); give a file in another folder") from None
+        raise UsageError(f"{option}: {folder} cannot be written ({error.strerror}); give a place in another folder") from None
 
 
 def set_threads(threads):

@@ -15,14 +15,17 @@ class UsageError(OptionError):
 
 
 @contextmanager
-def as_options():
-    """Errors about arguments become usage errors: "lr: got -1.0 …" is "--lr: got -1.0 …" to who typed it."""
+def as_options(args, **options):
+    """Errors about arguments become usage errors: "weight_decay: got …" is "--weight-decay: got …" to who typed it.  `options`
+    has the name of an option where that of the argument is another one."""
     try:
         yield
     except UsageError:
         raise
     except (OptionError, ShapeError) as error:
-        raise UsageError(f"--{error}") from error
+        name, _, what = str(error).partition(": ")
+        name = options.get(name, name)
+        raise UsageError(f"--{name.replace('_', '-')}: {what}" if hasattr(args, name) else str(error)) from error
 
 
 def whole(text, least):

@@ -2,6 +2,7 @@
 
 import functools
 import operator
+from itertools import pairwise
 
 import numpy as np
 
@@ -17,19 +18,30 @@ def kernels():
 
 
 class Together:
-    """Arrays that are treated in one pass over all of them; where they lie is noted once, as long as they are the same ones."""
+    """Arrays that are treated in one pass over all of them; where they lie is noted once, as long as they are the same ones.
+
+    A copy or a pickle of it begins anew: an address belongs to one process and one array.
+    """
 
     def __init__(self):
         self.arrays, self.blocks, self.size = [], None, 0
 
-    def note(self, *columns):
-        """(one of the arrays, blocks of all) for lists of arrays, a list for each operand: the k-th of each belong together.
-        A row: how many numbers, and the address of the first of each operand.  No blocks where dtypes or orders of memory
-        differ."""
-        arrays = [array for column in columns for array in column]
+    def __reduce__(self):
+        return Together, ()
+
+    def note(self, read, written=()):
+        """(one of the arrays, blocks of all) for lists of arrays, one for each operand, those that are written after the others:
+        the k-th of each belong together.  A row: how many numbers, and the address of the first of each operand.
+
+        No blocks where dtypes or orders of memory differ, or where memory would be written twice.  ValueError: a written array is
+        read-only.
+        """
+        arrays = [array for column in (*read, *written) for array in column]
         if len(arrays) != len(self.arrays) or any(map(operator.is_not, arrays, self.arrays)):
-            self.blocks = blocks_of(columns) if are_alike(arrays) else None
-            self.arrays, self.size = arrays, sum(array.size for array in columns[0])
+            targets = [array for column in written for array in column]
+            refuse_read_only(targets)
+            self.blocks = blocks_of((*read, *written)) if are_alike(arrays) and are_apart(targets) else None
+            self.arrays, self.size = arrays, sum(array.size for array in (*read, *written)[0])
         return arrays[0].reshape(-1), self.blocks
 
 
@@ -49,24 +61,43 @@ def are_alike(arrays):
     return all(array.dtype == dtype and array.flags.c_contiguous for array in arrays)
 
 
+def are_apart(arrays):
+    """No two contiguous arrays share memory, as tied weights do."""
+    starts = sorted((array.__array_interface__["data"][0], array.nbytes) for array in arrays)
+    return all(start + length <= following for (start, length), (following, _) in pairwise(starts))
+
+
+def refuse_read_only(arrays):
+    """What NumPy does; a kernel that is given addresses would not notice."""
+    if not all(array.flags.writeable for array in arrays):
+        raise ValueError("an array to be updated is read-only; a layer hands out its own by `trainable_arrays`")
+
+
 def sgd_update(moves, lr, momentum, nesterov, together):
-    """p and velocity of each of `moves`, (p, g, velocity) of one shape, after one step along g."""
-    like, blocks = together.note(*zip(*moves, strict=True))
-    if blocks is None:
-        for p, g, velocity in moves:
-            one_sgd_update(p, g, velocity, lr, momentum, nesterov)
+    """p and velocity of each of `moves`, (g, p, velocity) of one shape, after one step along g."""
+    if not moves:
         return
+    gradients, *targets = zip(*moves, strict=True)
+    like, blocks = together.note([gradients], targets)
+    if blocks is not None:
+        run_sgd(like, blocks, together.size, lr, momentum, nesterov)
+        return
+    for g, p, velocity in moves:
+        one_sgd_update(g, p, velocity, lr, momentum, nesterov)
+
+
+def run_sgd(like, blocks, size, lr, momentum, nesterov):
     updates, number = kernels(), like.dtype.type
-    updates.on_few(updates.sgd, together.size)(like, blocks, number(lr), number(momentum), nesterov)
+    updates.on_few(updates.sgd, size)(like, blocks, number(lr), number(momentum), nesterov)
 
 
-def one_sgd_update(p, g, velocity, lr, momentum, nesterov):
-    """The same for arrays in any order of memory."""
-    p_flat, g_flat, v_flat = (np.ascontiguousarray(array, p.dtype) for array in (p, g, velocity))
-    sgd_update([(p_flat, g_flat, v_flat)], lr, momentum, nesterov, Together())
-    for array, flat in ((p, p_flat), (velocity, v_flat)):
-        if flat is not array:
-            array[...] = flat
+def one_sgd_update(g, p, velocity, lr, momentum, nesterov):
+    """The same for arrays of any dtypes and orders of memory."""
+    flat = [np.ascontiguousarray(array, p.dtype).reshape(-1) for array in (g, p, velocity)]
+    run_sgd(flat[1], blocks_of([[array] for array in flat]), p.size, lr, momentum, nesterov)
+    for array, values in zip((p, velocity), flat[1:], strict=True):
+        if not np.may_share_memory(array, values):
+            array[...] = values.reshape(array.shape)
 
 
 def adam_update(p, g, mean, square, beta1, beta2, lr, correction, eps):
@@ -85,11 +116,11 @@ def put_back(p, flat):
 
 
 def sum_of_squares(arrays, together):
-    """The sum of squares of all arrays, each summed in its dtype: finite exactly where all values are finite and their squares
-    can be summed."""
+    """The sum of squares of all arrays, blocks of them in their dtype: finite exactly where all values are finite and those
+    sums do not overflow."""
     if not arrays:
         return 0.0
-    like, blocks = together.note(arrays)
+    like, blocks = together.note([arrays])
     if blocks is None:
         return sum(sum_of_squares([np.ascontiguousarray(array)], Together()) for array in arrays)
     updates, parts = kernels(), np.empty(len(blocks), like.dtype)

@@ -28,10 +28,10 @@ def numbers(like, address, count):
 def sgd(like, blocks, lr, momentum, nesterov):
     """v <- momentum v + g;  p <- p - lr v, or with nesterov p - lr (g + momentum v).
 
-    A row of `blocks`: how many numbers, and where those of p, g and v begin.
+    A row of `blocks`: how many numbers, and where those of g, p and v begin.
     """
     for task in prange(len(blocks)):  # a task owns a block of p and v
-        count, p_at, g_at, v_at = blocks[np.intp(task)]
+        count, g_at, p_at, v_at = blocks[np.intp(task)]
         ps, gs, vs = numbers(like, p_at, count), numbers(like, g_at, count), numbers(like, v_at, count)
         for i in range(count):
             speed = momentum * vs[i] + gs[i]

@@ -76,11 +76,13 @@ class Stepper:
             if rate := layer.rate(name):
                 moves[rate].append((p, g, self._state(optimizer, layer.name, name, p)))
                 moved.append(layer)
-        with np.errstate(all="ignore"):
-            for rate, some in moves.items():
-                step_all(paced(optimizer, rate), some, self._together[rate])
-        for layer in moved:
-            layer.touch()
+        try:
+            with np.errstate(all="ignore"):
+                for place, (rate, some) in enumerate(moves.items()):
+                    step_all(paced(optimizer, rate), some, self._together[place])
+        finally:
+            for layer in moved:
+                layer.touch()
 
     def states(self, optimizer):
         """{"conv2d_1.w": state, …} of an optimizer of this type, without what is needed within a step only."""
@@ -120,8 +122,8 @@ class Stepper:
 
 def step_all(optimizer, moves, together):
     """The optimizer's step for each (p, g, state)."""
-    if hasattr(optimizer, "steps"):
-        optimizer.steps(moves, together)
+    if hasattr(type(optimizer), "step_together"):
+        optimizer.step_together(moves, together)
     else:
         for move in moves:
             optimizer.step(*move)

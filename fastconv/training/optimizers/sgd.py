@@ -52,19 +52,20 @@ class SGD:
         if not self.momentum:
             p -= np.multiply(g, self.lr, out=scratch(state, p))
             return
-        self._move([(p, g, state)], Together())
+        sgd_update([(g, p, velocity(p, state))], self.lr, self.momentum, self.nesterov, Together())
 
-    def steps(self, moves, together):
-        """`step` for each (p, g, state), where it can be in one pass over all; `together` is the caller's to keep."""
-        if self.momentum and not self.weight_decay and type(self).step is SGD.step:
-            self._move(moves, together)
-        else:
+    def step_together(self, moves, together):
+        """`step` for each (p, g, state), with momentum in one pass over all; `together` is the caller's to keep."""
+        if not self.momentum or type(self).step is not SGD.step:
             for move in moves:
                 self.step(*move)
-
-    def _move(self, moves, together):
-        for p, _, state in moves:
-            if "velocity" not in state:  # momentum switched on in the middle of a run
-                state["velocity"] = zeros(p)
-        arrays = [(p, g, state["velocity"]) for p, g, state in moves]
+            return
+        arrays = [(decayed(p, g, state, self.weight_decay), p, velocity(p, state)) for p, g, state in moves]
         sgd_update(arrays, self.lr, self.momentum, self.nesterov, together)
+
+
+def velocity(p, state):
+    """v of one parameter; 0 at first, also where momentum is switched on in the middle of a run."""
+    if "velocity" not in state:
+        state["velocity"] = zeros(p)
+    return state["velocity"]
