@@ -23,8 +23,10 @@ def test_our_list_of_shapes():
 def test_a_report_adds_up(direction):
     seen = []
     report = benchmark.run(SMALL, direction, quick=True, progress=seen.append)
-    assert list(report.rows) == seen and [row.name for row in seen] == ["small", "strided"]
-    for row, case in zip(seen, SMALL, strict=True):
+    assert [(row.name, row.ms) for row in report.rows] == [(row.name, row.ms) for row in seen]
+    assert [row.name for row in seen] == ["small", "strided"]
+    for row, case in zip(report.rows, SMALL, strict=True):
+        assert row.peak_share == pytest.approx(row.gflops / report.context["peak_gflops"])
         assert row.gflops == pytest.approx(2 * case.plan().geometry.macs / row.ms / 1e6)
         assert row.algorithm == case.plan(direction).algorithm
         assert row.ratio is None or row.ratio == pytest.approx(row.torch_ms / row.ms)
@@ -43,6 +45,19 @@ def test_poolings_and_networks_have_lists_of_their_own():
     assert networks.rows[0].gflops == pytest.approx(2 * 64 * macs / networks.rows[0].ms / 1e6)
     with pytest.raises(OptionError, match="list of its own"):
         benchmark.run(SMALL, "pooling")
+
+
+@pytest.mark.parametrize("peer", [True, False])
+def test_of_several_passes_the_one_in_the_middle_counts(peer):
+    seen = []
+    report = benchmark.run(SMALL, quick=True, passes=3, peer=peer, progress=seen.append)
+    assert [row.name for row in seen] == ["small", "strided"] * 3 and len(report.rows) == 2
+    for k, row in enumerate(report.rows):
+        passes = seen[k::2]
+        key = "ms" if row.ratio is None else "ratio"
+        assert getattr(row, key) == sorted(getattr(one, key) for one in passes)[1]
+        assert row.first_call_s == passes[0].first_call_s
+    assert "median of 3 passes" in str(report) and json.loads(report.to_json())["passes"] == 3
 
 
 def test_prepared_weights():

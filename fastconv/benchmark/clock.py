@@ -1,6 +1,5 @@
 """How time is taken: functions in turns, and the machine's own peak beside them."""
 
-import functools
 import statistics
 import time
 
@@ -31,7 +30,6 @@ def measure(functions, turns=TURNS, block=BLOCK):
     return {name: statistics.median(spent) for name, spent in times.items()}
 
 
-@functools.cache
 def peak_gflops(threads):
     """float32 GFLOP/s that `threads` cores reach on multiply-adds that never leave their registers: the best of ten runs."""
     from fastconv.kernels import peak

@@ -97,13 +97,14 @@ COLUMNS = (
 
 
 def describe(context):
+    passes = f"median of {context['passes']} passes, " if context["passes"] > 1 else ""
     return (
-        f"float32, {context['threads']} threads, {context['cpu']} ({context['llvm_cpu']}), measured peak "
+        f"float32, {passes}{context['threads']} threads, {context['cpu']} ({context['llvm_cpu']}), measured peak "
         f"{context['peak_gflops']:.0f} GFLOP/s, versions {context['versions']}; {context['compile_s']:.1f} s of compilation apart"
     )
 
 
-def context(peak, with_torch):
+def context(peak, passes, with_torch):
     """What a figure needs to be understood later."""
     found = machine.info()
     versions = dict(found["versions"])
@@ -112,4 +113,4 @@ def context(peak, with_torch):
 
         versions["torch"] = torch.__version__
     chosen = {name: found[name] for name in ("cpu", "llvm_cpu", "threads", "threading_layer")}
-    return {**chosen, "peak_gflops": peak, "compile_s": machine.compile_seconds(), "versions": versions}
+    return {**chosen, "passes": passes, "peak_gflops": peak, "compile_s": machine.compile_seconds(), "versions": versions}

@@ -1,5 +1,6 @@
 """A suite of measurements: every task in turns with PyTorch, and a report."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from fastconv import machine
@@ -9,11 +10,23 @@ from fastconv.benchmark.peers import torch_threads
 from fastconv.benchmark.report import Report, Row, context
 from fastconv.benchmark.shapes import NETWORKS, SMALL_NETWORKS, read_shapes
 from fastconv.errors import DataError, OptionError
+from fastconv.geometry import whole
 
 __all__ = ["run"]
 
 
-def run(shapes=None, direction="forward", *, prepared=False, quick=False, threads=None, peer=True, compare=None, progress=None):
+def run(
+    shapes=None,
+    direction="forward",
+    *,
+    prepared=False,
+    quick=False,
+    passes=1,
+    threads=None,
+    peer=True,
+    compare=None,
+    progress=None,
+):
     """Measure and return a `Report`.
 
     Parameters
@@ -22,6 +35,8 @@ def run(shapes=None, direction="forward", *, prepared=False, quick=False, thread
     direction : "forward", "input_grad" or "weight_grad" of the convolutions of `shapes`; "pooling" or "networks"
     prepared : forward with weights packed before, as layers keep them
     quick : measure so briefly that only large differences show
+    passes : how often to go through all rows.  Of each row the pass with the median ratio is reported (without PyTorch, with the
+        median time): on a shared machine another one's work may spoil all turns of a row, and hardly those of most passes
     threads : of both libraries
     peer : whether PyTorch is measured, too, where it is installed
     compare : file of an older report (`to_json`), whose times are shown beside these
@@ -30,14 +45,28 @@ def run(shapes=None, direction="forward", *, prepared=False, quick=False, thread
     chosen = tasks_of(shapes, direction, prepared, quick)
     if threads is not None:
         machine.set_threads(threads)
-    peak, rows = peak_gflops(machine.get_threads()), []
+    peaks = [peak_gflops(machine.get_threads())]
     with_torch = peer and torch_threads(machine.get_threads())  # after our first launch, which may change it
-    for task in chosen:
-        rows.append(measured(task, peak, with_torch, quick))
-        if progress:
-            progress(rows[-1])
-    report = Report(tuple(rows), context(peak, with_torch))
+    found = [[] for _ in chosen]
+    for _ in range(whole(passes, "passes", 1)):
+        for task, rows in zip(chosen, found, strict=True):
+            rows.append(measured(task, with_torch, quick))
+            if progress:
+                progress(rows[-1])
+        peaks.append(peak_gflops(machine.get_threads()))
+    rows = tuple(with_share(in_the_middle(rows), max(peaks)) for rows in found)
+    report = Report(rows, context(max(peaks), passes, with_torch))
     return report.beside(compare) if compare else report
+
+
+def in_the_middle(rows):
+    """The row with the median ratio, or with the median time where there is no ratio; compilation was in the first."""
+    middle = sorted(rows, key=lambda row: (row.ratio or 0, row.ms))[len(rows) // 2]
+    return replace(middle, first_call_s=rows[0].first_call_s)
+
+
+def with_share(row, peak):
+    return replace(row, peak_share=row.gflops and row.gflops / peak)
 
 
 LISTS = {
@@ -62,8 +91,8 @@ def tasks_of(shapes, direction, prepared, quick):
     return [tasks.convolution(case, direction, prepared) for case in cases]
 
 
-def measured(task, peak, with_torch, quick):
-    """The `Row` of a task."""
+def measured(task, with_torch, quick):
+    """The `Row` of a task, without its share of the peak."""
     call = task.make()
     first = clocked(call)
     functions = {"ours": call} | (task.make_peers() if with_torch else {})
@@ -80,7 +109,7 @@ def measured(task, peak, with_torch, quick):
         task.algorithm,
         1e3 * spent,
         gflops,
-        gflops and gflops / peak,
+        None,
         theirs and 1e3 * theirs,
         layout,
         theirs and theirs / spent,

@@ -19,6 +19,7 @@ EXAMPLES = (
     ),
     ("fastconv bench --shapes mine.csv --json > old.json", "columns as in fastconv/bench_shapes.csv"),
     ("fastconv bench --shapes mine.csv --compare old.json", "what has changed since"),
+    ("fastconv bench --passes 5", "on a machine that others use, too"),
     ("fastconv bench --isa avx2", "both libraries as on a CPU without AVX-512"),
 )
 DIRECTIONS = ("forward", "input_grad", "weight_grad", "pooling", "networks")
@@ -38,6 +39,9 @@ def arguments(parser):
     parser.add_argument("--direction", choices=DIRECTIONS, default="forward", help="default forward")
     parser.add_argument("--prepared", action="store_true", help="forward with weights packed before, as layers keep them")
     parser.add_argument("--quick", action="store_true", help="measure briefly; only large differences mean something")
+    parser.add_argument(
+        "--passes", type=positive, default=1, metavar="N", help="go through all rows N times; the median counts (default 1)"
+    )
     parser.add_argument("--threads", type=positive, metavar="N", help="threads of both libraries (default: physical cores)")
     parser.add_argument("--isa", choices=ISAS, help="limit both libraries to an older instruction set")
     parser.add_argument("--no-peer", action="store_true", help="without PyTorch, even where it is installed")
@@ -56,6 +60,7 @@ def run(args, output):
         args.direction,
         prepared=args.prepared,
         quick=args.quick,
+        passes=args.passes,
         threads=args.threads,
         peer=not args.no_peer,
         compare=args.compare,

@@ -10,7 +10,7 @@ from fastconv.machine import kernel
 __all__ = ["BLOCK", "adam", "on_few", "sgd", "squares"]
 
 BLOCK = 1 << 14  # numbers of a task, by the shape alone
-FEW = 1 << 17  # numbers that one thread has done before a second one has woken up
+FEW = 1 << 15  # numbers that one thread has done before a second one has woken up
 
 
 def on_few(compiled, size):

@@ -36,7 +36,7 @@ def class_labels(labels, shape):
     if labels.shape != shape[:-1]:
         raise ShapeError(f"y: got shape {labels.shape}; needed {shape[:-1]} (class numbers) or {shape} (one-hot rows)")
     numbers = whole_numbers(labels)
-    if numbers.size and (numbers.min() < 0 or numbers.max() >= classes):
+    if numbers.size and numbers.view(np.uint64).max() >= classes:  # read without a sign, negative numbers are the largest
         at = first((numbers < 0) | (numbers >= classes))
         raise DataError(f"y{show(at)}: got class {numbers[at]}; the network has {classes} classes, 0 to {classes - 1}")
     return numbers
