@@ -19,8 +19,9 @@ from fastconv.kernels.chain import clear, run_tile
 from fastconv.kernels.group_tile import TURN_STEPS, Turn, address_of
 from fastconv.kernels.partial_sums import add_blocks
 from fastconv.kernels.schedule import balanced, cuts
+from fastconv.kernels.sharing import fresh_turns, next_task
 from fastconv.kernels.tile import array_address
-from fastconv.kernels.vector_ir import flush_denormals, restore_denormals, take_turn
+from fastconv.kernels.vector_ir import flush_denormals, restore_denormals
 from fastconv.machine import cpu, get_threads, kernel
 
 __all__ = ["weight_grad"]
@@ -151,7 +152,7 @@ def sum_groups(x, dy, space, groups, parts, table, turns):
     into, passes, steps, place, count = table.into, table.passes, table.steps, table.sums_at, table.sums
     for slot in prange(slots):  # a task owns the sums of its blocks and a row of the workspace
         before = flush_denormals()
-        room, block = space[np.intp(slot)], take_turn(turns, 0)
+        room, block = space[np.intp(slot)], next_task(turns, 0, np.intp(slot), blocks)
         here = array_address(room)
         clear(room, 0, into[1, 3])  # the padding of x
         while block < blocks:
@@ -169,7 +170,7 @@ def sum_groups(x, dy, space, groups, parts, table, turns):
                     p += high
             out = array_address(parts[block])
             run_tile(room, table.fold, here + FLOAT * place, here, out, here, steps, 0, count // (lanes * lanes), 0)
-            block = take_turn(turns, 0)
+            block = next_task(turns, 0, np.intp(slot), blocks)
         restore_denormals(before)
 
 
@@ -190,5 +191,5 @@ def weight_grad(geo, x, dy, dw):
     space = aligned.workspace((min(get_threads(), len(shares)), table.space), np.float32)
     parts = aligned.workspace((len(shares), table.sums // table.lanes), np.float32)
     first = np.array([0] + [end for _, end in shares])
-    sum_groups(x.reshape(geo.n, -1), dy.reshape(geo.n, -1), space, first, parts, table, np.zeros(1, np.int64))
+    sum_groups(x.reshape(geo.n, -1), dy.reshape(geo.n, -1), space, first, parts, table, fresh_turns(1, len(space)))
     add_blocks(parts[:, : dw.size].reshape(len(parts), *dw.shape), dw)

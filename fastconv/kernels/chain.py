@@ -27,8 +27,9 @@ from fastconv.kernels.chain_tables import (
     Tables,
     forward_tables,
 )  # fmt: skip
+from fastconv.kernels.sharing import done, fresh_turns, next_task, wait_for
 from fastconv.kernels.tile import array_address
-from fastconv.kernels.vector_ir import emits, flush_denormals, restore_denormals, take_turn, wait_for
+from fastconv.kernels.vector_ir import emits, flush_denormals, restore_denormals
 from fastconv.machine import get_threads, kernel
 
 __all__ = ["Chain", "chain_of"]
@@ -85,13 +86,14 @@ def do_work(like, bases, work, first, end, steps):
 
 
 @register_jitable
-def share_work(like, bases, work, tasks, steps, turns, k):
-    """All tasks of it, by all threads that come here; turns[k] counts those that are taken, turns[k + 1] those that are done."""
-    task = take_turn(turns, k)
-    while task < len(tasks) - 1:
+def share_work(like, bases, work, tasks, steps, turns, kind, thread):
+    """All tasks of it, by all threads that come here; those that are done are counted as the next kind."""
+    count = len(tasks) - 1
+    task = next_task(turns, kind, thread, count)
+    while task < count:
         do_work(like, bases, work, tasks[task], tasks[task + 1], steps)
-        take_turn(turns, k + 1)
-        task = take_turn(turns, k)
+        done(turns, kind + 1)
+        task = next_task(turns, kind, thread, count)
 
 
 @kernel()
@@ -104,11 +106,12 @@ def forward(x, y, space, bases, work, tasks, entry, leave, calls, stages, steps,
     rows, row_step, y_step, result, out, turn_out, gather, gather_row = leave
     for slot in prange(threads):  # a task owns the results of a group, and its row of the workspace
         before = flush_denormals()
-        share_work(space[0], bases, work, tasks, steps, turns, WORKS)
+        thread = np.intp(slot)
+        share_work(space[0], bases, work, tasks, steps, turns, WORKS, thread)
         wait_for(turns, WORKS_DONE, len(tasks) - 1)
-        g = take_turn(turns, GROUPS)
+        g = next_task(turns, GROUPS, thread, groups)
         while g < groups:
-            row = space[g if len(space) == groups else np.intp(slot)]
+            row = space[g if len(space) == groups else thread]
             here, images, first = array_address(row), min(lanes, N - g * lanes), g * lanes
             for h in range(high):
                 a, c = source + FLOAT * (first * K + h * a_row), here + FLOAT * (start + h * c_row)
@@ -120,7 +123,7 @@ def forward(x, y, space, bases, work, tasks, entry, leave, calls, stages, steps,
                 run_tile(row, turn_out, a, a, c, c, steps, out, images, 0)
                 for i in range(images if gather >= 0 else 0):
                     copy(row, gather + i * gather_row, flat, at + i * units, y_step)
-            g = take_turn(turns, GROUPS)
+            g = next_task(turns, GROUPS, thread, groups)
         restore_denormals(before)
 
 
@@ -131,10 +134,11 @@ def backward(x, dy, space, bases, back, scratch, partial, lanes, turns):
     N, slots, blocks = len(x), len(scratch), len(partial)
     for slot in prange(slots):  # a task owns some partial sums, or what its calls write; a slot its row of scratch
         before = flush_denormals()
-        mine = scratch[np.intp(slot)]
-        share_work(mine, bases, back.first, back.first_tasks, back.steps, turns, WORKS)
+        thread = np.intp(slot)
+        mine = scratch[thread]
+        share_work(mine, bases, back.first, back.first_tasks, back.steps, turns, WORKS, thread)
         wait_for(turns, WORKS_DONE, len(back.first_tasks) - 1)
-        block = take_turn(turns, GROUPS)
+        block = next_task(turns, GROUPS, thread, blocks)
         while block < blocks:
             sums = partial[block]
             clear(sums, 0, len(sums))
@@ -146,10 +150,10 @@ def backward(x, dy, space, bases, back, scratch, partial, lanes, turns):
                     turn_images(mine, here, back.convs[i], i > 0, back, lanes)
                 for n in range(images):
                     one_image(x, array_address(dy), g * lanes + n, n, bases, back, mine, sums)
-            take_turn(turns, GROUPS_DONE)
-            block = take_turn(turns, GROUPS)
+            done(turns, GROUPS_DONE)
+            block = next_task(turns, GROUPS, thread, blocks)
         wait_for(turns, GROUPS_DONE, blocks)
-        share_work(mine, bases, back.last, back.last_tasks, back.steps, turns, LASTS)
+        share_work(mine, bases, back.last, back.last_tasks, back.steps, turns, LASTS, thread)
         restore_denormals(before)
 
 
@@ -295,23 +299,12 @@ class Chain:
     def forward(self, x, y, work):
         """y (N, numbers) from x (N, numbers), both contiguous float32."""
         t = self.tables
-        threads, turns = min(get_threads(), len(work.space)), np.zeros(COUNTERS, np.int64)
+        threads = min(get_threads(), len(work.space))
+        turns = fresh_turns(COUNTERS, threads)
         forward(
-            x,
-            y,
-            work.space,
-            work.bases,
-            t.work,
-            work.tasks,
-            t.entry,
-            t.leave,
-            t.calls,
-            t.stages,
-            t.steps,
-            t.lanes,
-            threads,
-            turns,
-        )
+            x, y, work.space, work.bases, t.work, work.tasks,
+            t.entry, t.leave, t.calls, t.stages, t.steps, t.lanes, threads, turns,
+        )  # fmt: skip
         work.tasks = NOTHING
 
     def backward(self, x, dy, arrays, grads, work):
@@ -319,7 +312,7 @@ class Chain:
         t = self.back
         work.place(WEIGHTS, arrays)
         work.place(GRADIENTS, grads)
-        turns = np.zeros(COUNTERS, np.int64)
+        turns = fresh_turns(COUNTERS, len(work.scratch))
         backward(x, dy, work.space, work.bases, t, work.scratch, work.partial, self.tables.lanes, turns)
 
 

@@ -19,8 +19,9 @@ from fastconv.kernels.padding import after_padding, as_read, fold, grad_target
 from fastconv.kernels.partial_sums import add_blocks, partial_sums
 from fastconv.kernels.runs import RUN, SIDE_BY_SIDE, over_channels, over_taps, runs_of
 from fastconv.kernels.schedule import forward_parts, input_grad_parts
+from fastconv.kernels.sharing import fresh_turns, next_task
 from fastconv.kernels.tile import activate, call_tile, compiled_address
-from fastconv.kernels.vector_ir import flush_denormals, lanes_of, restore_denormals, take_turn
+from fastconv.kernels.vector_ir import flush_denormals, lanes_of, restore_denormals
 from fastconv.machine import cpu, get_threads, kernel
 
 __all__ = ["forward", "input_grad", "weight_grad"]
@@ -211,9 +212,9 @@ def gradient_rows(x, dy, parts, starts, runs, tiles, threads, turns):
     N, P, Q, C = dy.shape
     B, source, gradient, sums = len(parts), x.reshape(-1), dy.reshape(-1), parts.reshape(-1)
     size, weights = x.shape[1] * x.shape[2] * C, sums.size // B
-    for _thread in prange(threads):  # a task owns one partial sum
+    for thread in prange(threads):  # a task owns one partial sum
         before = flush_denormals()
-        b = take_turn(turns, 0)
+        b = next_task(turns, 0, np.intp(thread), B)
         while b < B:
             sums[b * weights : (b + 1) * weights] = 0
             for row in range(b * N * P // B, (b + 1) * N * P // B):
@@ -221,7 +222,7 @@ def gradient_rows(x, dy, parts, starts, runs, tiles, threads, turns):
                 at = n * P * Q * C
                 for r in range(starts[p], starts[p + 1]):
                     call_tile(source, n * size, tiles[r], gradient, at, sums, b * weights, sums, 0, runs, r * len(RUN), 0, C)
-            b = take_turn(turns, 0)
+            b = next_task(turns, 0, np.intp(thread), B)
         restore_denormals(before)
 
 
@@ -279,5 +280,5 @@ def weight_grad(geo, x, dy, dw):
     x, _ = as_read(x, geo)
     parts = partial_sums(block_count(geo, x.itemsize, FEW_PIXELS), dw)
     table, threads = forward_table(one_image(geo), x.itemsize, True), min(get_threads(), len(parts))
-    gradient_rows(x, dy, parts, *table, threads, np.zeros(1, np.int64))
+    gradient_rows(x, dy, parts, *table, threads, fresh_turns(1, threads))
     add_blocks(parts, dw)

@@ -13,9 +13,10 @@ from numba.extending import register_jitable
 
 from fastconv.kernels import aligned
 from fastconv.kernels.schedule import panels_of
+from fastconv.kernels.sharing import done, fresh_turns, next_task, wait_for
 from fastconv.kernels.tile import ROWS_AHEAD
 from fastconv.kernels.transpose import transpose_block
-from fastconv.kernels.vector_ir import emits, lanes_of, take_turn, wait_for
+from fastconv.kernels.vector_ir import emits, lanes_of
 from fastconv.machine import get_threads, kernel
 
 __all__ = [
@@ -85,12 +86,12 @@ def pack_panel(w, flipped, groups, panel, lanes, packed):
 
 
 @register_jitable
-def share_packing(w, order, groups, panels, lanes, packed, turns):
+def share_packing(w, order, groups, panels, lanes, packed, turns, thread):
     """All panels of w (taps, C, O), by all threads that come here; they go on when `packed` is whole."""
     T, C, O = w.shape
     parts = T if order == FLIPPED else (T * C + ROWS - 1) // ROWS  # of a panel: taps, or a few rows
     count = len(panels) * parts if order != AS_IT_IS else 0
-    task = take_turn(turns, PARTS)
+    task = next_task(turns, PARTS, thread, count)
     while task < count:
         p, part = divmod(task, parts)
         if order == FLIPPED:
@@ -99,16 +100,16 @@ def share_packing(w, order, groups, panels, lanes, packed, turns):
             first, row = part * ROWS, panels[p, 5]
             place = panels[p, 1] + first * row
             pack_rows(w.reshape(-1), first * O + panels[p, 2], O, min(ROWS, T * C - first), panels[p, 6], packed, place, row)
-        take_turn(turns, PARTS_DONE)
-        task = take_turn(turns, PARTS)
+        done(turns, PARTS_DONE)
+        task = next_task(turns, PARTS, thread, count)
     wait_for(turns, PARTS_DONE, count)
 
 
 @kernel()
 def pack(w, order, groups, panels, lanes, packed, threads, turns):
     """`share_packing` by itself."""
-    for _thread in prange(threads):  # a task owns one tap or a few rows of a panel
-        share_packing(w, order, groups, panels, lanes, packed, turns)
+    for thread in prange(threads):  # a task owns one tap or a few rows of a panel
+        share_packing(w, order, groups, panels, lanes, packed, turns, np.intp(thread))
 
 
 @kernel()
@@ -140,8 +141,8 @@ def weights_only(geo):
 
 def packed(w, order, groups, panels):
     """w (taps, C, O) in panels, to be kept."""
-    room, turns = aligned.empty(panels.packed_size, w.dtype), np.zeros(COUNTERS, np.int64)
-    pack(w, order, groups, panels.rows, lanes_of(w.itemsize), room, get_threads(), turns)
+    room, threads = aligned.empty(panels.packed_size, w.dtype), get_threads()
+    pack(w, order, groups, panels.rows, lanes_of(w.itemsize), room, threads, fresh_turns(COUNTERS, threads))
     return room
 
 

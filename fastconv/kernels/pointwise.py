@@ -13,7 +13,8 @@ from fastconv.kernels.activation import activate_rows
 from fastconv.kernels.blocks import channel_blocks
 from fastconv.kernels.codes import NONE
 from fastconv.kernels.partial_sums import add_blocks, partial_sums
-from fastconv.kernels.vector_ir import emits, flush_denormals, restore_denormals, take_turn
+from fastconv.kernels.sharing import fresh_turns, next_task
+from fastconv.kernels.vector_ir import emits, flush_denormals, restore_denormals
 from fastconv.machine import get_threads, kernel
 
 __all__ = ["forward"]
@@ -55,9 +56,9 @@ def sum_channels(x, w, b, parts, threads, turns):
     """parts[k,m,o] = sum of x[m,c] * w[c,o] over the channels c of block k; the first one begins with b[o]."""
     (M, C), (B, _, O) = x.shape, parts.shape
     values, weights, sums = x.reshape(-1), w.reshape(-1), parts.reshape(-1)
-    for _thread in prange(threads):  # a task owns the sums of a block
+    for thread in prange(threads):  # a task owns the sums of a block
         before = flush_denormals()
-        k = take_turn(turns, 0)
+        k = next_task(turns, 0, np.intp(thread), B)
         while k < B:
             for m in range(M):
                 parts[k, m] = 0
@@ -71,7 +72,7 @@ def sum_channels(x, w, b, parts, threads, turns):
                 else:
                     add_rows(values, c, C, weights, c * O, 1, sums, k * M * O, O, M)
                     c += 1
-            k = take_turn(turns, 0)
+            k = next_task(turns, 0, np.intp(thread), B)
         restore_denormals(before)
 
 
@@ -79,7 +80,7 @@ def forward(geo, x, w, b, activation, y):
     total = y.reshape(-1, geo.o)
     parts = partial_sums(channel_blocks(geo, y.itemsize), total)
     threads = min(get_threads(), len(parts))
-    sum_channels(x.reshape(-1, geo.c), w.reshape(-1, geo.o), b, parts, threads, np.zeros(1, np.int64))
+    sum_channels(x.reshape(-1, geo.c), w.reshape(-1, geo.o), b, parts, threads, fresh_turns(1, threads))
     add_blocks(parts, total)
     if activation != NONE:
         activate_rows(total, activation)

@@ -26,8 +26,9 @@ from fastconv.kernels.packing import (
 )
 from fastconv.kernels.padding import after_padding, as_read, fold, grad_target
 from fastconv.kernels.schedule import Schedule, cuts, forward_runs, input_grad_runs, tables
+from fastconv.kernels.sharing import fresh_turns, next_task
 from fastconv.kernels.tile import STEPS, array_address, call_packing_tile, call_tile, most_rows
-from fastconv.kernels.vector_ir import flush_denormals, lanes_of, restore_denormals, take_turn
+from fastconv.kernels.vector_ir import flush_denormals, lanes_of, restore_denormals
 from fastconv.machine import get_threads, kernel
 
 __all__ = ["forward", "input_grad", "launch", "walked"]
@@ -44,14 +45,14 @@ def walk(a, w, order, groups, b, bias, c, schedule, lanes, threads, turns):
     """Call the tiles that a `Schedule` names, on flat arrays; each of the threads takes one task after another.  Weights w that
     are not AS_IT_IS are packed into b first."""
     starts = schedule.starts
-    for _thread in prange(threads):  # a task owns the results of its segments
+    for thread in prange(threads):  # a task owns the results of its segments
         before = flush_denormals()
-        share_packing(w, order, groups, schedule.panels, lanes, b, turns)
-        task = take_turn(turns, TASKS)
+        share_packing(w, order, groups, schedule.panels, lanes, b, turns, np.intp(thread))
+        task = next_task(turns, TASKS, np.intp(thread), len(starts) - 1)
         while task < len(starts) - 1:
             for s in range(starts[task], starts[task + 1]):
                 call_tiles(a, b, bias, c, schedule.segments[s], schedule, 0)
-            task = take_turn(turns, TASKS)
+            task = next_task(turns, TASKS, np.intp(thread), len(starts) - 1)
         restore_denormals(before)
 
 
@@ -61,7 +62,8 @@ def walk_panels(a, w, order, groups, bias, c, schedule, lanes, scratch, turns):
     starts, segments = schedule.starts, schedule.segments
     for slot in prange(len(scratch)):  # a task owns the results of its segments, a slot its row of scratch
         before = flush_denormals()
-        room, last, task = scratch[np.intp(slot)], -1, take_turn(turns, TASKS)
+        thread, last = np.intp(slot), -1
+        room, task = scratch[thread], next_task(turns, TASKS, thread, len(starts) - 1)
         while task < len(starts) - 1:
             for s in range(starts[task], starts[task + 1]):
                 done = 0
@@ -74,7 +76,7 @@ def walk_panels(a, w, order, groups, bias, c, schedule, lanes, scratch, turns):
                     else:
                         pack_panel(w, order == FLIPPED, groups, schedule.panels[last], lanes, room)
                 call_tiles(a, room, bias, c, segments[s], schedule, done)
-            task = take_turn(turns, TASKS)
+            task = next_task(turns, TASKS, thread, len(starts) - 1)
         restore_denormals(before)
 
 
@@ -221,7 +223,7 @@ def launch(schedule, a, b, bias, c):
     """`walk` with packed weights, or whatever else b may be."""
     threads = min(get_threads(), len(schedule.starts) - 1)
     b = b.reshape(-1)
-    nothing, turns = b[:0].reshape(0, 0, 0), np.zeros(COUNTERS, np.int64)
+    nothing, turns = b[:0].reshape(0, 0, 0), fresh_turns(COUNTERS, threads)
     walk(a.reshape(-1), nothing, AS_IT_IS, 1, b, bias, c.reshape(-1), schedule, 0, threads, turns)
 
 
@@ -229,7 +231,7 @@ def launch_images(geo, a, w, bias, c, backward, activation=0):
     """A walk over images with weights that are packed, or with weights (KH, KW, C, O)."""
     found = walk_of(geo, a.itemsize, get_threads(), backward, w.ndim == 1, activation)
     schedule, order, packed_size, room, threads = found
-    a, c, turns, lanes = a.reshape(-1), c.reshape(-1), np.zeros(COUNTERS, np.int64), lanes_of(a.itemsize)
+    a, c, turns, lanes = a.reshape(-1), c.reshape(-1), fresh_turns(COUNTERS, threads), lanes_of(a.itemsize)
     if room:
         walk_panels(a, by_taps(w), order, geo.groups, bias, c, schedule, lanes, aligned.workspace(room, a.dtype), turns)
     elif packed_size:

@@ -19,14 +19,14 @@ from fastconv.machine import KEEP_DENORMALS, cpu
 
 __all__ = [
     "Vectors",
+    "count_up",
     "emits",
     "flush_denormals",
     "function_address",
     "lanes_of",
     "pointer_at",
     "restore_denormals",
-    "take_turn",
-    "wait_for",
+    "wait_until",
 ]
 
 BIT, BYTE, I32, I64 = map(ir.IntType, (1, 8, 32, 64))
@@ -331,26 +331,22 @@ def pointer_at(_, like, address):
 
 
 @intrinsic
-def take_turn(_, turns, k):
-    """The number of the next task, 0, 1, 2, ...: turns[k] before it is counted up, which no other thread gets.
-
-    Threads that take their tasks one by one end together, also where one of them wakes up late, shares its core with another
-    process or has a slower one.  Who does a task changes no bit of its results.
-    """
+def count_up(_, counters, at):
+    """0, 1, 2, ...: the counter at `at` before it is counted up; no two threads get the same."""
 
     def codegen(context, builder, signature, arguments):
         counter = counter_at(context, builder, signature.args[0], *arguments)
         return builder.atomic_rmw("add", counter, ir.Constant(I64, 1), "acq_rel")
 
-    return types.int64(turns, types.int64), codegen
+    return types.int64(counters, types.int64), codegen
 
 
 @intrinsic
-def wait_for(_, turns, k, count):
-    """Returns when turns[k] is at least `count`, with all that the threads had written that counted it up.
+def wait_until(_, counters, at, count):
+    """Returns when the counter at `at` is at least `count`, with all that the threads had written that counted it up.
 
-    Only for tasks that have all been taken: whoever took one is at work on it, and waits for nobody.  After a while the core is
-    offered to others, since the thread that is waited for may need it.
+    After a while the core is offered to others, since the thread that is waited for may need it (not on Windows, which gives no
+    such function; there it only looks again).
     """
 
     def codegen(context, builder, signature, arguments):
@@ -371,7 +367,7 @@ def wait_for(_, turns, k, count):
         builder.position_at_end(end)
         return context.get_dummy_value()
 
-    return types.void(turns, types.int64, types.int64), codegen
+    return types.void(counters, types.int64, types.int64), codegen
 
 
 FLUSH = {"x86": 1 << 15 | 1 << 6, "aarch64": 1 << 24}  # results and operands that are denormal count as zero

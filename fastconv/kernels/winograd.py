@@ -26,6 +26,7 @@ from fastconv.kernels.blocks import BLOCK_BYTES, CHUNK_BYTES, is_whole_for_one_c
 from fastconv.kernels.padding import after_padding, as_read, fold, grad_target
 from fastconv.kernels.phases import filters_at_stride_one, image_at_stride_one, join_image
 from fastconv.kernels.schedule import balanced, cuts
+from fastconv.kernels.sharing import fresh_turns
 from fastconv.kernels.tile import STEPS, Tile, most_rows, tile_address
 from fastconv.kernels.transpose import flip_filters
 from fastconv.kernels.vector_ir import lanes_of
@@ -166,14 +167,15 @@ def convolve(x, w, size, bias, activation, y, dilations, before, groups, whole, 
 
 def convolve_blocks(x, w, of_w, taps, u, u_at, bias, bias_at, y, job, tables):
     first, tools, steps, room, _ = tables
-    scratch, turns = aligned.workspace(room, x.dtype), np.zeros(COUNTERS, np.int64)
+    scratch, turns = aligned.workspace(room, x.dtype), fresh_turns(COUNTERS, room[0])
     by_blocks(x, w, of_w, taps, u, u_at, bias, bias_at, y, first, job, tools, steps, scratch, turns)
 
 
 def convolve_panels(x, w, of_w, taps, _u, _u_at, bias, bias_at, y, job, tables):
     count, chunk, tools, steps, v_size, room = tables
-    v, scratch, turns = aligned.workspace(v_size, x.dtype), aligned.workspace(room, x.dtype), np.zeros(COUNTERS, np.int64)
+    v, scratch = aligned.workspace(v_size, x.dtype), aligned.workspace(room, x.dtype)
     threads = max(len(scratch), min(get_threads(), count))
+    turns = fresh_turns(COUNTERS, threads)
     by_panels(x, w, of_w, taps, bias, bias_at, y, count, chunk, job, tools, steps.copy(), v, scratch, threads, turns)
 
 

@@ -11,6 +11,7 @@ from fastconv.kernels import aligned
 from fastconv.kernels.blocks import WHOLE_FILTERS, WIDEST, transformed_bytes
 from fastconv.kernels.phases import filters_at_stride_one
 from fastconv.kernels.schedule import panels_of
+from fastconv.kernels.sharing import fresh_turns
 from fastconv.kernels.winograd_loops import COUNTERS, GAP, OF_FILTER, OF_KIND, E, all_filters
 from fastconv.kernels.winograd_tiles import FilterMove, move_address
 from fastconv.machine import cpu, get_threads
@@ -83,9 +84,10 @@ def transformed(geo, w, backward):
     for kind, (vectors, _) in enumerate(panels.kinds):
         steps[kind, OF_FILTER:] = tap, (c * vectors + GAP) * panels.lanes
     u, scratch = aligned.empty(geo.groups * each, w.dtype), aligned.workspace((get_threads(), room), w.dtype)
-    move, turns = move_address(FilterMove(w.itemsize, panels.lanes, size)), np.zeros((geo.groups, COUNTERS), np.int64)
+    move = move_address(FilterMove(w.itemsize, panels.lanes, size))
     flat, steps = w.reshape(-1), steps.reshape(-1)
     for g in range(geo.groups):
         of_w = view_of_filters(w.shape, g, geo.groups, backward)
-        all_filters(flat, of_w, size * size, c, panels.lanes, panels.rows, move, steps, u, g * each, scratch, turns[g])
+        turns = fresh_turns(COUNTERS, len(scratch))
+        all_filters(flat, of_w, size * size, c, panels.lanes, panels.rows, move, steps, u, g * each, scratch, turns)
     return u

@@ -6,9 +6,10 @@ import numpy as np
 from numba import prange
 from numba.extending import register_jitable
 
+from fastconv.kernels.sharing import done, next_task, wait_for
 from fastconv.kernels.tile import ROWS_AHEAD, STEPS, call_tile
 from fastconv.kernels.transpose import transpose_block
-from fastconv.kernels.vector_ir import emits, flush_denormals, restore_denormals, take_turn, wait_for
+from fastconv.kernels.vector_ir import emits, flush_denormals, restore_denormals
 from fastconv.kernels.winograd_tiles import N
 from fastconv.machine import kernel
 
@@ -200,18 +201,18 @@ def panel_filters(w, of_w, taps, c0, depth, panel, lanes, move, move_steps, own,
 
 
 @register_jitable
-def share_filters(w, of_w, taps, C, lanes, panels, move, move_steps, steps_at, u, u_at, room, turns):
+def share_filters(w, of_w, taps, C, lanes, panels, move, move_steps, steps_at, u, u_at, room, turns, thread):
     """U of all panels, `lanes` channels after another, by all threads that come here; they go on when it is whole."""
     chunks = (C + lanes - 1) // lanes
     count = len(panels) * chunks if taps else 0
-    task = take_turn(turns, FILTERS)
+    task = next_task(turns, FILTERS, thread, count)
     while task < count:
         p, chunk = divmod(task, chunks)
         kind, row, c0 = panels[p, 3], panels[p, 5], chunk * lanes
         own, target = steps_at + OF_KIND * kind + OF_FILTER, u_at + E * (panels[p, 1] + p * GAP * lanes) + c0 * row
         panel_filters(w, of_w, taps, c0, min(lanes, C - c0), panels[p], lanes, move, move_steps, own, u, target, room)
-        take_turn(turns, FILTERS_MADE)
-        task = take_turn(turns, FILTERS)
+        done(turns, FILTERS_MADE)
+        task = next_task(turns, FILTERS, thread, count)
     wait_for(turns, FILTERS_MADE, count)
 
 
@@ -220,7 +221,8 @@ def all_filters(w, of_w, taps, C, lanes, panels, move, move_steps, u, u_at, scra
     """U of the filters of a group."""
     for slot in prange(len(scratch)):  # a task owns `lanes` rows of a panel in all 36 elements; a slot its row of scratch
         saved = flush_denormals()
-        share_filters(w, of_w, taps, C, lanes, panels, move, move_steps, 0, u, u_at, scratch[np.intp(slot)], turns)
+        s = np.intp(slot)
+        share_filters(w, of_w, taps, C, lanes, panels, move, move_steps, 0, u, u_at, scratch[s], turns, s)
         restore_denormals(saved)
 
 
@@ -232,9 +234,10 @@ def by_blocks(x, w, of_w, taps, u, u_at, bias, bias_at, y, cuts, job, tools, ste
     wide, gap = (job.C + job.lanes - 1) // job.lanes * job.lanes, GAP * job.lanes
     for slot in prange(len(scratch)):  # a task owns the output tiles of its blocks and its row of scratch
         saved = flush_denormals()
-        v = scratch[np.intp(slot)]
-        share_filters(w, of_w, taps, job.C, job.lanes, panels, tools.filters, tools.move_steps, OF_INPUT, u, u_at, v, turns)
-        block = take_turn(turns, BLOCKS)
+        s = np.intp(slot)
+        v = scratch[s]
+        share_filters(w, of_w, taps, job.C, job.lanes, panels, tools.filters, tools.move_steps, OF_INPUT, u, u_at, v, turns, s)
+        block = next_task(turns, BLOCKS, s, len(cuts) - 1)
         while block < len(cuts) - 1:
             first, end = cuts[block], cuts[block + 1]
             for t in range(first, end):
@@ -248,7 +251,7 @@ def by_blocks(x, w, of_w, taps, u, u_at, bias, bias_at, y, cuts, job, tools, ste
                 products((v, 0, v_element), u_here, row, m_here, first, end, kind, block_at, steps, tools)
                 for t in range(first, end):
                     output_tile(v, m_at + (t - first) * row, t, job, tools, panels[p], bias, bias_at, y)
-            block = take_turn(turns, BLOCKS)
+            block = next_task(turns, BLOCKS, s, len(cuts) - 1)
         restore_denormals(saved)
 
 
@@ -261,16 +264,16 @@ def by_panels(x, w, of_w, taps, bias, bias_at, y, count, chunk, job, tools, step
     for slot in prange(threads):  # a task owns a tile of V or the output channels of a panel; a slot its scratch and steps
         saved = flush_denormals()
         s = np.intp(slot)
-        t = take_turn(turns, TILES)
+        t = next_task(turns, TILES, s, count)
         while t < count:
             input_tile(x, job, t, 0, job.C, tools, v, t * wide)
-            take_turn(turns, TILES_MADE)
-            t = take_turn(turns, TILES)
+            done(turns, TILES_MADE)
+            t = next_task(turns, TILES, s, count)
         own_row, p = min(s, len(scratch) - 1), len(panels)
         u, local = scratch[own_row], steps[own_row]
         if s == own_row:
             wait_for(turns, TILES_MADE, count)
-            p = take_turn(turns, BLOCKS)
+            p = next_task(turns, BLOCKS, s, len(panels))
         while p < len(panels):
             kind, row = panels[p, 3], panels[p, 5]
             own = OF_INPUT + OF_KIND * kind
@@ -289,5 +292,5 @@ def by_panels(x, w, of_w, taps, bias, bias_at, y, count, chunk, job, tools, step
                 products((v, c0, v_element), u_here, row, m_here, 0, count, kind, block_at, local, tools)
             for t in range(count):
                 output_tile(u, m_at + t * row, t, job, tools, panels[p], bias, bias_at, y)
-            p = take_turn(turns, BLOCKS)
+            p = next_task(turns, BLOCKS, s, len(panels))
         restore_denormals(saved)

@@ -17,8 +17,9 @@ from fastconv.kernels.padding import as_read
 from fastconv.kernels.partial_sums import add_blocks, partial_sums
 from fastconv.kernels.phases import image_at_stride_one, join_filters
 from fastconv.kernels.schedule import cuts
+from fastconv.kernels.sharing import fresh_turns, next_task
 from fastconv.kernels.tile import STEPS, call_tile
-from fastconv.kernels.vector_ir import flush_denormals, lanes_of, restore_denormals, take_turn
+from fastconv.kernels.vector_ir import flush_denormals, lanes_of, restore_denormals
 from fastconv.kernels.winograd import before, jobs, tile_tables
 from fastconv.kernels.winograd_areas import number_of_tiles, tiles_of
 from fastconv.kernels.winograd_filters import filter_panels
@@ -83,7 +84,7 @@ def sum_tiles(x, dy, parts, of_dw, tasks, chunk, wide, job, tools, steps, scratc
     for slot in prange(len(scratch)):  # a task owns a part of dw of one block; a slot its rows of scratch and of steps
         before = flush_denormals()
         s = np.intp(slot)
-        room, local, task = scratch[s], steps[s], take_turn(turns, 0)
+        room, local, task = scratch[s], steps[s], next_task(turns, 0, s, len(tasks))
         while task < len(tasks):
             block, first, end, c0, c1, p = tasks[task]
             _, _, out, kind, _, row, columns = tools.panels[p]
@@ -101,7 +102,7 @@ def sum_tiles(x, dy, parts, of_dw, tasks, chunk, wide, job, tools, steps, scratc
                 for o in range(0, columns, job.lanes):
                     at, target = u_at + c * row + o, block * size + (c0 + c) * dw_row + dw_at + out + o
                     call_tile(room, at, move, dy, 0, flat, target, dy, 0, tools.move_steps, own, 0, columns - o)
-            task = take_turn(turns, 0)
+            task = next_task(turns, 0, s, len(tasks))
         restore_denormals(before)
 
 
@@ -154,5 +155,5 @@ def add_group(x, dy, parts, of_dw, job, known):
     tasks, chunk, wide, tools, steps, room = known
     sum_tiles(
         x.reshape(-1), dy.reshape(-1), parts, of_dw, tasks, chunk, wide, job, tools, steps.copy(),
-        aligned.workspace(room, x.dtype), np.zeros(1, np.int64),
+        aligned.workspace(room, x.dtype), fresh_turns(1, room[0]),
     )  # fmt: skip
