@@ -9,14 +9,13 @@ import math
 import numpy as np
 
 from fastconv.kernels.blocks import (
-    BLOCK_BYTES,
-    CHUNK_BYTES,
     FEW_CHANNELS,
     FEW_PIXELS,
     LEAST_PIXELS,
     are_filters_whole,
     block_count,
     channel_blocks,
+    held_bytes,
     is_whole_for_one_call,
     packs_pixels,
     tile_blocks,
@@ -176,10 +175,10 @@ def winograd_bytes(backward):
         geo = call.at_stride_one
         copied = copied_bytes(call, itemsize) + copied_at_stride_one(call, itemsize)
         if is_whole_for_one_call(geo, itemsize, backward):
-            return copied + 2 * BLOCK_BYTES
+            return copied + 2 * held_bytes()
         channels = (geo.o if backward else geo.c) // geo.groups
         _, _, tiles, _ = tile_counts(geo, backward)
-        return copied + 36 * tiles * (channels + 2 * 80) * itemsize + 2 * CHUNK_BYTES * 5 // 4
+        return copied + 36 * tiles * (channels + 2 * 80) * itemsize + 2 * held_bytes() * (36 + geo.kh**2) // 36
 
     return size
 

@@ -9,8 +9,6 @@ import math
 from fastconv.machine import cpu
 
 __all__ = [
-    "BLOCK_BYTES",
-    "CHUNK_BYTES",
     "FEW_CHANNELS",
     "FEW_PIXELS",
     "LEAST_PIXELS",
@@ -20,6 +18,7 @@ __all__ = [
     "are_filters_whole",
     "block_count",
     "channel_blocks",
+    "held_bytes",
     "is_whole_for_one_call",
     "packs_pixels",
     "tile_blocks",
@@ -38,8 +37,8 @@ SUM_ROWS = 2048  # of a sum over rows
 MOST_BYTES = 2 << 20  # of all partial sums together: adding them up takes time, too
 WHOLE_FILTERS = 4 << 20  # bytes of Winograd's filters U up to which they are made once for all blocks of an image
 MANY_TILES = 60  # for which that pays up to a third of the last cache
-BLOCK_BYTES = 500_000  # of Winograd's V and M of the tiles of one block: what L2 holds beside the weights that stream through
-CHUNK_BYTES = 500_000  # of its transformed weights made and used at once by `by_panels`
+LEAST_HELD = 500_000  # bytes that a core keeps near itself, whatever its second cache
+LARGE_L2 = 2 << 20  # bytes of a second cache that stands before a last one far away, as on servers with many cores
 FEW_TILES = 1_000_000  # bytes of its V that need not be cut into blocks
 WIDEST = {16: 2, 32: 4}  # vectors of a panel of filters, by number of vector registers
 WINDOW_BYTES = 4 << 20  # of one block of im2col windows, at least one output row
@@ -105,11 +104,28 @@ def are_filters_whole(geo, itemsize, backward):
     return filters <= WHOLE_FILTERS or (tile_count(geo, backward) >= MANY_TILES and filters <= cpu().l3 // 3)
 
 
+def held_bytes():
+    """Of Winograd's V and M of the tiles of one block, and of its U made and used at once by `by_panels`: what the second cache
+    holds beside the numbers that stream through."""
+    return max(LEAST_HELD, cpu().l2 // 2)
+
+
+def is_last_cache_spared(geo, itemsize, backward):
+    """Whether U should be made where it is used, since the last cache is far and the second one holds the products of all tiles
+    with a panel of filters: these then read V once for each panel, instead of a large U once for each block."""
+    _, filters = transformed_bytes(geo, itemsize, backward)
+    _, _, tiles, _ = tile_counts(geo, backward)
+    panel = WIDEST[cpu().registers] * cpu().vector_bytes
+    return cpu().l2 >= LARGE_L2 and filters > WHOLE_FILTERS and 36 * tiles * panel <= cpu().l2
+
+
 @functools.lru_cache(maxsize=1024)
 def is_whole_for_one_call(geo, itemsize, backward):
-    """The same for one call only: where few tiles need U, no thread should wait for all of it."""
+    """The same for one call only: where few tiles need U, no thread should wait for all of it, nor fetch it from far away."""
+    if not are_filters_whole(geo, itemsize, backward) or is_last_cache_spared(geo, itemsize, backward):
+        return False
     tiles, filters = transformed_bytes(geo, itemsize, backward)
-    return are_filters_whole(geo, itemsize, backward) and (tiles > FEW_TILES or 4 * tiles > filters)
+    return tiles > FEW_TILES or 4 * tiles > filters
 
 
 def packs_pixels(geo, itemsize):

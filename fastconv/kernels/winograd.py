@@ -22,7 +22,7 @@ import numpy as np
 
 from fastconv.kernels import aligned
 from fastconv.kernels.activation import finish, in_registers
-from fastconv.kernels.blocks import BLOCK_BYTES, CHUNK_BYTES, is_whole_for_one_call
+from fastconv.kernels.blocks import held_bytes, is_whole_for_one_call
 from fastconv.kernels.padding import after_padding, as_read, fold, grad_target
 from fastconv.kernels.phases import filters_at_stride_one, image_at_stride_one, join_image
 from fastconv.kernels.schedule import balanced, cuts
@@ -111,12 +111,12 @@ def tools_of(job, panels, dtype, size, tiles, cut, tap, depth, code):
 def block_tables(job, images, o, dtype, size, code, threads):
     """(first tiles of the blocks, `Tools`, steps, shape of scratch, numbers of U in a group) for `by_blocks`.
 
-    Blocks fit BLOCK_BYTES, equally many for each thread.
+    Blocks fit `held_bytes`, equally many for each thread.
     """
     panels = filter_panels(job.C, o, dtype.itemsize)
     tiles, count = tiles_of(job, images, size, OutputMove, dtype.itemsize, o % job.lanes > 0)
     each, (tap, room) = sum(widths(job, panels)), room_for_filters(panels, size)
-    blocks = -(-count * E * each * dtype.itemsize // BLOCK_BYTES)
+    blocks = -(-count * E * each * dtype.itemsize // held_bytes())
     cut = cuts(count, min(count, -(-blocks // threads) * threads))
     room = max(room, E * (max(end - first for first, end in cut) * each + 2 * GAP * job.lanes))
     tools, steps = tools_of(job, panels, dtype, size, tiles, cut, tap, job.C, code)
@@ -128,7 +128,7 @@ def panel_tables(job, images, o, dtype, size, code, threads):
     panels = shared_panels(job.C, o, dtype.itemsize, threads)
     tiles, count = tiles_of(job, images, size, OutputMove, dtype.itemsize, o % job.lanes > 0)
     (wide, row), gap = widths(job, panels), GAP * job.lanes
-    chunk = min(job.C, max(job.lanes, CHUNK_BYTES // (E * row * dtype.itemsize) // job.lanes * job.lanes))
+    chunk = min(job.C, max(job.lanes, held_bytes() // (E * row * dtype.itemsize) // job.lanes * job.lanes))
     room = E * (count * row + gap) + (E + size * size) * (chunk * row + gap)
     tools, steps = tools_of(job, panels, dtype, size, tiles, [(0, count)], chunk * row + gap, chunk, code)
     slots = min(threads, len(panels.rows))

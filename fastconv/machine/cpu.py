@@ -47,7 +47,7 @@ def cpu():
     name, features = target()
     vector_bytes, registers, has_fma = probe_vectors(name, features)
     caches = cache_sizes()
-    begun = multiply_adds(name, vector_bytes, has_fma)
+    begun = 2 if "+amx-tile" in features else multiply_adds(name, vector_bytes, has_fma)  # a server that was given another name
     return Cpu(brand(), name, features, vector_bytes, registers, has_fma, begun, caches["L1"], caches["L2"], caches["L3"])
 
 
