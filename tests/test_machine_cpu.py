@@ -80,6 +80,12 @@ def test_multiply_adds_that_begin_in_a_cycle(name, vector_bytes, has_fma, wanted
     assert cpu.multiply_adds(name, vector_bytes, has_fma) == wanted
 
 
+def test_a_server_that_a_virtual_machine_calls_a_desktop_is_told_by_its_features():
+    assert cpu.multiply_adds("rocketlake", 64, True, "+avx512f,+amx-tile") == 2
+    assert cpu.multiply_adds("rocketlake", 64, True, "+avx512f,-amx-tile") == 1
+    assert cpu.multiply_adds("rocketlake", 64, False, "+amx-tile") == 1
+
+
 def cache_folder(tmp_path, **files):
     for index, (kind, level, size) in files.items():
         folder = tmp_path / "cpu0" / "cache" / index

@@ -1,5 +1,7 @@
 """Weights in panels, against the same arrangement written with NumPy; and the ways to work that only large calls take."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -64,6 +66,35 @@ def test_filters_made_whole_or_where_they_are_used_give_the_same_bytes(monkeypat
         assert_same_bytes(first, second)
     close = oracle.conv2d(x, w, **options)
     np.testing.assert_allclose(results[0][0], close, atol=1e-4 * abs(close).max())
+
+
+@pytest.mark.parametrize("held", (50_000, 200_000, 1 << 20))
+@pytest.mark.parametrize("whole", (True, False))
+def test_winograd_gives_the_same_bytes_for_every_size_of_its_blocks(monkeypatch, held, whole):
+    x, w = (np.random.default_rng(6).standard_normal(shape).astype("f4") for shape in ((2, 25, 22, 70), (3, 3, 70, 90)))
+    monkeypatch.setattr(winograd, "is_whole_for_one_call", lambda *_: whole)
+    winograd.launches.cache_clear()
+    usual = fc.conv2d(x, w, algorithm="winograd")
+    monkeypatch.setattr(winograd, "held_bytes", lambda: held)
+    winograd.launches.cache_clear()
+    try:
+        assert_same_bytes(fc.conv2d(x, w, algorithm="winograd"), usual)
+    finally:
+        winograd.launches.cache_clear()
+
+
+@pytest.mark.parametrize("l2, tiles_fit, wanted", [(1 << 20, True, True), (2 << 20, True, False), (2 << 20, False, True)])
+def test_large_filters_are_made_where_they_are_used_before_a_far_last_cache(monkeypatch, l2, tiles_fit, wanted):
+    monkeypatch.setattr(blocks, "cpu", lambda: replace(fc.machine.cpu(), vector_bytes=64, registers=32, l2=l2, l3=480 << 20))
+    geo = ConvGeometry.of((1 if tiles_fit else 8, 56, 56, 256), (3, 3, 256, 256), padding=1)
+    blocks.are_filters_whole.cache_clear()
+    blocks.is_whole_for_one_call.cache_clear()
+    try:
+        assert blocks.is_whole_for_one_call(geo, 4, False) is wanted
+        assert blocks.held_bytes() == l2 // 2
+    finally:
+        blocks.are_filters_whole.cache_clear()
+        blocks.is_whole_for_one_call.cache_clear()
 
 
 def test_weights_prepared_for_one_image_serve_a_batch_with_the_memory_that_its_plan_states(monkeypatch):

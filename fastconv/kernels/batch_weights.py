@@ -152,7 +152,7 @@ def sum_groups(x, dy, space, groups, parts, table, turns):
     into, passes, steps, place, count = table.into, table.passes, table.steps, table.sums_at, table.sums
     for slot in prange(slots):  # a task owns the sums of its blocks and a row of the workspace
         before = flush_denormals()
-        room, block = space[np.intp(slot)], next_task(turns, 0, np.intp(slot), blocks)
+        room, block = space[np.intp(slot)], next_task(turns, 0, slot, blocks)
         here = array_address(room)
         clear(room, 0, into[1, 3])  # the padding of x
         while block < blocks:
@@ -170,7 +170,7 @@ def sum_groups(x, dy, space, groups, parts, table, turns):
                     p += high
             out = array_address(parts[block])
             run_tile(room, table.fold, here + FLOAT * place, here, out, here, steps, 0, count // (lanes * lanes), 0)
-            block = next_task(turns, 0, np.intp(slot), blocks)
+            block = next_task(turns, 0, slot, blocks)
         restore_denormals(before)
 
 

@@ -107,24 +107,23 @@ def are_filters_whole(geo, itemsize, backward):
 def held_bytes():
     """Of Winograd's V and M of the tiles of one block, and of its U made and used at once by `by_panels`: what the second cache
     holds beside the numbers that stream through."""
-    return max(LEAST_HELD, cpu().l2 // 2)
+    return max(LEAST_HELD, min(cpu().l2, LARGE_L2) // 2)
 
 
-def is_last_cache_spared(geo, itemsize, backward):
-    """Whether U should be made where it is used, since the last cache is far and the second one holds the products of all tiles
-    with a panel of filters: these then read V once for each panel, instead of a large U once for each block."""
-    _, filters = transformed_bytes(geo, itemsize, backward)
+def is_last_cache_spared(geo, filters, backward):
+    """Whether U of so many bytes should be made where it is used, since the last cache is far and the second one holds the
+    products of all tiles with a panel of filters: these then read V once for each panel, instead of U once for each block."""
     _, _, tiles, _ = tile_counts(geo, backward)
     panel = WIDEST[cpu().registers] * cpu().vector_bytes
-    return cpu().l2 >= LARGE_L2 and filters > WHOLE_FILTERS and 36 * tiles * panel <= cpu().l2
+    return cpu().l2 >= LARGE_L2 and filters > WHOLE_FILTERS and 36 * tiles * panel <= LARGE_L2
 
 
 @functools.lru_cache(maxsize=1024)
 def is_whole_for_one_call(geo, itemsize, backward):
     """The same for one call only: where few tiles need U, no thread should wait for all of it, nor fetch it from far away."""
-    if not are_filters_whole(geo, itemsize, backward) or is_last_cache_spared(geo, itemsize, backward):
-        return False
     tiles, filters = transformed_bytes(geo, itemsize, backward)
+    if not are_filters_whole(geo, itemsize, backward) or is_last_cache_spared(geo, filters, backward):
+        return False
     return tiles > FEW_TILES or 4 * tiles > filters
 
 

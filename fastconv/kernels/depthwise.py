@@ -214,7 +214,7 @@ def gradient_rows(x, dy, parts, starts, runs, tiles, threads, turns):
     size, weights = x.shape[1] * x.shape[2] * C, sums.size // B
     for thread in prange(threads):  # a task owns one partial sum
         before = flush_denormals()
-        b = next_task(turns, 0, np.intp(thread), B)
+        b = next_task(turns, 0, thread, B)
         while b < B:
             sums[b * weights : (b + 1) * weights] = 0
             for row in range(b * N * P // B, (b + 1) * N * P // B):
@@ -222,7 +222,7 @@ def gradient_rows(x, dy, parts, starts, runs, tiles, threads, turns):
                 at = n * P * Q * C
                 for r in range(starts[p], starts[p + 1]):
                     call_tile(source, n * size, tiles[r], gradient, at, sums, b * weights, sums, 0, runs, r * len(RUN), 0, C)
-            b = next_task(turns, 0, np.intp(thread), B)
+            b = next_task(turns, 0, thread, B)
         restore_denormals(before)
 
 

@@ -38,9 +38,8 @@ __all__ = [
 
 ROWS = 64  # of a panel that a task packs
 AS_IT_IS, FORWARD, FLIPPED = range(3)  # what is done to weights
-PARTS, PARTS_DONE, TASKS, COUNTERS = range(
-    4
-)  # what `turns` counts: parts of panels that were taken and that are done; tasks then
+# what `turns` counts: parts of panels that were taken and that are done; tasks then
+PARTS, PARTS_DONE, TASKS, COUNTERS = range(4)
 
 
 @emits()
@@ -109,7 +108,7 @@ def share_packing(w, order, groups, panels, lanes, packed, turns, thread):
 def pack(w, order, groups, panels, lanes, packed, threads, turns):
     """`share_packing` by itself."""
     for thread in prange(threads):  # a task owns one tap or a few rows of a panel
-        share_packing(w, order, groups, panels, lanes, packed, turns, np.intp(thread))
+        share_packing(w, order, groups, panels, lanes, packed, turns, thread)
 
 
 @kernel()

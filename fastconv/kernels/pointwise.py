@@ -6,7 +6,6 @@ There are hardly more multiplications than weights, so that reading decides: all
 few rows of w side by side.  The blocks follow from the shape alone, and their sums are added up as a tree.
 """
 
-import numpy as np
 from numba import prange
 
 from fastconv.kernels.activation import activate_rows
@@ -58,7 +57,7 @@ def sum_channels(x, w, b, parts, threads, turns):
     values, weights, sums = x.reshape(-1), w.reshape(-1), parts.reshape(-1)
     for thread in prange(threads):  # a task owns the sums of a block
         before = flush_denormals()
-        k = next_task(turns, 0, np.intp(thread), B)
+        k = next_task(turns, 0, thread, B)
         while k < B:
             for m in range(M):
                 parts[k, m] = 0
@@ -72,7 +71,7 @@ def sum_channels(x, w, b, parts, threads, turns):
                 else:
                     add_rows(values, c, C, weights, c * O, 1, sums, k * M * O, O, M)
                     c += 1
-            k = next_task(turns, 0, np.intp(thread), B)
+            k = next_task(turns, 0, thread, B)
         restore_denormals(before)
 
 

@@ -25,7 +25,7 @@ def next_task(turns, kind, thread, count):
     """A task from 0 to count - 1 that no other thread gets, from the thread's own run while there is one; else `count`."""
     threads = turns.shape[1]
     for step in range(threads):
-        owner = (thread + step) % threads
+        owner = (np.intp(thread) + step) % threads  # the index of a prange has no sign
         first, end = count * owner // threads, count * (owner + 1) // threads
         if turns[kind, owner, 0] < end - first:  # a look costs less than counting up what another core has just counted
             task = first + count_up(turns, (kind * threads + owner) * LINE)

@@ -47,12 +47,12 @@ def walk(a, w, order, groups, b, bias, c, schedule, lanes, threads, turns):
     starts = schedule.starts
     for thread in prange(threads):  # a task owns the results of its segments
         before = flush_denormals()
-        share_packing(w, order, groups, schedule.panels, lanes, b, turns, np.intp(thread))
-        task = next_task(turns, TASKS, np.intp(thread), len(starts) - 1)
+        share_packing(w, order, groups, schedule.panels, lanes, b, turns, thread)
+        task = next_task(turns, TASKS, thread, len(starts) - 1)
         while task < len(starts) - 1:
             for s in range(starts[task], starts[task + 1]):
                 call_tiles(a, b, bias, c, schedule.segments[s], schedule, 0)
-            task = next_task(turns, TASKS, np.intp(thread), len(starts) - 1)
+            task = next_task(turns, TASKS, thread, len(starts) - 1)
         restore_denormals(before)
 
 

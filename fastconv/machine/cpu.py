@@ -47,7 +47,7 @@ def cpu():
     name, features = target()
     vector_bytes, registers, has_fma = probe_vectors(name, features)
     caches = cache_sizes()
-    begun = 2 if "+amx-tile" in features else multiply_adds(name, vector_bytes, has_fma)  # a server that was given another name
+    begun = multiply_adds(name, vector_bytes, has_fma, features)
     return Cpu(brand(), name, features, vector_bytes, registers, has_fma, begun, caches["L1"], caches["L2"], caches["L3"])
 
 
@@ -94,9 +94,11 @@ def probe_vectors(name, features):
     return width, 16 if few else 32, "vfmadd" in assembly or "fmla" in assembly
 
 
-def multiply_adds(name, vector_bytes, has_fma):
-    """`Cpu.multiply_adds` of a CPU that LLVM calls so."""
-    return 1 if not has_fma or name in ONE_A_CYCLE.get(vector_bytes, ()) else 2
+def multiply_adds(name, vector_bytes, has_fma, features=""):
+    """`Cpu.multiply_adds` of a CPU that LLVM calls so; one with units for matrices is a server, whatever a virtual machine calls
+    it, and none of those that begin one."""
+    begins_one = name in ONE_A_CYCLE.get(vector_bytes, ()) and "+amx-tile" not in features
+    return 1 if not has_fma or begins_one else 2
 
 
 def brand():
