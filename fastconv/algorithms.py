@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastconv import costs, machine
+from fastconv import costs, machine, workspaces
 
 __all__ = ["ALGORITHMS", "DIRECTIONS", "NAMES", "Algorithm", "Route"]
 
@@ -26,7 +26,7 @@ class Route:
     cost: Callable  # (geo, dtype, cpu) -> cycles of one core
     run: str  # function in kernels/, imported at the first run
     pack: str | None = None  # function (geo, w) in kernels/ that arranges weights to be kept; None: as they are
-    workspace: Callable = lambda geo, itemsize: 0  # bytes beside input, output and packed weights
+    workspace: Callable = lambda geo, itemsize: 0  # bytes beside input, output and weights
     growth: int = 1  # error bound in units of terms * eps * sum of absolute values (above 1: of a whole tile, its largest sum)
     only_if_asked: Callable = lambda geo, dtype: None  # the reason why "auto" never takes it, or None
     pack_once: str | None = None  # the same for weights that are used once
@@ -137,7 +137,7 @@ ALGORITHMS = (
             costs.winograd(False),
             "winograd.forward",
             "winograd_filters.transform_filters",
-            costs.winograd_bytes(False),
+            workspaces.winograd(False),
             4,
             less_accurate,
         ),
@@ -146,7 +146,7 @@ ALGORITHMS = (
             costs.winograd(True),
             "winograd.input_grad",
             "winograd_filters.transform_exchanged",
-            costs.winograd_bytes(True),
+            workspaces.winograd(True),
             4,
             less_accurate,
         ),
@@ -155,7 +155,7 @@ ALGORITHMS = (
             costs.winograd_weights,
             "winograd_weights.weight_grad",
             None,
-            costs.winograd_weight_bytes,
+            workspaces.winograd_sums,
             4,
             less_accurate,
         ),
@@ -163,14 +163,20 @@ ALGORITHMS = (
     Algorithm(
         "batch_winograd",
         forward=Route(
-            small_winograd(batch_fits), costs.batch(False, True), "batch.winograd_forward", None, costs.batch_bytes, 4, few_images
+            small_winograd(batch_fits),
+            costs.batch(False, True),
+            "batch.winograd_forward",
+            None,
+            workspaces.batch(False, True),
+            4,
+            few_images,
         ),
         input_grad=Route(
             small_winograd(batch_grad_fits),
             costs.batch(True, True),
             "batch.winograd_input_grad",
             None,
-            costs.batch_bytes,
+            workspaces.batch(True, True),
             4,
             few_images,
         ),
@@ -178,21 +184,25 @@ ALGORITHMS = (
     ),
     Algorithm(
         "batch",
-        forward=Route(batch_fits, costs.batch(False, False), "batch.forward", None, costs.batch_bytes, 1, few_images),
-        input_grad=Route(batch_grad_fits, costs.batch(True, False), "batch.input_grad", None, costs.batch_bytes, 1, few_images),
+        forward=Route(
+            batch_fits, costs.batch(False, False), "batch.forward", None, workspaces.batch(False, False), 1, few_images
+        ),
+        input_grad=Route(
+            batch_grad_fits, costs.batch(True, False), "batch.input_grad", None, workspaces.batch(True, False), 1, few_images
+        ),
         weight_grad=Route(
-            batch_weights_fit, costs.batch_weights, "batch_weights.weight_grad", None, costs.batch_weight_bytes, 1, few_images
+            batch_weights_fit, costs.batch_weights, "batch_weights.weight_grad", None, workspaces.batch_sums, 1, few_images
         ),
     ),
     Algorithm(
         "depthwise",
-        forward=Route(one_filter_a_channel, costs.depthwise, "depthwise.forward", None, costs.copied_bytes),
-        input_grad=Route(one_filter_a_channel, costs.depthwise, "depthwise.input_grad", None, costs.copied_bytes),
-        weight_grad=Route(one_filter_a_channel, costs.depthwise, "depthwise.weight_grad", None, costs.depthwise_sum_bytes),
+        forward=Route(one_filter_a_channel, costs.depthwise, "depthwise.forward", None, workspaces.written_out),
+        input_grad=Route(one_filter_a_channel, costs.depthwise, "depthwise.input_grad", None, workspaces.written_out),
+        weight_grad=Route(one_filter_a_channel, costs.depthwise, "depthwise.weight_grad", None, workspaces.depthwise_sums),
     ),
     Algorithm(
         "pointwise",
-        forward=Route(few_pixels, costs.pointwise, "pointwise.forward", None, costs.channel_sum_bytes),
+        forward=Route(few_pixels, costs.pointwise, "pointwise.forward", None, workspaces.channel_sums),
         input_grad=Route(forward_only, costs.pointwise, ""),
         weight_grad=Route(forward_only, costs.pointwise, ""),
     ),
@@ -203,16 +213,16 @@ ALGORITHMS = (
             costs.tiled(costs.filters),
             "tiled.forward",
             "packing.pack_panels",
-            costs.copied_bytes,
+            workspaces.tiled(False),
         ),
         input_grad=Route(
             always,
             costs.tiled(costs.inputs, costs.TURNED),
             "tiled.input_grad",
             "packing.pack_flipped",
-            costs.copied_bytes,
+            workspaces.tiled(True),
         ),
-        weight_grad=Route(always, costs.tiled_weights, "tiled_weights.weight_grad", None, costs.tiled_sum_bytes),
+        weight_grad=Route(always, costs.tiled_weights, "tiled_weights.weight_grad", None, workspaces.tiled_sums),
     ),
     Algorithm(
         "im2col",
@@ -221,7 +231,7 @@ ALGORITHMS = (
             costs.im2col(costs.filters),
             "im2col.forward",
             "im2col.by_group",
-            costs.window_bytes,
+            workspaces.im2col,
             pack_once="im2col.by_group",
         ),
         input_grad=Route(
@@ -229,24 +239,24 @@ ALGORITHMS = (
             costs.im2col(costs.inputs, turned=10),
             "im2col.input_grad",
             "im2col.by_group_transposed",
-            costs.window_bytes,
+            workspaces.im2col_input_grad,
             pack_once="im2col.by_group_transposed",
         ),
-        weight_grad=Route(always, costs.im2col(costs.filters), "im2col.weight_grad", None, costs.window_bytes),
+        weight_grad=Route(always, costs.im2col(costs.filters), "im2col.weight_grad", None, workspaces.im2col_sums),
         flushes=False,
     ),
     Algorithm(
         "direct",
-        forward=Route(always, costs.direct(costs.filters), "direct.forward", None, costs.padded_bytes),
+        forward=Route(always, costs.direct(costs.filters), "direct.forward", None, workspaces.direct),
         input_grad=Route(
             always,
             costs.direct(costs.inputs),
             "direct.input_grad",
             "direct.swap_channels",
-            costs.padded_bytes,
+            workspaces.direct_input_grad,
             pack_once="direct.swap_channels",
         ),
-        weight_grad=Route(always, costs.direct(costs.filters), "direct.weight_grad", None, costs.block_bytes),
+        weight_grad=Route(always, costs.direct(costs.filters), "direct.weight_grad", None, workspaces.direct_sums),
         flushes=False,
     ),
 )

@@ -47,6 +47,9 @@ def chain_blocks(ops, lanes, training):
             reasons |= {end: extended} | dict.fromkeys(range(end + 1, len(ops)), "behind the end of the chain")
             break
         blocks, end = extended, end + 1
+    if len(blocks) == 1 and not blocks[0].pooled:
+        reasons |= dict.fromkeys(range(first, end), "a convolution by itself goes the way that its own plan says")
+        blocks = ()
     if blocks and (values := sum(prod(block.out) for block in blocks)) > MOST_VALUES:
         reasons |= dict.fromkeys(range(first, end), f"{values:,} values of an image between its layers do not stay in the cache")
         blocks = ()

@@ -6,46 +6,20 @@ begins a multiply-add of whole vectors; one that begins two has half as long one
 
 import math
 
-import numpy as np
-
-from fastconv.kernels.blocks import (
-    FEW_CHANNELS,
-    FEW_PIXELS,
-    LEAST_PIXELS,
-    are_filters_whole,
-    block_count,
-    channel_blocks,
-    held_bytes,
-    is_whole_for_one_call,
-    packs_pixels,
-    tile_blocks,
-    tile_counts,
-    window_rows,
-)
+from fastconv.kernels.blocks import FEW_CHANNELS
+from fastconv.kernels.winograd_sizes import is_whole_for_one_call, tile_blocks, tile_counts
 
 __all__ = [
     "TURNED",
     "batch",
-    "batch_bytes",
-    "batch_weight_bytes",
     "batch_weights",
-    "block_bytes",
-    "channel_sum_bytes",
-    "copied_bytes",
     "depthwise",
-    "depthwise_sum_bytes",
     "direct",
     "im2col",
-    "padded_bytes",
     "pointwise",
-    "sum_bytes",
     "tiled",
-    "tiled_sum_bytes",
     "tiled_weights",
-    "window_bytes",
     "winograd",
-    "winograd_bytes",
-    "winograd_weight_bytes",
     "winograd_weights",
 ]
 
@@ -157,36 +131,12 @@ def winograd(backward):
         ins, outs = vectors(c, dtype, cpu), vectors(o, dtype, cpu)
         moved, made = (SPILLED[cpu.registers] * cycles[geo.kh] for cycles in (MOVED, MADE))
         made *= 4 / 3 if backward and geo.kh == 3 else 1
-        once = are_filters_whole(geo, dtype.itemsize, backward)  # else they are transformed for every image of a dilation
+        once = is_whole_for_one_call(geo, dtype.itemsize, backward)  # else they are transformed for every image of a dilation
         transforms = moved * tiles * (ins + outs) + made * c * outs * (1 if once else images)
         each = 1.15 * numbers * c * outs + transforms
         return 2 * LAUNCH * images * geo.groups + geo.groups * each + cutting(call) + scattering(call, dtype, cpu)
 
     return cost
-
-
-def winograd_bytes(backward):
-    """Blocks, or the whole transformed input; and the padded copy where padding is not zero.
-
-    Counted for two cores, so that no choice depends on the number of threads.
-    """
-
-    def size(call, itemsize):
-        geo = call.at_stride_one
-        copied = copied_bytes(call, itemsize) + copied_at_stride_one(call, itemsize)
-        if is_whole_for_one_call(geo, itemsize, backward):
-            return copied + 2 * held_bytes()
-        channels = (geo.o if backward else geo.c) // geo.groups
-        _, _, tiles, _ = tile_counts(geo, backward)
-        return copied + 36 * tiles * (channels + 2 * 80) * itemsize + 2 * held_bytes() * (36 + geo.kh**2) // 36
-
-    return size
-
-
-def copied_at_stride_one(geo, itemsize):
-    """The image and the filters without the stride."""
-    flat = geo.at_stride_one
-    return 0 if flat is geo else (math.prod(flat.x_shape) + math.prod(flat.w_shape)) * itemsize
 
 
 def shared_groups(images, lanes):
@@ -221,17 +171,6 @@ def batch_weights(geo, dtype, cpu):
     return LAUNCH + shared_groups(geo.n, lanes) * (1.32 * late * products + turned)
 
 
-def batch_bytes(geo, itemsize):
-    """The values of a group for each of two cores, a group being at most 16 images."""
-    return 2 * 16 * itemsize * (int(np.prod(geo.padded_shape[1:])) + (geo.p + 1) * (geo.q + 1) * geo.o)
-
-
-def batch_weight_bytes(geo, itemsize):
-    """The same with the sums of every weight, and the partial sums of the blocks."""
-    weights = geo.kh * geo.kw * geo.c * geo.o
-    return batch_bytes(geo, itemsize) + (2 * 16 + min(16, -(-geo.n // 4))) * weights * itemsize
-
-
 def winograd_weights(call, dtype, cpu):
     """The same 36 products, the transforms of both operands, once for every part of the other, and of each partial sum."""
     geo = call.at_stride_one
@@ -242,52 +181,3 @@ def winograd_weights(call, dtype, cpu):
     transforms += 0.85 * MADE[geo.kh] * sums * c * outs
     each = 1.3 * numbers * max(c, 6) * outs + SPILLED[cpu.registers] * transforms
     return 2 * LAUNCH * images * geo.groups + geo.groups * each + cutting(call)
-
-
-def winograd_weight_bytes(geo, itemsize):
-    """Partial sums, the copies of what is read, and what a thread of each core works on."""
-    copied = copied_bytes(geo, itemsize) + copied_at_stride_one(geo, itemsize)
-    flat = geo.at_stride_one
-    return copied + tile_blocks(flat, itemsize) * math.prod(flat.w_shape) * itemsize + 3_200_000 * 2
-
-
-def padded_bytes(geo, itemsize):
-    """The padded copy of the input."""
-    return int(np.prod(geo.padded_shape)) * itemsize if geo.is_padded else 0
-
-
-def copied_bytes(geo, itemsize):
-    """A padded copy where the padding is not zero."""
-    return padded_bytes(geo, itemsize) if geo.pad_mode != "constant" else 0
-
-
-def filter_blocks(geo, itemsize, least=LEAST_PIXELS):
-    """The partial sums of a weight gradient."""
-    return block_count(geo, itemsize, least) * int(np.prod(geo.w_shape)) * itemsize
-
-
-def channel_sum_bytes(geo, itemsize):
-    """The partial sums of blocks of input channels."""
-    return channel_blocks(geo, itemsize) * math.prod(geo.y_shape) * itemsize
-
-
-def block_bytes(geo, itemsize):
-    return padded_bytes(geo, itemsize) + filter_blocks(geo, itemsize)
-
-
-def sum_bytes(geo, itemsize):
-    return copied_bytes(geo, itemsize) + filter_blocks(geo, itemsize)
-
-
-def tiled_sum_bytes(geo, itemsize):
-    """With the pixels packed where they are."""
-    return sum_bytes(geo, itemsize) + (geo.n * geo.p * geo.q * geo.c * itemsize if packs_pixels(geo, itemsize) else 0)
-
-
-def depthwise_sum_bytes(geo, itemsize):
-    return copied_bytes(geo, itemsize) + filter_blocks(geo, itemsize, FEW_PIXELS)
-
-
-def window_bytes(geo, itemsize):
-    """One block of im2col windows, and the padded copy."""
-    return padded_bytes(geo, itemsize) + window_rows(geo, itemsize) * geo.q * geo.terms * geo.groups * itemsize

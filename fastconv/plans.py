@@ -6,6 +6,7 @@ call always sums in the same order.  The two exceptions are asked for: `autotune
 
 import functools
 import importlib
+import math
 import os
 from dataclasses import dataclass
 
@@ -49,11 +50,13 @@ LIMITS = {"workspace": mebibytes(os.environ.get("FASTCONV_WORKSPACE") or None, "
 
 
 def set_workspace_limit(mib):
-    """From now on "auto" takes no algorithm whose workspace, beside input, output and packed weights, is above `mib` MiB.
+    """From now on "auto" takes no algorithm whose workspace, beside input, output and weights, is above `mib` MiB.
 
-    None takes the limit away.  The one with the smallest workspace always remains.  (The memory of workspaces is used again: each
-    thread that calls keeps up to 16 MiB of it for its next call, until it ends.)  `FASTCONV_WORKSPACE` sets the limit from the
-    start; `plan` shows what it refuses.  The choice of the algorithm decides about the last bits of results.
+    None takes the limit away.  The one with the smallest workspace always remains.  A workspace is counted as for two cores and
+    weights that no layer keeps; each core more takes a few MiB more.  (The memory of workspaces is used again: each thread that
+    calls keeps up to 16 MiB of it for its next call, until it ends, and all threads together 16 MiB more for batches of small
+    images.)  `FASTCONV_WORKSPACE` sets the limit from the start; `plan` shows what it refuses.  The choice of the algorithm
+    decides about the last bits of results.
 
     >>> import fastconv as fc
     >>> fc.set_workspace_limit(64)
@@ -87,7 +90,7 @@ class ConvPlan:
     direction: str
     algorithm: str
     cycles: float  # estimate, of one core
-    workspace: int  # bytes beside input, output and packed weights
+    workspace: int  # bytes beside input, output and weights, of two cores
     refused: tuple  # ((name, reason), ...) of the other algorithms
 
     @functools.cached_property
@@ -139,7 +142,7 @@ def candidates(geo, dtype, direction, wanted="auto"):
         else:
             costs[algorithm.name] = route.cost(geo, dtype, cpu)
     if wanted == "auto" and (limit := LIMITS["workspace"]) is not None:
-        needed = {name: route_of(name, direction).workspace(geo, dtype.itemsize) for name in costs}
+        needed = {name: workspace_of(geo, dtype, direction, name) for name in costs}
         for name, size in needed.items():
             if size > max(limit, min(needed.values())):
                 reasons[name] = f"needs {size / MIB:,.1f} MiB of workspace; the limit is {limit / MIB:,.1f} MiB"
@@ -147,8 +150,10 @@ def candidates(geo, dtype, direction, wanted="auto"):
     return costs, reasons
 
 
-def route_of(name, direction):
-    return getattr(ALGORITHMS[NAMES.index(name)], direction)
+def workspace_of(geo, dtype, direction, name):
+    """Bytes of the route's workspace; true convolution (`flip`) copies its filters besides."""
+    turned = math.prod(geo.w_shape) * dtype.itemsize if geo.flip and direction != "weight_grad" else 0
+    return getattr(ALGORITHMS[NAMES.index(name)], direction).workspace(geo, dtype.itemsize) + turned
 
 
 def chosen(geo, dtype, direction, wanted):
@@ -178,8 +183,7 @@ def conv_plan(x_shape, w_shape, dtype, direction, stride, padding, dilation, gro
         x_shape, w_shape, stride=stride, padding=padding, dilation=dilation, groups=groups, pad_mode=pad_mode, flip=flip
     )
     name, cycles, refused = chosen(geo, dtype, direction, algorithm)
-    workspace = route_of(name, direction).workspace(geo, dtype.itemsize)
-    return ConvPlan(geo, dtype, direction, name, cycles, workspace, refused)
+    return ConvPlan(geo, dtype, direction, name, cycles, workspace_of(geo, dtype, direction, name), refused)
 
 
 @dataclass(frozen=True)

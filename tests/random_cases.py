@@ -64,12 +64,12 @@ def four_sides(rng):
     return tuple((whole(rng, 0, 4), whole(rng, 0, 4)) for _ in range(2))
 
 
-def is_valid(case):
+def is_valid(case, most_macs=MAX_MACS):
     """The window fits, the padding mode can show that many pixels, and the case is quick."""
     most = {"reflect": (case.h - 1, case.w - 1), "circular": (case.h, case.w)}.get(case.pad_mode)
     if most and any(max(sides) > limit for sides, limit in zip(case.walk.pad, most, strict=True)):
         return False
-    return min(case.walk.out) > 0 and case.macs <= MAX_MACS
+    return min(case.walk.out) > 0 and case.macs <= most_macs
 
 
 def random_pool_cases(seed, count):

@@ -273,7 +273,8 @@ REASONS = {
     "begins with a convolution": (64, [fc.MaxPool2D(2), fc.Conv2D(4, 3)], {}),
     "a layer before it learns": (64, [fc.BatchNorm(), fc.Conv2D(4, 3)], {}),
     "chains compute in float32": (64, [fc.Conv2D(4, 3)], {"dtype": "float64"}),
-    "do not stay in the cache": (64, [fc.Conv2D(32, 3)], {"input_shape": (80, 80, 3)}),
+    "do not stay in the cache": (64, [fc.Conv2D(32, 3), fc.Conv2D(4, 3)], {"input_shape": (80, 80, 3)}),
+    "a convolution by itself": (64, [fc.Conv2D(4, 3), fc.BatchNorm()], {}),
 }
 
 

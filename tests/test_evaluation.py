@@ -124,7 +124,7 @@ def test_an_ensemble_is_the_mean_of_the_probabilities():
     x = np.random.default_rng(0).normal(size=(5, 28, 28, 1)).astype(np.float32)
     members = nets()
     found = fc.Ensemble(members).predict(x, batch_size=2)
-    np.testing.assert_allclose(found, np.mean([net.predict(x) for net in members], axis=0), atol=1e-7)
+    np.testing.assert_allclose(found, np.mean([net.predict(x, batch_size=2) for net in members], axis=0), atol=1e-7)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found.sum(1), 1, atol=1e-6)
     assert fc.evaluate(fc.Ensemble(members), x, [0, 1, 2, 3, 4]).labels.tolist() == [0, 1, 2, 3, 4]

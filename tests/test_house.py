@@ -22,7 +22,7 @@ FLOORS = (
     "layers",
     "data",
     "functional",
-    "plans algorithms costs chains",
+    "plans algorithms costs workspaces chains",
     "kernels",
     "display",
     "geometry machine edges files",
@@ -34,6 +34,7 @@ TAKES_USERS_INPUT = ("functional", "layers", "models", "training", "data", "viz"
 INTERNAL = (
     "kernels",
     "costs",
+    "workspaces",
     "chains",
     "display",
     "files",

@@ -304,8 +304,19 @@ def test_operations_on_an_older_cpu(tmp_path, settings, wanted):
     ],
 )
 def test_all_operations_on_an_older_cpu(tmp_path_factory, settings, file):
+    assert "passed" in outcome(tmp_path_factory, settings, file)
+
+
+@ON_X86
+@pytest.mark.full
+def test_tiles_for_avx2_keep_their_sums_in_registers(tmp_path_factory):
+    assert "passed" in outcome(tmp_path_factory, HASWELL, "test_registers")
+
+
+def outcome(tmp_path_factory, settings, file):
+    """What pytest prints for a file of tests under these settings."""
     arguments = ["-q", "-x", "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml"), str(ROOT / "tests" / f"{file}.py")]
     program = f"import pytest, sys\nsys.exit(pytest.main({arguments}))"
     cache = tmp_path_factory.getbasetemp() / f"cache of {settings['NUMBA_CPU_NAME']}"
     out, _ = run(program, tmp_path_factory.mktemp("work"), cache=cache, timeout=800, **settings)
-    assert "passed" in out
+    return out

@@ -9,7 +9,7 @@ import fastconv as fc
 import oracle
 from bounds import assert_same_bytes
 from fastconv.geometry import ConvGeometry
-from fastconv.kernels import blocks, packing, tiled, winograd, winograd_filters
+from fastconv.kernels import packing, panels, tiled, winograd, winograd_filters, winograd_sizes
 from routes import FLOATS
 
 SHAPES = ((3, 3, 5, 7, 1), (1, 1, 70, 200, 1), (2, 3, 6, 132, 2), (3, 1, 8, 64, 1), (1, 2, 33, 16, 1))  # KH, KW, C, O, groups
@@ -34,8 +34,8 @@ def test_panels_hold_every_weight_and_zeros_behind(shape, dtype):
     geo, (_, _, _, o, groups) = geometry(*shape), shape
     w = np.random.default_rng(1).standard_normal(geo.w_shape).astype(dtype)
     flat, share = w.reshape(-1, o), o // groups
-    panels = packing.forward_panels(packing.weights_only(geo), w.itemsize).rows.tolist()
-    places = [(c // share, c % share, width, row) for _, _, c, _, _, row, width in panels]
+    rows = panels.forward_panels(geo, w.itemsize).rows.tolist()
+    places = [(c // share, c % share, width, row) for _, _, c, _, _, row, width in rows]
     expected = in_panels(lambda group: flat[:, group * share : (group + 1) * share], places)
     assert_same_bytes(packing.pack_panels(geo, w), expected)
 
@@ -46,8 +46,8 @@ def test_panels_of_a_gradient_hold_the_filter_backwards(shape, dtype):
     geo, (kh, kw, c, o, groups) = geometry(*shape), shape
     w = np.random.default_rng(2).standard_normal(geo.w_shape).astype(dtype)
     turned, share = w.reshape(kh * kw, c // groups, o)[::-1].transpose(0, 2, 1), c // groups  # (taps, O, C / groups)
-    panels = packing.input_grad_panels(packing.weights_only(geo), w.itemsize).rows.tolist()
-    places = [(at // share, at % share, width, row) for _, _, at, _, _, row, width in panels]
+    rows = panels.input_grad_panels(geo, w.itemsize).rows.tolist()
+    places = [(at // share, at % share, width, row) for _, _, at, _, _, row, width in rows]
     filters = o // groups
     own = lambda group: turned[:, group * filters : (group + 1) * filters].reshape(-1, share)  # noqa: E731
     assert_same_bytes(packing.pack_flipped(geo, w), in_panels(own, places))
@@ -75,7 +75,7 @@ def test_winograd_gives_the_same_bytes_for_every_size_of_its_blocks(monkeypatch,
     monkeypatch.setattr(winograd, "is_whole_for_one_call", lambda *_: whole)
     winograd.launches.cache_clear()
     usual = fc.conv2d(x, w, algorithm="winograd")
-    monkeypatch.setattr(winograd, "held_bytes", lambda: held)
+    monkeypatch.setattr(winograd_sizes, "held_bytes", lambda: held)
     winograd.launches.cache_clear()
     try:
         assert_same_bytes(fc.conv2d(x, w, algorithm="winograd"), usual)
@@ -85,32 +85,34 @@ def test_winograd_gives_the_same_bytes_for_every_size_of_its_blocks(monkeypatch,
 
 @pytest.mark.parametrize("l2, tiles_fit, wanted", [(1 << 20, True, True), (2 << 20, True, False), (2 << 20, False, True)])
 def test_large_filters_are_made_where_they_are_used_before_a_far_last_cache(monkeypatch, l2, tiles_fit, wanted):
-    monkeypatch.setattr(blocks, "cpu", lambda: replace(fc.machine.cpu(), vector_bytes=64, registers=32, l2=l2, l3=480 << 20))
+    monkeypatch.setattr(
+        winograd_sizes, "cpu", lambda: replace(fc.machine.cpu(), vector_bytes=64, registers=32, l2=l2, l3=480 << 20)
+    )
     geo = ConvGeometry.of((1 if tiles_fit else 8, 56, 56, 256), (3, 3, 256, 256), padding=1)
-    blocks.are_filters_whole.cache_clear()
-    blocks.is_whole_for_one_call.cache_clear()
+    winograd_sizes.are_filters_whole.cache_clear()
+    winograd_sizes.is_whole_for_one_call.cache_clear()
     try:
-        assert blocks.is_whole_for_one_call(geo, 4, False) is wanted
-        assert blocks.held_bytes() == l2 // 2
+        assert winograd_sizes.is_whole_for_one_call(geo, 4, False) is wanted
+        assert winograd_sizes.held_bytes() == l2 // 2
     finally:
-        blocks.are_filters_whole.cache_clear()
-        blocks.is_whole_for_one_call.cache_clear()
+        winograd_sizes.are_filters_whole.cache_clear()
+        winograd_sizes.is_whole_for_one_call.cache_clear()
 
 
 def test_weights_prepared_for_one_image_serve_a_batch_with_the_memory_that_its_plan_states(monkeypatch):
     """Whether filters are kept transformed is decided by the weights alone."""
-    monkeypatch.setattr(blocks, "WHOLE_FILTERS", 1000)
+    monkeypatch.setattr(winograd_sizes, "WHOLE_FILTERS", 1000)
     monkeypatch.setattr(winograd_filters, "WHOLE_FILTERS", 1000)
-    blocks.are_filters_whole.cache_clear()
+    winograd_sizes.are_filters_whole.cache_clear()
     few, many = (ConvGeometry.of((n, 14, 14, 16), (3, 3, 16, 32), padding=1) for n in (1, 64))
     w = np.random.default_rng(4).standard_normal((3, 3, 16, 32)).astype("f4")
     try:
         assert winograd_filters.transform_filters(few, w) is w
         assert winograd_filters.transform_filters(many, w) is w
-        assert blocks.is_whole_for_one_call(many, 4, False)
-        assert not blocks.are_filters_whole(few, 4, False)
+        assert winograd_sizes.is_whole_for_one_call(many, 4, False)
+        assert not winograd_sizes.are_filters_whole(few, 4, False)
     finally:
-        blocks.are_filters_whole.cache_clear()
+        winograd_sizes.are_filters_whole.cache_clear()
 
 
 # x, w, options, and how the forward pass on two threads brings its weights into panels

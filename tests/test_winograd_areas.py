@@ -8,9 +8,10 @@ import pytest
 import fastconv as fc
 import oracle
 from fastconv.geometry.shapes import ConvGeometry
-from fastconv.kernels import blocks, winograd_areas
+from fastconv.kernels import winograd_areas, winograd_sizes
 from fastconv.kernels.winograd_matrices import matrices
-from fastconv.kernels.winograd_tiles import N, elements, outputs
+from fastconv.kernels.winograd_sizes import N, outputs
+from fastconv.kernels.winograd_tiles import elements
 
 SIZES = (2, 3, 4, 5)  # of filters
 
@@ -50,12 +51,12 @@ def test_every_result_is_in_one_tile_and_elements_have_neighbouring_tiles(size, 
     for e, (first, end) in enumerate(winograd_areas.ranges_of(areas, count)):
         assert [e in tile for tile in tiles] == [first <= t < end for t in range(count)]
     geo = ConvGeometry.of((images, p, q, 1), (size, size, 1, 1), padding="same")
-    assert blocks.tile_counts(geo, False) == (count, sum(map(len, tiles)), count, 1)
+    assert winograd_sizes.tile_counts(geo, False) == (count, sum(map(len, tiles)), count, 1)
 
 
 def test_tiles_of_a_dilated_image_are_counted_for_the_largest_of_its_parts():
     geo = ConvGeometry.of((2, 1, 900, 1), (3, 3, 1, 1), dilation=(40, 2), padding=((40, 40), (2, 2)))
-    assert blocks.tile_counts(geo, False) == (2 * 2 * 113, 2 * 2 * 3 * (112 * 6 + 4), 2 * 113, 2)
+    assert winograd_sizes.tile_counts(geo, False) == (2 * 2 * 113, 2 * 2 * 3 * (112 * 6 + 4), 2 * 113, 2)
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -251,6 +251,21 @@ class ConvGeometry:
         return self.pads != ((0, 0), (0, 0))
 
     @property
+    def needs_copy(self):
+        """Whether the padding is not zeros, so that it is written out before the image is read."""
+        return self.is_padded and self.pad_mode != "constant"
+
+    @property
+    def written_out(self):
+        """What is read by those that take zeros for padding: the same geometry, or that of a copy which has its padding."""
+        return self._with_padding if self.needs_copy else self
+
+    @functools.cached_property
+    def _with_padding(self):
+        _, h, w, _ = self.padded_shape
+        return replace(self, h=h, w=w, pads=((0, 0), (0, 0)), pad_mode="constant")
+
+    @property
     def terms(self):
         """Products in the sum of one output element."""
         return self.kh * self.kw * self.c // self.groups
@@ -279,6 +294,13 @@ class ConvGeometry:
             self, h=self.p + kh - 1, w=self.q + kw - 1, c=self.sh * self.sw * self.c, kh=kh, kw=kw, sh=1, sw=1,
             pads=((0, 0), (0, 0)), pad_mode="constant",
         )  # fmt: skip
+
+    @property
+    def turned(self):
+        """The convolution of the output's gradient that is the input's, at stride 1: with filters turned by 180 degrees."""
+        kernel = zip((self.kh, self.kw), self.pads, strict=True)
+        pads = tuple((k - 1 - before, k - 1 - after) for k, (before, after) in kernel)
+        return replace(self, h=self.p, w=self.q, c=self.o, o=self.c, p=self.h, q=self.w, pads=pads, flip=False)
 
     @property
     def unread(self):

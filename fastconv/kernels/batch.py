@@ -37,8 +37,8 @@ def single(geo, relu, winograd):
     return chain_of((Single(replace(geo, n=1), relu),), geo.n, False, winograd)
 
 
-POOL, MOST_IDLE = [], 4  # (chain, its workspace) of the last calls: fresh memory costs as much as a small convolution
-MOST_KEPT = 8 << 20  # bytes
+POOL = []  # (chain, its workspace) of the last calls: fresh memory costs as much as a small convolution
+MOST_KEPT, ALL_KEPT = 8 << 20, 16 << 20  # bytes of one and of all
 LOCK = threading.Lock()
 
 
@@ -53,10 +53,13 @@ def borrowed(chain):
 
 
 def give_back(chain, work):
-    if work.space.nbytes <= MOST_KEPT:
+    """For the next call, without the arrays of this one."""
+    work.forget()
+    if work.nbytes <= MOST_KEPT:
         with LOCK:
             POOL.append((chain, work))
-            del POOL[:-MOST_IDLE]
+            while sum(kept.nbytes for _, kept in POOL) > ALL_KEPT:
+                del POOL[0]
 
 
 def convolve(geo, x, w, b, activation, y, winograd):
@@ -72,9 +75,7 @@ def convolve(geo, x, w, b, activation, y, winograd):
 
 def gradient(geo, dy, w, dx, winograd):
     """The forward pass of dy with filters turned by 180 degrees, for stride 1."""
-    pads = tuple((k - 1 - before, k - 1 - after) for k, (before, after) in zip((geo.kh, geo.kw), geo.pads, strict=True))
-    back = replace(geo, h=geo.p, w=geo.q, c=geo.o, o=geo.c, p=geo.h, q=geo.w, pads=pads, flip=False)
-    convolve(back, dy, flip_filters(w), np.zeros(geo.c, dy.dtype), NONE, dx, winograd)
+    convolve(geo.turned, dy, flip_filters(w), np.zeros(geo.c, dy.dtype), NONE, dx, winograd)
 
 
 def forward(geo, x, w, b, activation, y):

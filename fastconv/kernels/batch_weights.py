@@ -14,11 +14,10 @@ from numba import prange
 from numba.extending import register_jitable
 
 from fastconv.kernels import aligned
-from fastconv.kernels.blocks import MOST_BLOCKS
+from fastconv.kernels.blocks import MOST_BLOCKS, balanced, cuts
 from fastconv.kernels.chain import clear, run_tile
 from fastconv.kernels.group_tile import TURN_STEPS, Turn, address_of
 from fastconv.kernels.partial_sums import add_blocks
-from fastconv.kernels.schedule import balanced, cuts
 from fastconv.kernels.sharing import fresh_turns, next_task
 from fastconv.kernels.tile import array_address
 from fastconv.kernels.vector_ir import flush_denormals, restore_denormals

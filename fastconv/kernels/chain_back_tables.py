@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastconv.kernels.blocks import balanced, cuts
 from fastconv.kernels.chain_tables import (
     CALL,
     CONSTANTS,
@@ -42,7 +43,7 @@ from fastconv.kernels.group_tile import (
     Turn,
     address_of,
 )
-from fastconv.kernels.schedule import balanced, cuts, panels_of
+from fastconv.kernels.panels import panels_of
 from fastconv.kernels.tile import STEPS, Tile, most_rows, tile_address
 from fastconv.machine import cpu
 

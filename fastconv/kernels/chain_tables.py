@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastconv.kernels.blocks import balanced
 from fastconv.kernels.codes import NONE, RELU
 from fastconv.kernels.group_tile import (
     GROUP_STEPS,
@@ -21,7 +22,6 @@ from fastconv.kernels.group_tile import (
     address_of,
     winograd_rows,
 )
-from fastconv.kernels.schedule import balanced
 from fastconv.kernels.tile import most_rows
 from fastconv.kernels.vector_ir import lanes_of
 

@@ -15,7 +15,7 @@ from numba import prange
 from fastconv.kernels import aligned
 from fastconv.kernels.activation import finish, in_registers
 from fastconv.kernels.blocks import FEW_PIXELS, block_count
-from fastconv.kernels.padding import after_padding, as_read, fold, grad_target
+from fastconv.kernels.padding import as_read, fold, grad_target
 from fastconv.kernels.partial_sums import add_blocks, partial_sums
 from fastconv.kernels.runs import RUN, SIDE_BY_SIDE, over_channels, over_taps, runs_of
 from fastconv.kernels.schedule import forward_parts, input_grad_parts
@@ -261,7 +261,7 @@ def backward_table(geo, itemsize):
 @functools.lru_cache(maxsize=1024)
 def one_image(geo):
     """The geometry of an image as it is read."""
-    return replace(after_padding(geo), n=1)
+    return replace(geo.written_out, n=1)
 
 
 def forward(geo, x, w, b, activation, y):

@@ -13,7 +13,7 @@ import functools
 from dataclasses import dataclass
 
 from fastconv.kernels.codes import RELU
-from fastconv.kernels.tile import compiled_address
+from fastconv.kernels.tile import add_products, compiled_address
 from fastconv.kernels.transpose import turn_block
 from fastconv.kernels.vector_ir import Vectors
 from fastconv.kernels.winograd_matrices import input_steps, matrices
@@ -49,19 +49,23 @@ class GroupTile:
         step = v.integers(block, GROUP_STEPS)
         places = [(n // 2, n % 2) if self.pooled else (0, n) for n in range(self.cols)]
         starts = [v.at(b, (r, step["b_r"]), (s, step["b_s"])) for r, s in places]
-        sums = [[v.variable(v.constant(0.0)) for _ in places] for _ in range(self.rows)]
+        sums = {(m, n): v.variable(v.constant(0.0)) for m in range(self.rows) for n in range(self.cols)}
+        row_of = v.multiples(step["a_m"], self.rows)
         with v.loop(step["i"]) as i:
             a_i = v.at(a, (i, step["a_i"]))
             b_i = [v.at(start, (i, step["b_i"])) for start in starts]
             with v.loop(step["k"]) as k:
                 v.keep_rolled()
                 a_k = v.at(a_i, (k, step["a_k"]))
-                values = [v.load(v.at(b_n, (k, step["b_k"]))) for b_n in b_i]
-                for m, row in enumerate(sums):
-                    weight = v.splat(v.builder.load(v.at(a_k, (m, step["a_m"]))))
-                    for register, value in zip(row, values, strict=True):
-                        v.builder.store(v.multiply_add(weight, value, v.builder.load(register)), register)
-        results = [[v.builder.load(register) for register in row] for row in sums]
+
+                def weight(m):
+                    return v.splat(v.builder.load(v.at(a_k, row_of[m])))
+
+                def value(n):
+                    return v.load(v.at(b_i[n], (k, step["b_k"])))
+
+                add_products(v, sums, self.rows, self.cols, weight, value)
+        results = [[v.builder.load(sums[m, n]) for n in range(self.cols)] for m in range(self.rows)]
         finish(v, results, places, self.pooled, c, d, step, base, mark)
 
 

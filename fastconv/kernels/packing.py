@@ -4,15 +4,12 @@ Weights that are kept are packed whole.  Weights that are used once are packed b
 few pixels, panel by panel where they are used, while the panel is in the cache: the first tile that needs one writes it down.
 """
 
-import functools
-from dataclasses import replace
-
 import numpy as np
 from numba import prange
 from numba.extending import register_jitable
 
 from fastconv.kernels import aligned
-from fastconv.kernels.schedule import panels_of
+from fastconv.kernels.panels import forward_panels, input_grad_panels
 from fastconv.kernels.sharing import done, fresh_turns, next_task, wait_for
 from fastconv.kernels.tile import ROWS_AHEAD
 from fastconv.kernels.transpose import transpose_block
@@ -26,14 +23,11 @@ __all__ = [
     "FORWARD",
     "TASKS",
     "by_taps",
-    "forward_panels",
-    "input_grad_panels",
     "pack_flipped",
     "pack_panel",
     "pack_panels",
     "packed_pixels",
     "share_packing",
-    "weights_only",
 ]
 
 ROWS = 64  # of a panel that a task packs
@@ -123,21 +117,6 @@ def pack_pixels(x, sh, sw, P, Q, panels, packed):
         pack_rows(flat, at, sw * C, Q, panels[k, 6], packed, panels[k, 1] + row * Q * wide, wide)
 
 
-@functools.lru_cache(maxsize=1024)
-def forward_panels(geo, itemsize):
-    return panels_of(geo.c, geo.o, geo.groups, itemsize, packed_rows=geo.terms)
-
-
-@functools.lru_cache(maxsize=1024)
-def input_grad_panels(geo, itemsize):
-    return panels_of(geo.o, geo.c, geo.groups, itemsize, packed_rows=geo.kh * geo.kw * geo.o // geo.groups)
-
-
-def weights_only(geo):
-    """The geometry as far as the arrangement of weights depends on it, so that images of all sizes share it."""
-    return replace(geo, n=1, h=1, w=1, p=1, q=1, pads=((0, 0), (0, 0)))
-
-
 def packed(w, order, groups, panels):
     """w (taps, C, O) in panels, to be kept."""
     room, threads = aligned.empty(panels.packed_size, w.dtype), get_threads()
@@ -155,12 +134,12 @@ def packed_pixels(x, sh, sw, P, Q, panels):
 
 def pack_panels(geo, w):
     """Weights for `tiled.forward` that are kept."""
-    return packed(by_taps(w), FORWARD, geo.groups, forward_panels(weights_only(geo), w.itemsize))
+    return packed(by_taps(w), FORWARD, geo.groups, forward_panels(geo, w.itemsize))
 
 
 def pack_flipped(geo, w):
     """Weights for `tiled.input_grad` that are kept."""
-    return packed(by_taps(w), FLIPPED, geo.groups, input_grad_panels(weights_only(geo), w.itemsize))
+    return packed(by_taps(w), FLIPPED, geo.groups, input_grad_panels(geo, w.itemsize))
 
 
 def by_taps(w):

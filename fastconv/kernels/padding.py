@@ -1,14 +1,12 @@
 """Padded copies, and the way back for gradients.  `rows` and `cols` name the source pixel of each padded one (-1: zero)."""
 
-from dataclasses import replace
-
 import numpy as np
 from numba import prange
 
 from fastconv.kernels import aligned
 from fastconv.machine import kernel
 
-__all__ = ["after_padding", "as_read", "fold", "grad_target", "pad", "padded_like"]
+__all__ = ["as_read", "fold", "grad_target", "pad", "padded_like"]
 
 
 @kernel()
@@ -55,22 +53,9 @@ def pad(x, geo):
     return padded
 
 
-def needs_copy(geo):
-    """Whether the padding is not zeros, so that it is written out before the image is read."""
-    return geo.is_padded and geo.pad_mode != "constant"
-
-
-def after_padding(geo):
-    """The geometry of what is read: `geo`, or the same on a copy that has its padding."""
-    if not needs_copy(geo):
-        return geo
-    _, h, w, _ = geo.padded_shape
-    return replace(geo, h=h, w=w, pads=((0, 0), (0, 0)), pad_mode="constant")
-
-
 def as_read(x, geo):
     """(x, its geometry) for kernels that take zeros for padding: padding that is something else is written out."""
-    return (pad(x, geo) if needs_copy(geo) else x), after_padding(geo)
+    return (pad(x, geo) if geo.needs_copy else x), geo.written_out
 
 
 def padded_like(dx, geo):
@@ -80,7 +65,7 @@ def padded_like(dx, geo):
 
 def grad_target(dx, geo):
     """Where kernels write that take zeros for padding: `dx` itself, or a workspace where its padding is something else."""
-    return padded_like(dx, geo) if needs_copy(geo) else dx
+    return padded_like(dx, geo) if geo.needs_copy else dx
 
 
 def fold(padded, geo, dx):

@@ -8,7 +8,7 @@ from numba import prange
 from numba.extending import register_jitable
 
 from fastconv.kernels import aligned
-from fastconv.kernels.padding import after_padding, pad
+from fastconv.kernels.padding import pad
 from fastconv.kernels.vector_ir import emits
 from fastconv.machine import kernel
 
@@ -82,7 +82,7 @@ def image_at_stride_one(geo, x):
     zero, but a NaN times zero is NaN."""
     if geo.at_stride_one is geo:
         return x
-    phases, inner = aligned.workspace(geo.at_stride_one.x_shape, x.dtype), after_padding(geo)
+    phases, inner = aligned.workspace(geo.at_stride_one.x_shape, x.dtype), geo.written_out
     top, left = corner(inner)
     high = min(inner.h, (geo.p - 1) * geo.sh + geo.kh - top)
     wide = min(inner.w, (geo.q - 1) * geo.sw + geo.kw - left)
@@ -92,7 +92,7 @@ def image_at_stride_one(geo, x):
 
 def join_image(geo, phases, dx):
     """The way back for gradients: dx, or what has the padding that is not zeros."""
-    join_rows(phases, *corner(after_padding(geo)), geo.sh, geo.sw, dx)
+    join_rows(phases, *corner(geo.written_out), geo.sh, geo.sw, dx)
 
 
 def corner(geo):

@@ -13,36 +13,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastconv.kernels.blocks import FEW_CHANNELS, WIDEST
+from fastconv.kernels.blocks import FEW_CHANNELS, balanced
 from fastconv.kernels.tile import STEPS, Tile, most_rows, tile_address
-from fastconv.machine import cpu
 
-__all__ = [
-    "Panels",
-    "Schedule",
-    "balanced",
-    "cuts",
-    "forward_parts",
-    "forward_runs",
-    "input_grad_parts",
-    "input_grad_runs",
-    "panels_of",
-    "tables",
-    "weight_grad_runs",
-]
+__all__ = ["Schedule", "forward_parts", "forward_runs", "input_grad_parts", "input_grad_runs", "tables", "weight_grad_runs"]
 
 TERMS = [4 + STEPS.index(name) for name in "ijk"]  # columns of `Schedule.runs`: their product are the terms of a sum
-
-
-@dataclass(frozen=True, eq=False)
-class Panels:
-    """How the channels of the result are cut into panels, and where the panel's part of b lies."""
-
-    rows: np.ndarray  # (panels, 7): offsets in a, b and c, kind, lanes of the last vector, numbers in a row of b, columns
-    kinds: tuple  # ((vectors, masked), ...) that occur
-    lanes: int
-    packed_rows: int  # rows of a packed panel
-    packed_size: int  # numbers in all packed panels
 
 
 class Schedule(NamedTuple):
@@ -55,47 +31,6 @@ class Schedule(NamedTuple):
     tiles: np.ndarray  # (kinds, rows + 1): addresses
     most: np.ndarray  # (kinds,): rows of the tallest tile
     packing: np.ndarray  # (kinds,): address of the tile that packs a panel on its way, the first of the first run; else 0
-
-
-def balanced(count, most):
-    """`count` as parts of nearly equal size, none above `most`."""
-    parts = -(-count // most)
-    return [count // parts + (i < count % parts) for i in range(parts)]
-
-
-def cuts(total, parts):
-    """0 ... total in `parts` pieces of nearly equal size: [(first, end), ...]."""
-    return [(total * i // parts, total * (i + 1) // parts) for i in range(parts)]
-
-
-def lanes_for(channels, itemsize):
-    """Lanes of the vectors: half or a quarter of the widest where that needs no more of them."""
-    widest = cpu().vector_bytes // itemsize
-    return next(n for n in (widest // 4, widest // 2, widest) if n > 1 and -(-channels // n) == -(-channels // widest))
-
-
-def panels_of(channels_a, channels_c, groups, itemsize, packed_rows=0, lanes=None, widest=None):
-    """Panels over `channels_c` channels, a group reading its share of `channels_a`.
-
-    `packed_rows`: rows of a panel where b is packed; `widest`: vectors of a panel at most.
-    """
-    share = channels_c // groups
-    lanes = lanes or lanes_for(share, itemsize)
-    rows, kinds, at = [], [], 0
-    for group in range(groups):
-        first = 0
-        for vectors in balanced(-(-share // lanes), widest or WIDEST[cpu().registers]):
-            columns = min(share - first, vectors * lanes)
-            tail = columns - (vectors - 1) * lanes
-            kind = (vectors, tail < lanes)
-            if kind not in kinds:
-                kinds.append(kind)
-            c_at = group * share + first
-            b_at, b_row = (at, vectors * lanes) if packed_rows else (c_at, channels_c)
-            rows.append((group * (channels_a // groups), b_at, c_at, kinds.index(kind), tail, b_row, columns))
-            at += packed_rows * vectors * lanes
-            first += columns
-    return Panels(np.array(rows, np.int64), tuple(kinds), lanes, packed_rows, at)
 
 
 def run(a, b, c, count, **steps):

@@ -22,6 +22,7 @@ __all__ = [
     "ROWS_AHEAD",
     "STEPS",
     "Tile",
+    "add_products",
     "array_address",
     "call_packing_tile",
     "call_tile",
@@ -80,27 +81,42 @@ def write_tile(tile, v, a, b, c, bias, block, tail, b_row, packed=None):
                 value = v.load(v.at(bias, n * v.lanes), mask[n])
                 for m in range(rows):
                     v.builder.store(value, sums[m, n])
+    row_of = v.multiples(step["a_m"], rows)
     with v.loop(step["i"]) as i, v.loop(step["j"]) as j:
-        a_ij = [v.at(a, (m, step["a_m"]), (i, step["a_i"]), (j, step["a_j"])) for m in range(rows)]
+        a_ij = v.at(a, (i, step["a_i"]), (j, step["a_j"]))
         row_ij = v.add((i, step["b_i"]), (j, step["b_j"]))
         b_ij = v.at(b, (row_ij, b_row))
         with v.loop(step["k"]) as k:
             v.keep_rolled()
-            b_k = v.at(b_ij, (v.builder.mul(k, step["b_k"]), b_row))
-            weights = [v.load(v.at(b_k, n * v.lanes), mask[n]) for n in range(cols)]
-            if tile.packs:
-                target = v.at(v.pointer(packed), (v.add(row_ij, (k, step["b_k"])), cols * v.lanes))
-                for n, weight in enumerate(weights):
+            a_k, b_k = v.at(a_ij, (k, step["a_k"])), v.at(b_ij, (v.builder.mul(k, step["b_k"]), b_row))
+
+            def values(m):
+                return v.splat(v.builder.load(v.at(a_k, row_of[m])))
+
+            def weights(n):
+                found = v.load(v.at(b_k, n * v.lanes), mask[n])
+                if tile.packs:
+                    target = v.at(v.pointer(packed), (v.add(row_ij, (k, step["b_k"])), cols * v.lanes))
                     v.prefetch(v.at(b_k, (b_row, ROWS_AHEAD), n * v.lanes))
-                    v.store(weight, v.at(target, n * v.lanes))
-            for m in range(rows):
-                a_k = v.at(a_ij[m], (k, step["a_k"]))
-                value = v.splat(v.builder.load(a_k))
-                for n in range(cols):
-                    v.builder.store(v.multiply_add(value, weights[n], v.builder.load(sums[m, n])), sums[m, n])
+                    v.store(found, v.at(target, n * v.lanes))
+                return found
+
+            add_products(v, sums, rows, cols, values, weights)
     activate(v, step["activation"], sums.values())
     for m, n in sums:
         v.store(v.builder.load(sums[m, n]), place[m, n], mask[n])
+
+
+def add_products(v, sums, rows, cols, row, column):
+    """sums[m, n] += row(m) * column(n): a register for each of those that are fewer, and one for the others in turn, since the
+    sums need all that are left."""
+    by_rows = rows < cols
+    held = [row(m) for m in range(rows)] if by_rows else [column(n) for n in range(cols)]
+    for other in range(max(rows, cols)):
+        passing = column(other) if by_rows else row(other)
+        for kept, register in enumerate(held):
+            at = (kept, other) if by_rows else (other, kept)
+            v.builder.store(v.multiply_add(passing, register, v.builder.load(sums[at])), sums[at])
 
 
 def activate(v, code, registers):

@@ -2,7 +2,6 @@
 
 import functools
 import math
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -11,27 +10,17 @@ from numba.extending import register_jitable
 
 from fastconv.kernels import aligned
 from fastconv.kernels.activation import finish, in_registers
-from fastconv.kernels.packing import (
-    AS_IT_IS,
-    COUNTERS,
-    FLIPPED,
-    FORWARD,
-    TASKS,
-    by_taps,
-    forward_panels,
-    input_grad_panels,
-    pack_panel,
-    share_packing,
-    weights_only,
-)
-from fastconv.kernels.padding import after_padding, as_read, fold, grad_target
-from fastconv.kernels.schedule import Schedule, cuts, forward_runs, input_grad_runs, tables
+from fastconv.kernels.blocks import cuts
+from fastconv.kernels.packing import AS_IT_IS, COUNTERS, FLIPPED, FORWARD, TASKS, by_taps, pack_panel, share_packing
+from fastconv.kernels.padding import as_read, fold, grad_target
+from fastconv.kernels.panels import arrangement, walked
+from fastconv.kernels.schedule import Schedule, forward_runs, input_grad_runs, tables
 from fastconv.kernels.sharing import fresh_turns, next_task
 from fastconv.kernels.tile import STEPS, array_address, call_packing_tile, call_tile, most_rows
 from fastconv.kernels.vector_ir import flush_denormals, lanes_of, restore_denormals
 from fastconv.machine import get_threads, kernel
 
-__all__ = ["forward", "input_grad", "launch", "walked"]
+__all__ = ["forward", "input_grad", "launch"]
 
 BAND_BYTES = 130_000  # of rows of a and of the result that all panels go over in turn: what L2 holds beside the weights
 TURNS = 4  # tasks of a thread, if they are large enough
@@ -114,12 +103,6 @@ def first_tile(packing, a, w, bias, c, segment, schedule, room):
     call_packing_tile(a, a_here, packing, w.reshape(-1), c_at, c, c_here, bias, c_at, table, block, tail, O, packed)
 
 
-def is_by_panels(sizes, panels, threads):
-    """Whether all images go through one panel after another: where there are more weights than pixels."""
-    images, rows, a_image, *_ = sizes
-    return len(panels.rows) >= threads and (images * rows <= 32 or panels.packed_size > images * a_image)
-
-
 def panel_tasks(sizes, panels, threads, runs_of, at_once):
     """(tasks, runs) of a walk by panels; `at_once`: each panel is packed just before, and lies alone."""
     images, rows, a_image, c_image, *_ = sizes
@@ -172,51 +155,31 @@ def input_grad_sizes(geo, itemsize, panels):
     return geo.n, geo.h, geo.p * geo.q * geo.o, geo.h * geo.w * geo.c, row_bytes, row_work, band_unit(geo.w, panels)
 
 
-def walked(geo):
-    """The geometry that is walked: without padding where the padding is not zero (a padded copy is used), and a 1x1 convolution
-    of stride 1 as one long column of pixels."""
-    geo = after_padding(geo)
-    if geo.kh == geo.kw == geo.sh == geo.sw == 1 and not geo.is_padded:
-        pixels = geo.n * geo.h * geo.w
-        geo = replace(geo, n=1, h=pixels, w=1, p=pixels, q=1)
-    return geo
-
-
 class Walk(NamedTuple):
     """A walk over images, ready to be called with arrays."""
 
     schedule: Schedule
     order: int  # what is done to the weights first
-    packed_size: int  # numbers in packed weights, 0 where they are not packed or on the way
-    room: tuple | None  # (threads, numbers in a panel) where they are packed on the way
+    room: tuple  # shape of the memory for packed weights
+    on_the_way: bool  # whether they are packed there panel by panel
     threads: int
 
 
 @functools.lru_cache(maxsize=1024)
 def walk_of(geo, itemsize, threads, backward, kept, activation):
     """The `Walk` over the results, forward or for the input gradient, with weights that are `kept` in panels or not."""
-    panels = (input_grad_panels if backward else forward_panels)(weights_only(geo), itemsize)
-    walk_geo = walked(geo)
+    arranged, walk_geo = arrangement(geo, itemsize, backward, kept, threads), walked(geo)
+    panels, at_once = arranged.panels, arranged.on_the_way
     sizes = (input_grad_sizes if backward else forward_sizes)(walk_geo, itemsize, panels)
 
     def runs_of(first, end):
         return input_grad_runs(walk_geo, first, end) if backward else forward_runs(walk_geo, first, end, activation)
 
-    by_panels = is_by_panels(sizes, panels, threads)
-    lie_so = kept or (not backward and is_one_panel(panels, geo))
-    on_the_way = by_panels and not lie_so
-    shares = (
-        panel_tasks(sizes, panels, threads, runs_of, on_the_way) if by_panels else band_tasks(sizes, panels, threads, runs_of)
-    )
-    schedule = tables(*shares, panels, itemsize, on_the_way and not backward)
-    order = AS_IT_IS if lie_so else FLIPPED if backward else FORWARD
-    slots, panel = min(threads, len(schedule.starts) - 1), int(panels.rows[:, 5].max()) * panels.packed_rows
-    return Walk(schedule, order, 0 if lie_so or on_the_way else panels.packed_size, (slots, panel) if on_the_way else None, slots)
-
-
-def is_one_panel(panels, geo):
-    """Whether weights lie as they would when packed."""
-    return len(panels.rows) == 1 and int(panels.rows[0, 5]) == geo.o
+    cut = functools.partial(panel_tasks, at_once=at_once) if arranged.by_panels else band_tasks
+    schedule = tables(*cut(sizes, panels, threads, runs_of), panels, itemsize, at_once and not backward)
+    order = AS_IT_IS if arranged.lie_so else FLIPPED if backward else FORWARD
+    slots = min(threads, len(schedule.starts) - 1)
+    return Walk(schedule, order, arranged.room(slots), at_once, slots)
 
 
 def launch(schedule, a, b, bias, c):
@@ -230,15 +193,15 @@ def launch(schedule, a, b, bias, c):
 def launch_images(geo, a, w, bias, c, backward, activation=0):
     """A walk over images with weights that are packed, or with weights (KH, KW, C, O)."""
     found = walk_of(geo, a.itemsize, get_threads(), backward, w.ndim == 1, activation)
-    schedule, order, packed_size, room, threads = found
-    a, c, turns, lanes = a.reshape(-1), c.reshape(-1), fresh_turns(COUNTERS, threads), lanes_of(a.itemsize)
-    if room:
-        walk_panels(a, by_taps(w), order, geo.groups, bias, c, schedule, lanes, aligned.workspace(room, a.dtype), turns)
-    elif packed_size:
-        packed = aligned.workspace(packed_size, a.dtype)
-        walk(a, by_taps(w), order, geo.groups, packed, bias, c, schedule, lanes, threads, turns)
+    if found.order == AS_IT_IS:
+        launch(found.schedule, a, w, bias, c)
+        return
+    a, c, w, lanes = a.reshape(-1), c.reshape(-1), by_taps(w), lanes_of(a.itemsize)
+    turns, room = fresh_turns(COUNTERS, found.threads), aligned.workspace(found.room, a.dtype)
+    if found.on_the_way:
+        walk_panels(a, w, found.order, geo.groups, bias, c, found.schedule, lanes, room, turns)
     else:
-        launch(schedule, a, w, bias, c)
+        walk(a, w, found.order, geo.groups, room, bias, c, found.schedule, lanes, found.threads, turns)
 
 
 def forward(geo, x, w, b, activation, y):

@@ -5,12 +5,13 @@ import itertools
 
 import numpy as np
 
-from fastconv.kernels.blocks import block_count, packs_pixels
+from fastconv.kernels.blocks import block_count, cuts, packs_pixels
 from fastconv.kernels.packing import packed_pixels
 from fastconv.kernels.padding import as_read
+from fastconv.kernels.panels import panels_of, walked
 from fastconv.kernels.partial_sums import add_blocks, partial_sums
-from fastconv.kernels.schedule import cuts, panels_of, run, tables, weight_grad_runs
-from fastconv.kernels.tiled import launch, walked
+from fastconv.kernels.schedule import run, tables, weight_grad_runs
+from fastconv.kernels.tiled import launch
 from fastconv.machine import get_threads
 
 __all__ = ["weight_grad"]

@@ -216,6 +216,13 @@ class Vectors:
         nothing = self.builder.asm(ir.FunctionType(ir.VoidType(), []), "", "", [], True)
         nothing.attributes.add("convergent")
 
+    def multiples(self, step, count):
+        """0, step, 2 * step ... of an int64, each in a register.  LLVM does not see that they belong together: it would find the
+        second place from the first, the third from the second, in every turn of a loop, one addition waiting for another."""
+        kind = ir.FunctionType(I64, [I64])
+        rest = [self.builder.asm(kind, "", "=r,0", [self.add((i, step))], False) for i in range(1, count)]
+        return [self.index(0), *rest]
+
     def pointer(self, address):
         """An int64 as a pointer to numbers of the element type."""
         return self.builder.inttoptr(address, self.kind.as_pointer())

@@ -22,23 +22,27 @@ import numpy as np
 
 from fastconv.kernels import aligned
 from fastconv.kernels.activation import finish, in_registers
-from fastconv.kernels.blocks import held_bytes, is_whole_for_one_call
-from fastconv.kernels.padding import after_padding, as_read, fold, grad_target
+from fastconv.kernels.blocks import balanced
+from fastconv.kernels.padding import as_read, fold, grad_target
 from fastconv.kernels.phases import filters_at_stride_one, image_at_stride_one, join_image
-from fastconv.kernels.schedule import balanced, cuts
 from fastconv.kernels.sharing import fresh_turns
 from fastconv.kernels.tile import STEPS, Tile, most_rows, tile_address
 from fastconv.kernels.transpose import flip_filters
 from fastconv.kernels.vector_ir import lanes_of
 from fastconv.kernels.winograd_areas import row_counts, tiles_of
-from fastconv.kernels.winograd_filters import (
+from fastconv.kernels.winograd_filters import view_of_filters
+from fastconv.kernels.winograd_loops import COUNTERS, Job, Tools, by_blocks, by_panels
+from fastconv.kernels.winograd_sizes import (
+    GAP,
+    block_sizes,
     filter_panels,
+    is_whole_for_one_call,
     packed_size,
+    panel_sizes,
     room_for_filters,
     shared_panels,
-    view_of_filters,
+    widths,
 )
-from fastconv.kernels.winograd_loops import COUNTERS, GAP, E, Job, Tools, by_blocks, by_panels
 from fastconv.kernels.winograd_tiles import FilterMove, OutputMove, move_address
 from fastconv.machine import get_threads
 
@@ -88,15 +92,10 @@ def jobs(x_shape, y_shape, dilations, before, groups, lanes):
     return found
 
 
-def widths(job, panels):
-    """(input channels as whole vectors, numbers in a row of the widest panel)"""
-    return -(-job.C // job.lanes) * job.lanes, int(panels.rows[:, 5].max())
-
-
 def tools_of(job, panels, dtype, size, tiles, cut, tap, depth, code):
     """(`Tools`, steps of the register tiles) for the tiles cut as they are, and U for `depth` input channels at once, whose
     filters lie `tap` numbers apart before."""
-    wide, row = widths(job, panels)
+    wide, row = widths(job.C, panels)
     most_tiles = max(end - first for first, end in cut)
     steps, addresses = tile_tables(panels, dtype.itemsize, wide, 1, job.C, row_counts(cut, tiles[1]))
     gap = GAP * job.lanes
@@ -109,30 +108,23 @@ def tools_of(job, panels, dtype, size, tiles, cut, tap, depth, code):
 
 
 def block_tables(job, images, o, dtype, size, code, threads):
-    """(first tiles of the blocks, `Tools`, steps, shape of scratch, numbers of U in a group) for `by_blocks`.
-
-    Blocks fit `held_bytes`, equally many for each thread.
-    """
+    """(first tiles of the blocks, `Tools`, steps, shape of scratch, numbers of U in a group) for `by_blocks`."""
     panels = filter_panels(job.C, o, dtype.itemsize)
     tiles, count = tiles_of(job, images, size, OutputMove, dtype.itemsize, o % job.lanes > 0)
-    each, (tap, room) = sum(widths(job, panels)), room_for_filters(panels, size)
-    blocks = -(-count * E * each * dtype.itemsize // held_bytes())
-    cut = cuts(count, min(count, -(-blocks // threads) * threads))
-    room = max(room, E * (max(end - first for first, end in cut) * each + 2 * GAP * job.lanes))
+    cut, room = block_sizes(job.C, panels, count, size, dtype.itemsize, threads)
+    tap, _ = room_for_filters(panels, size)
     tools, steps = tools_of(job, panels, dtype, size, tiles, cut, tap, job.C, code)
-    return np.array([0] + [end for _, end in cut]), tools, steps, (min(threads, len(cut)), room), packed_size(panels)
+    return np.array([0] + [end for _, end in cut]), tools, steps, room, packed_size(panels)
 
 
 def panel_tables(job, images, o, dtype, size, code, threads):
     """(number of tiles, input channels at once, `Tools`, steps, size of V, shape of scratch) for `by_panels`."""
     panels = shared_panels(job.C, o, dtype.itemsize, threads)
     tiles, count = tiles_of(job, images, size, OutputMove, dtype.itemsize, o % job.lanes > 0)
-    (wide, row), gap = widths(job, panels), GAP * job.lanes
-    chunk = min(job.C, max(job.lanes, held_bytes() // (E * row * dtype.itemsize) // job.lanes * job.lanes))
-    room = E * (count * row + gap) + (E + size * size) * (chunk * row + gap)
-    tools, steps = tools_of(job, panels, dtype, size, tiles, [(0, count)], chunk * row + gap, chunk, code)
-    slots = min(threads, len(panels.rows))
-    return count, chunk, tools, np.repeat(steps[None], slots, axis=0), E * (count * wide + gap), (slots, room)
+    chunk, v_size, room = panel_sizes(job.C, panels, count, size, dtype.itemsize, threads)
+    tap = chunk * widths(job.C, panels)[1] + GAP * job.lanes
+    tools, steps = tools_of(job, panels, dtype, size, tiles, [(0, count)], tap, chunk, code)
+    return count, chunk, tools, np.repeat(steps[None], room[0], axis=0), v_size, room
 
 
 @functools.lru_cache(maxsize=1024)
@@ -194,7 +186,7 @@ def forward(geo, x, w, b, activation, y):
 def input_grad(geo, dy, w, dx):
     w, target = w if w.ndim == 1 else filters_at_stride_one(geo, w), grad_target(dx, geo)
     if geo.at_stride_one is geo:
-        dense_input_grad(after_padding(geo), dy, w, target)
+        dense_input_grad(geo.written_out, dy, w, target)
     else:
         phases = aligned.workspace(geo.at_stride_one.x_shape, dx.dtype)
         dense_input_grad(geo.at_stride_one, dy, w, phases)

@@ -9,7 +9,8 @@ import itertools
 
 import numpy as np
 
-from fastconv.kernels.winograd_tiles import InputMove, N, elements, move_address, outputs
+from fastconv.kernels.winograd_sizes import N, outputs
+from fastconv.kernels.winograd_tiles import InputMove, elements, move_address
 
 __all__ = ["number_of_tiles", "row_counts", "tiles_of"]
 

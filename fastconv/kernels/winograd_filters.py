@@ -3,44 +3,17 @@
 Kept where they are small; else made in each call, whole for many tiles, or where they are used.
 """
 
-import functools
-
 import numpy as np
 
 from fastconv.kernels import aligned
-from fastconv.kernels.blocks import WHOLE_FILTERS, WIDEST, transformed_bytes
 from fastconv.kernels.phases import filters_at_stride_one
-from fastconv.kernels.schedule import panels_of
 from fastconv.kernels.sharing import fresh_turns
-from fastconv.kernels.winograd_loops import COUNTERS, GAP, OF_FILTER, OF_KIND, E, all_filters
+from fastconv.kernels.winograd_loops import COUNTERS, OF_FILTER, OF_KIND, all_filters
+from fastconv.kernels.winograd_sizes import GAP, WHOLE_FILTERS, filter_panels, packed_size, room_for_filters, transformed_bytes
 from fastconv.kernels.winograd_tiles import FilterMove, move_address
-from fastconv.machine import cpu, get_threads
+from fastconv.machine import get_threads
 
-__all__ = [
-    "filter_panels",
-    "packed_size",
-    "room_for_filters",
-    "shared_panels",
-    "transform_exchanged",
-    "transform_filters",
-    "view_of_filters",
-]
-
-
-@functools.lru_cache(maxsize=1024)
-def filter_panels(c, o, itemsize):
-    return panels_of(c, o, 1, itemsize, packed_rows=c, lanes=cpu().vector_bytes // itemsize)
-
-
-@functools.lru_cache(maxsize=1024)
-def shared_panels(c, o, itemsize, threads):
-    """Panels that `threads` can share evenly, narrower ones if need be: weights that are not kept may be cut as we like."""
-    lanes = cpu().vector_bytes // itemsize
-    for widest in (4, 3, 2):
-        panels = panels_of(c, o, 1, itemsize, packed_rows=c, lanes=lanes, widest=min(widest, WIDEST[cpu().registers]))
-        if len(panels.rows) % threads == 0 or len(panels.rows) >= 4 * threads:
-            return panels
-    return filter_panels(c, o, itemsize)
+__all__ = ["transform_exchanged", "transform_filters", "view_of_filters"]
 
 
 def transform_filters(geo, w):
@@ -51,17 +24,6 @@ def transform_filters(geo, w):
 def transform_exchanged(geo, w):
     """Weights for `input_grad` that are kept."""
     return transformed(geo, w, backward=True)
-
-
-def packed_size(panels):
-    """Numbers of U."""
-    return E * (panels.packed_size + len(panels.rows) * GAP * panels.lanes)
-
-
-def room_for_filters(panels, size):
-    """(numbers from tap to tap, numbers in all) where the filters of `lanes` channels of a panel lie before they are made U."""
-    tap = panels.lanes * int(panels.rows[:, 5].max()) + GAP * panels.lanes
-    return tap, size * size * tap
 
 
 def view_of_filters(shape, group, groups, exchanged):

@@ -10,17 +10,15 @@ from fastconv.kernels.sharing import done, next_task, wait_for
 from fastconv.kernels.tile import ROWS_AHEAD, STEPS, call_tile
 from fastconv.kernels.transpose import transpose_block
 from fastconv.kernels.vector_ir import emits, flush_denormals, restore_denormals
-from fastconv.kernels.winograd_tiles import N
+from fastconv.kernels.winograd_sizes import GAP, E, N
 from fastconv.machine import kernel
 
 __all__ = [
     "COUNTERS",
-    "GAP",
     "OF_FILTER",
     "OF_KIND",
     "RESULT",
     "RESULT_EDGE",
-    "E",
     "Job",
     "K",
     "Tools",
@@ -34,8 +32,6 @@ __all__ = [
     "shared_range",
 ]
 
-E = N * N  # elements of a transformed tile
-GAP = 5  # vectors between the elements of transformed tiles: else all 36 may fall on the same lines of the cache
 INPUT, INPUT_EDGE, RESULT, RESULT_EDGE = range(9, 13)  # columns of `Tools.areas`: addresses of the transforms
 K, C_M = STEPS.index("k"), STEPS.index("c_m")
 # steps of the transforms: of the input, then for each kind of panel those of the output and of the filters

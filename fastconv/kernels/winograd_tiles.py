@@ -12,26 +12,18 @@ from typing import ClassVar
 
 from fastconv.kernels.tile import activate, compiled_address
 from fastconv.kernels.winograd_matrices import input_steps, matrices
+from fastconv.kernels.winograd_sizes import N, outputs
 from fastconv.kernels.winograd_transform import both_ways, floats
 
 __all__ = [
     "FilterMove",
     "GradientMove",
     "InputMove",
-    "N",
     "OutputMove",
     "SumMove",
     "elements",
     "move_address",
-    "outputs",
 ]
-
-N = 6  # inputs of a whole tile along one axis
-
-
-def outputs(size):
-    """m: outputs of a whole tile along one axis for filters of `size` taps."""
-    return N + 1 - size
 
 
 def elements(inputs):

@@ -12,22 +12,18 @@ from numba import prange
 from numba.extending import register_jitable
 
 from fastconv.kernels import aligned
-from fastconv.kernels.blocks import tile_blocks
+from fastconv.kernels.blocks import cuts
 from fastconv.kernels.padding import as_read
 from fastconv.kernels.partial_sums import add_blocks, partial_sums
 from fastconv.kernels.phases import image_at_stride_one, join_filters
-from fastconv.kernels.schedule import cuts
 from fastconv.kernels.sharing import fresh_turns, next_task
 from fastconv.kernels.tile import STEPS, call_tile
 from fastconv.kernels.vector_ir import flush_denormals, lanes_of, restore_denormals
 from fastconv.kernels.winograd import before, jobs, tile_tables
 from fastconv.kernels.winograd_areas import number_of_tiles, tiles_of
-from fastconv.kernels.winograd_filters import filter_panels
 from fastconv.kernels.winograd_loops import (
-    GAP,
     RESULT,
     RESULT_EDGE,
-    E,
     K,
     Tools,
     input_tile,
@@ -35,6 +31,7 @@ from fastconv.kernels.winograd_loops import (
     results_at,
     shared_range,
 )
+from fastconv.kernels.winograd_sizes import GAP, E, filter_panels, sum_sizes, tile_blocks
 from fastconv.kernels.winograd_tiles import GradientMove, SumMove, move_address
 from fastconv.machine import get_threads, kernel
 
@@ -42,9 +39,6 @@ __all__ = ["weight_grad"]
 
 ACCUMULATE = STEPS.index("accumulate")
 OF_DY, OF_KIND, OF_SUM = 3, 5, 3  # steps of the transforms: behind those of the input, for each kind of panel, of dy and of dU
-SUM_BYTES = 600_000  # of the sums dU of a task
-TILE_BYTES = 600_000  # of the transformed tiles beside them
-LEAST_TILES = 32  # at once: the sums are loaded and stored for every few tiles
 
 
 @register_jitable
@@ -111,10 +105,8 @@ def tables(job, images, o, filters, dtype, size, blocks, threads):
     """(tasks, tiles at once, widest part of the input channels, `Tools`, steps of the register tiles, shape of scratch)."""
     panels = filter_panels(job.C, o, dtype.itemsize)
     tiles, count = tiles_of(job, images, size, GradientMove, dtype.itemsize, o % job.lanes > 0)
+    parts, wide, chunk, numbers = sum_sizes(job.C, panels, count, dtype.itemsize)
     row, lanes, gap = int(panels.rows[:, 5].max()), job.lanes, GAP * job.lanes
-    parts = channel_parts(job.C, lanes, SUM_BYTES // (E * row * dtype.itemsize))
-    wide = -(-max(end - first for first, end in parts) // lanes) * lanes
-    chunk = min(count, max(LEAST_TILES, TILE_BYTES // (E * (wide + row) * dtype.itemsize)))
     sizes = tuple(sorted({end - first for first, end in parts}))
     steps, addresses = tile_tables(panels, dtype.itemsize, 1, wide, 0, sizes)  # k: the tiles at once, known later
     of_moves = [job.x_row, job.x_pixel, chunk * wide + gap]
@@ -124,14 +116,8 @@ def tables(job, images, o, filters, dtype, size, blocks, threads):
     tools = Tools(*tiles, panels.rows, addresses, 0, np.array(of_moves), np.zeros(row, dtype))
     shares = list(enumerate(cuts(count, blocks)))
     tasks = [(block, *share, *part, p) for block, share in shares for p in range(len(panels.rows)) for part in parts]
-    room = min(threads, len(tasks)), E * (chunk * (wide + row) + wide * row + 3 * gap)
+    room = min(threads, len(tasks)), numbers
     return np.array(tasks, np.int64), chunk, wide, tools, np.repeat(steps[None], room[0], axis=0), room
-
-
-def channel_parts(channels, lanes, most):
-    """[(first, end), ...] of about `most` channels each, in whole vectors."""
-    most = max(lanes, most // lanes * lanes)
-    return [(first * lanes, min(channels, end * lanes)) for first, end in cuts(-(-channels // lanes), -(-channels // most))]
 
 
 def weight_grad(geo, x, dy, dw):

@@ -13,6 +13,8 @@ from fastconv.plans import plan_chain
 
 __all__ = ["ChainedLayers", "steps_of"]
 
+FLOAT32 = np.dtype(np.float32)  # of every chain
+
 
 def steps_of(net, batch, training):
     """The steps of a training pass, with `forward(x, training)` and `backward(dy, needs_dx)`: layers and `ChainedLayers`.
@@ -55,15 +57,16 @@ class ChainedLayers:
         """The kernels' tables, and tiles compiled."""
         return self.plan.ready()
 
-    def forward(self, x, _):
-        """The output of the last of the layers; the second argument is that of every step and says nothing new here."""
+    def forward(self, x, space):
+        """The output of the last of the layers; in inference in memory of the `Space`, while training that is a flag."""
         work, known = self.workspace()
         versions = [layer.version for layer in self.weighted if layer.built]
         if versions != known:
             self.chain.prepare(work, self.arrays())
             versions = [layer.version for layer in self.weighted]
         x = np.ascontiguousarray(x.reshape(len(x), -1))
-        y = np.empty((len(x), int(np.prod(self.out_shape))), np.float32)
+        shape = len(x), int(np.prod(self.out_shape))
+        y = np.empty(shape, FLOAT32) if self.plan.training else space.take(shape, FLOAT32)
         self.chain.forward(x, y, work)
         self.idle.append((work, versions))
         if self.plan.training:

@@ -1,0 +1,124 @@
+"""How the channels of a result are cut into panels, and how the weights of a walk over images are arranged in them.
+
+Nothing here needs Numba, so that a plan can say how much memory a call will ask for.
+"""
+
+import functools
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from fastconv.kernels.blocks import balanced
+from fastconv.machine import cpu
+
+__all__ = ["WIDEST", "Arrangement", "Panels", "arrangement", "forward_panels", "input_grad_panels", "panels_of", "walked"]
+
+WIDEST = {16: 2, 32: 4}  # vectors of a panel of filters, by number of vector registers
+FEW_ROWS = 32  # of all images, so few that each panel of weights is better read only once
+
+
+@dataclass(frozen=True, eq=False)
+class Panels:
+    """How the channels of the result are cut into panels, and where the panel's part of b lies."""
+
+    rows: np.ndarray  # (panels, 7): offsets in a, b and c, kind, lanes of the last vector, numbers in a row of b, columns
+    kinds: tuple  # ((vectors, masked), ...) that occur
+    lanes: int
+    packed_rows: int  # rows of a packed panel
+    packed_size: int  # numbers in all packed panels
+
+
+def lanes_for(channels, itemsize):
+    """Lanes of the vectors: half or a quarter of the widest where that needs no more of them."""
+    widest = cpu().vector_bytes // itemsize
+    return next(n for n in (widest // 4, widest // 2, widest) if n > 1 and -(-channels // n) == -(-channels // widest))
+
+
+def panels_of(channels_a, channels_c, groups, itemsize, packed_rows=0, lanes=None, widest=None):
+    """Panels over `channels_c` channels, a group reading its share of `channels_a`.
+
+    `packed_rows`: rows of a panel where b is packed; `widest`: vectors of a panel at most.
+    """
+    share = channels_c // groups
+    lanes = lanes or lanes_for(share, itemsize)
+    rows, kinds, at = [], [], 0
+    for group in range(groups):
+        first = 0
+        for vectors in balanced(-(-share // lanes), widest or WIDEST[cpu().registers]):
+            columns = min(share - first, vectors * lanes)
+            tail = columns - (vectors - 1) * lanes
+            kind = (vectors, tail < lanes)
+            if kind not in kinds:
+                kinds.append(kind)
+            c_at = group * share + first
+            b_at, b_row = (at, vectors * lanes) if packed_rows else (c_at, channels_c)
+            rows.append((group * (channels_a // groups), b_at, c_at, kinds.index(kind), tail, b_row, columns))
+            at += packed_rows * vectors * lanes
+            first += columns
+    return Panels(np.array(rows, np.int64), tuple(kinds), lanes, packed_rows, at)
+
+
+def weights_only(geo):
+    """The geometry as far as the arrangement of weights depends on it, so that images of all sizes share it."""
+    return replace(geo, n=1, h=1, w=1, p=1, q=1, pads=((0, 0), (0, 0)))
+
+
+def forward_panels(geo, itemsize):
+    """Of the filters of `geo`, whatever its images."""
+    return forward_panels_of(weights_only(geo), itemsize)
+
+
+def input_grad_panels(geo, itemsize):
+    return input_grad_panels_of(weights_only(geo), itemsize)
+
+
+@functools.lru_cache(maxsize=1024)
+def forward_panels_of(geo, itemsize):
+    return panels_of(geo.c, geo.o, geo.groups, itemsize, packed_rows=geo.terms)
+
+
+@functools.lru_cache(maxsize=1024)
+def input_grad_panels_of(geo, itemsize):
+    return panels_of(geo.o, geo.c, geo.groups, itemsize, packed_rows=geo.kh * geo.kw * geo.o // geo.groups)
+
+
+def walked(geo):
+    """The geometry that is walked: without padding where the padding is not zero (a padded copy is used), and a 1x1 convolution
+    of stride 1 as one long column of pixels."""
+    geo = geo.written_out
+    if geo.kh == geo.kw == geo.sh == geo.sw == 1 and not geo.is_padded:
+        pixels = geo.n * geo.h * geo.w
+        geo = replace(geo, n=1, h=pixels, w=1, p=pixels, q=1)
+    return geo
+
+
+class Arrangement(NamedTuple):
+    """How a walk finds its weights."""
+
+    panels: Panels
+    by_panels: bool  # all images go through one panel after another: where there are more weights than pixels
+    lie_so: bool  # the weights lie already as they are read
+
+    @property
+    def on_the_way(self):
+        """Whether each thread packs a panel just before it is used."""
+        return self.by_panels and not self.lie_so
+
+    def room(self, threads):
+        """Shape of the memory that a call takes for packed weights."""
+        if self.lie_so:
+            return (0,)
+        if self.on_the_way:
+            return threads, int(self.panels.rows[:, 5].max()) * self.panels.packed_rows
+        return (self.panels.packed_size,)
+
+
+def arrangement(geo, itemsize, backward, kept, threads):
+    """The `Arrangement` of a walk forward or for the input gradient, with weights that are `kept` in panels or not."""
+    walk = walked(geo)
+    panels = (input_grad_panels if backward else forward_panels)(geo, itemsize)
+    rows, values = (walk.h, walk.p * walk.q * walk.o) if backward else (walk.p, walk.h * walk.w * walk.c)
+    is_large = walk.n * rows <= FEW_ROWS or panels.packed_size > walk.n * values
+    one_panel = not backward and len(panels.rows) == 1 and int(panels.rows[0, 5]) == geo.o
+    return Arrangement(panels, len(panels.rows) >= threads and is_large, kept or one_panel)

@@ -1,0 +1,187 @@
+"""Winograd's algorithm in numbers: how many tiles a convolution has, how its work is cut, and how large its arrays are.
+
+Nothing here needs Numba, so that a plan can say what a call will cost.  When filters are transformed and how many tiles a block
+has changes no bit of a result, and follows the caches.
+"""
+
+import functools
+import math
+
+from fastconv.kernels.blocks import block_count, cuts, most_blocks
+from fastconv.kernels.panels import WIDEST, panels_of
+from fastconv.machine import cpu
+
+__all__ = [
+    "GAP",
+    "WHOLE_FILTERS",
+    "E",
+    "N",
+    "are_filters_whole",
+    "block_sizes",
+    "channel_parts",
+    "filter_panels",
+    "held_bytes",
+    "is_whole_for_one_call",
+    "outputs",
+    "packed_size",
+    "panel_sizes",
+    "room_for_filters",
+    "shared_panels",
+    "sum_sizes",
+    "tile_blocks",
+    "tile_counts",
+    "transformed_bytes",
+    "widths",
+]
+
+N = 6  # inputs of a whole tile along one axis
+E = N * N  # elements of a transformed tile
+GAP = 5  # vectors between the elements of transformed tiles: else all 36 may fall on the same lines of the cache
+LEAST_TASKS, TASK_TILES = 4, 12  # tasks of a sum over tiles, if each has so many of them
+WHOLE_FILTERS = 4 << 20  # bytes of the filters U up to which they are made once for all blocks of an image
+MANY_TILES = 60  # for which that pays up to a third of the last cache
+LEAST_HELD = 500_000  # bytes that a core keeps near itself, whatever its second cache
+LARGE_L2 = 2 << 20  # bytes of a second cache that stands before a last one far away, as on servers with many cores
+FEW_TILES = 1_000_000  # bytes of V that need not be cut into blocks
+SUM_BYTES = 600_000  # of the sums dU of a task of a weight gradient
+TILE_BYTES = 600_000  # of the transformed tiles beside them
+LEAST_TILES = 32  # of these at once: the sums are loaded and stored for every few tiles
+
+
+def outputs(size):
+    """m: outputs of a whole tile along one axis for filters of `size` taps."""
+    return N + 1 - size
+
+
+def along(geo, backward):
+    """For both axes, of each of the images into which a dilation cuts it: (whole tiles of Winograd's algorithm, results left)."""
+    m, sizes = outputs(geo.kh), (geo.h, geo.w) if backward else (geo.p, geo.q)
+    return [
+        [divmod(math.ceil((size - first) / dilation), m) for first in range(min(dilation, size))]
+        for size, dilation in zip(sizes, (geo.dh, geo.dw), strict=True)
+    ]
+
+
+def tile_counts(geo, backward):
+    """(tiles of all images, numbers of all these transformed tiles in each channel, tiles at once, images for a dilation)."""
+    axes = along(geo, backward)
+    tiles = [[whole + (rest > 0) for whole, rest in axis] for axis in axes]
+    numbers = [sum(6 * whole + (rest + geo.kh - 1 if rest else 0) for whole, rest in axis) for axis in axes]
+    products = [math.prod(pair) for pair in (map(sum, tiles), numbers, map(max, tiles), map(len, axes))]
+    return *(geo.n * count for count in products[:3]), products[3]
+
+
+def tile_count(geo, backward):
+    return tile_counts(geo, backward)[0]
+
+
+def transformed_bytes(geo, itemsize, backward):
+    """(bytes of V, bytes of U) of one group."""
+    c, o = (geo.o, geo.c) if backward else (geo.c, geo.o)
+    each = 36 * (c // geo.groups) * itemsize
+    return each * tile_count(geo, backward), each * (o // geo.groups)
+
+
+def held_bytes():
+    """Of Winograd's V and M of the tiles of one block, and of its U made and used at once by `by_panels`: what the second cache
+    holds beside the numbers that stream through."""
+    return max(LEAST_HELD, min(cpu().l2, LARGE_L2) // 2)
+
+
+@functools.lru_cache(maxsize=1024)
+def are_filters_whole(geo, itemsize, backward):
+    """Whether U is made before anything else: where it is small, or the tiles are many; else it is made where it is used."""
+    _, filters = transformed_bytes(geo, itemsize, backward)
+    return filters <= WHOLE_FILTERS or (tile_count(geo, backward) >= MANY_TILES and filters <= cpu().l3 // 3)
+
+
+def is_last_cache_spared(geo, filters, backward):
+    """Whether U of so many bytes should be made where it is used, since the last cache is far and the second one holds the
+    products of all tiles with a panel of filters: these then read V once for each panel, instead of U once for each block."""
+    _, _, tiles, _ = tile_counts(geo, backward)
+    panel = WIDEST[cpu().registers] * cpu().vector_bytes
+    return cpu().l2 >= LARGE_L2 and filters > WHOLE_FILTERS and 36 * tiles * panel <= LARGE_L2
+
+
+@functools.lru_cache(maxsize=1024)
+def is_whole_for_one_call(geo, itemsize, backward):
+    """The same for one call only: where few tiles need U, no thread should wait for all of it, nor fetch it from far away."""
+    tiles, filters = transformed_bytes(geo, itemsize, backward)
+    if not are_filters_whole(geo, itemsize, backward) or is_last_cache_spared(geo, filters, backward):
+        return False
+    return tiles > FEW_TILES or 4 * tiles > filters
+
+
+def tile_blocks(geo, itemsize):
+    """Partial sums of a weight gradient; a task is a block and a panel of filters: some more where there are few filters."""
+    panels = len(filter_panels(geo.c // geo.groups, geo.o // geo.groups, itemsize).rows)
+    wanted = min(-(-LEAST_TASKS // panels), tile_count(geo, False) // TASK_TILES, most_blocks(geo, itemsize))
+    return max(block_count(geo, itemsize), wanted)
+
+
+@functools.lru_cache(maxsize=1024)
+def filter_panels(c, o, itemsize):
+    return panels_of(c, o, 1, itemsize, packed_rows=c, lanes=cpu().vector_bytes // itemsize)
+
+
+@functools.lru_cache(maxsize=1024)
+def shared_panels(c, o, itemsize, threads):
+    """Panels that `threads` can share evenly, narrower ones if need be: weights that are not kept may be cut as we like."""
+    lanes = cpu().vector_bytes // itemsize
+    for widest in (4, 3, 2):
+        panels = panels_of(c, o, 1, itemsize, packed_rows=c, lanes=lanes, widest=min(widest, WIDEST[cpu().registers]))
+        if len(panels.rows) % threads == 0 or len(panels.rows) >= 4 * threads:
+            return panels
+    return filter_panels(c, o, itemsize)
+
+
+def packed_size(panels):
+    """Numbers of U."""
+    return E * (panels.packed_size + len(panels.rows) * GAP * panels.lanes)
+
+
+def room_for_filters(panels, size):
+    """(numbers from tap to tap, numbers in all) where the filters of `lanes` channels of a panel lie before they are made U."""
+    tap = panels.lanes * int(panels.rows[:, 5].max()) + GAP * panels.lanes
+    return tap, size * size * tap
+
+
+def widths(channels, panels):
+    """(input channels as whole vectors, numbers in a row of the widest panel)"""
+    return -(-channels // panels.lanes) * panels.lanes, int(panels.rows[:, 5].max())
+
+
+def block_sizes(channels, panels, count, size, itemsize, threads):
+    """([(first, end) tile of each block, ...], shape of the scratch) for `by_blocks`.
+
+    Blocks fit `held_bytes`, equally many for each thread.
+    """
+    each, (_, room) = sum(widths(channels, panels)), room_for_filters(panels, size)
+    blocks = -(-count * E * each * itemsize // held_bytes())
+    cut = cuts(count, min(count, -(-blocks // threads) * threads))
+    most = max(end - first for first, end in cut)
+    return cut, (min(threads, len(cut)), max(room, E * (most * each + 2 * GAP * panels.lanes)))
+
+
+def panel_sizes(channels, panels, count, size, itemsize, threads):
+    """(input channels at once, size of V, shape of the scratch) for `by_panels`."""
+    (wide, row), lanes, gap = widths(channels, panels), panels.lanes, GAP * panels.lanes
+    chunk = min(channels, max(lanes, held_bytes() // (E * row * itemsize) // lanes * lanes))
+    room = E * (count * row + gap) + (E + size * size) * (chunk * row + gap)
+    return chunk, E * (count * wide + gap), (min(threads, len(panels.rows)), room)
+
+
+def sum_sizes(channels, panels, count, itemsize):
+    """([(first, end) of input channels at once, ...], these as whole vectors at most, tiles at once, numbers of scratch) of a
+    task of a weight gradient."""
+    row, lanes = int(panels.rows[:, 5].max()), panels.lanes
+    parts = channel_parts(channels, lanes, SUM_BYTES // (E * row * itemsize))
+    wide = -(-max(end - first for first, end in parts) // lanes) * lanes
+    chunk = min(count, max(LEAST_TILES, TILE_BYTES // (E * (wide + row) * itemsize)))
+    return parts, wide, chunk, E * (chunk * (wide + row) + wide * row + 3 * GAP * lanes)
+
+
+def channel_parts(channels, lanes, most):
+    """[(first, end), ...] of about `most` channels each, in whole vectors."""
+    most = max(lanes, most // lanes * lanes)
+    return [(first * lanes, min(channels, end * lanes)) for first, end in cuts(-(-channels // lanes), -(-channels // most))]

@@ -1,0 +1,194 @@
+"""How many bytes each algorithm asks for beside input, output and weights, from the shape, the dtype and the CPU alone.
+
+Counted for two cores, so that no choice depends on the number of threads; a few hundred bytes of tables are left out.  Weights
+are counted as if none were kept: what a call arranges for itself is part of its workspace.
+"""
+
+import math
+
+from fastconv import machine
+from fastconv.kernels.blocks import FEW_PIXELS, MOST_BLOCKS, block_count, channel_blocks, packs_pixels, window_rows
+from fastconv.kernels.panels import arrangement, panels_of, walked
+from fastconv.kernels.winograd_sizes import (
+    block_sizes,
+    filter_panels,
+    is_whole_for_one_call,
+    packed_size,
+    panel_sizes,
+    shared_panels,
+    sum_sizes,
+    tile_blocks,
+    tile_counts,
+)
+
+__all__ = [
+    "batch",
+    "batch_sums",
+    "channel_sums",
+    "depthwise_sums",
+    "direct",
+    "direct_input_grad",
+    "direct_sums",
+    "im2col",
+    "im2col_input_grad",
+    "im2col_sums",
+    "tiled",
+    "tiled_sums",
+    "winograd",
+    "winograd_sums",
+    "written_out",
+]
+
+THREADS = 2
+SLACK = 64  # numbers between the buffers of a group of images
+
+
+def numbers(shape):
+    return math.prod(shape)
+
+
+def padded(geo, itemsize):
+    """The padded copy of the input."""
+    return numbers(geo.padded_shape) * itemsize if geo.is_padded else 0
+
+
+def written_out(geo, itemsize):
+    """The same, only where the padding is not zero."""
+    return padded(geo, itemsize) if geo.needs_copy else 0
+
+
+def weights(geo, itemsize):
+    return numbers(geo.w_shape) * itemsize
+
+
+def partial_sums(blocks, total):
+    """`blocks` times `total` bytes; a single block is the result itself."""
+    return blocks * total if blocks > 1 else 0
+
+
+def direct(geo, itemsize):
+    return padded(geo, itemsize)
+
+
+def direct_input_grad(geo, itemsize):
+    """With the weights turned."""
+    return padded(geo, itemsize) + weights(geo, itemsize)
+
+
+def direct_sums(geo, itemsize):
+    return padded(geo, itemsize) + partial_sums(block_count(geo, itemsize), weights(geo, itemsize))
+
+
+def windows(geo, itemsize):
+    """One block of windows, and the padded copy."""
+    return padded(geo, itemsize) + window_rows(geo, itemsize) * geo.q * geo.terms * geo.groups * itemsize
+
+
+def im2col(geo, itemsize):
+    """With the weights by group."""
+    return windows(geo, itemsize) + (weights(geo, itemsize) if geo.groups > 1 else 0)
+
+
+def im2col_input_grad(geo, itemsize):
+    """With the weights turned, and zeros for a bias."""
+    return windows(geo, itemsize) + weights(geo, itemsize) + geo.terms * geo.groups * itemsize
+
+
+def im2col_sums(geo, itemsize):
+    """With the gradient by group."""
+    return im2col(geo, itemsize) + weights(geo, itemsize)
+
+
+def tiled(backward):
+    def size(geo, itemsize):
+        packed = arrangement(geo, itemsize, backward, kept=False, threads=THREADS).room(THREADS)
+        return written_out(geo, itemsize) + (numbers(packed) + backward * geo.c) * itemsize
+
+    return size
+
+
+def tiled_sums(geo, itemsize):
+    """Partial sums, and the pixels where they are packed."""
+    if packs_pixels(geo, itemsize):
+        pixels, blocks = panels_of(geo.c, geo.c, 1, itemsize, packed_rows=geo.n * geo.p * geo.q).packed_size, geo
+    else:
+        pixels, blocks = 0, walked(geo)
+    sums = partial_sums(block_count(blocks, itemsize), weights(geo, itemsize))
+    return written_out(geo, itemsize) + sums + (pixels + geo.o) * itemsize
+
+
+def channel_sums(geo, itemsize):
+    """Partial sums of blocks of input channels."""
+    return partial_sums(channel_blocks(geo, itemsize), numbers(geo.y_shape) * itemsize)
+
+
+def depthwise_sums(geo, itemsize):
+    return written_out(geo, itemsize) + partial_sums(block_count(geo, itemsize, FEW_PIXELS), weights(geo, itemsize))
+
+
+def at_stride_one(geo, itemsize):
+    """The image and the filters without the stride."""
+    flat = geo.at_stride_one
+    return 0 if flat is geo else (numbers(flat.x_shape) + numbers(flat.w_shape)) * itemsize
+
+
+def winograd(backward):
+    """Filters U and blocks of tiles, or all tiles and U of a panel; and what is copied before."""
+
+    def size(call, itemsize):
+        flat = call.at_stride_one
+        geo = flat.written_out
+        whole = is_whole_for_one_call(geo if backward else flat, itemsize, backward)
+        c, o = (geo.o, geo.c) if backward else (geo.c, geo.o)
+        c, o, (_, _, tiles, images) = c // geo.groups, o // geo.groups, tile_counts(geo, backward)
+        if whole:
+            panels = filter_panels(c, o, itemsize)
+            _, scratch = block_sizes(c, panels, tiles, geo.kh, itemsize, THREADS)
+            own = packed_size(panels) + numbers(scratch)
+        else:
+            _, v, scratch = panel_sizes(c, shared_panels(c, o, itemsize, THREADS), tiles, geo.kh, itemsize, THREADS)
+            turned = backward and geo.groups == 1 and images > 1
+            own = v + numbers(scratch) + turned * numbers(geo.w_shape)
+        return written_out(call, itemsize) + at_stride_one(call, itemsize) + (own + backward * geo.c) * itemsize
+
+    return size
+
+
+def winograd_sums(call, itemsize):
+    """Partial sums, the copies of what is read, and what a thread of each core works on."""
+    flat = call.at_stride_one
+    geo = flat.written_out
+    (_, _, tiles, _), c, o = tile_counts(geo, False), geo.c // geo.groups, geo.o // geo.groups
+    *_, scratch = sum_sizes(c, filter_panels(c, o, itemsize), tiles, itemsize)
+    sums = partial_sums(tile_blocks(flat, itemsize), weights(flat, itemsize))
+    return written_out(call, itemsize) + at_stride_one(call, itemsize) + sums + THREADS * scratch * itemsize
+
+
+def in_groups(geo, itemsize):
+    """(images of a group, groups at once)"""
+    lanes = machine.cpu().vector_bytes // itemsize
+    return lanes, min(THREADS, -(-geo.n // lanes))
+
+
+def batch(backward, winograd):
+    """What a group of images goes through, for each of two cores; the filters of F(2x2), and turned ones."""
+
+    def size(call, itemsize):
+        geo = call.turned if backward else call
+        lanes, slots = in_groups(geo, itemsize)
+        (_, rows, cols, _), taps = geo.padded_shape, winograd * (geo.kh + 1) * (geo.kw + 1)
+        even = [side + winograd * (side % 2) for side in (geo.p, geo.q)]  # whole windows of 2x2 results
+        rows, cols = max(rows, winograd * (geo.kh - 1 + even[0])), max(cols, winograd * (geo.kw - 1 + even[1]))
+        values = (rows * cols + taps) * geo.c + (numbers(even) + geo.q) * geo.o + 4 * SLACK
+        own = slots * lanes * values + taps * geo.c * geo.o
+        return (own + backward * (numbers(geo.w_shape) + geo.o)) * itemsize
+
+    return size
+
+
+def batch_sums(geo, itemsize):
+    """Two groups of images with the sums of every weight, and the partial sums of the blocks."""
+    lanes, slots = in_groups(geo, itemsize)
+    blocks, sums = min(MOST_BLOCKS, -(-geo.n // lanes)), numbers(geo.w_shape) + lanes
+    values = numbers(geo.padded_shape[1:]) + numbers(geo.y_shape[1:]) + sums
+    return (slots * lanes * values + blocks * sums) * itemsize
