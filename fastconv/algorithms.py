@@ -196,8 +196,8 @@ ALGORITHMS = (
     ),
     Algorithm(
         "depthwise",
-        forward=Route(one_filter_a_channel, costs.depthwise, "depthwise.forward", None, workspaces.written_out),
-        input_grad=Route(one_filter_a_channel, costs.depthwise, "depthwise.input_grad", None, workspaces.written_out),
+        forward=Route(one_filter_a_channel, costs.depthwise, "depthwise.forward", None, workspaces.unlike_zeros),
+        input_grad=Route(one_filter_a_channel, costs.depthwise, "depthwise.input_grad", None, workspaces.unlike_zeros),
         weight_grad=Route(one_filter_a_channel, costs.depthwise, "depthwise.weight_grad", None, workspaces.depthwise_sums),
     ),
     Algorithm(

@@ -33,27 +33,34 @@ class Block:
 
 def chain_blocks(ops, lanes, training):
     """(first op, op behind the last, blocks, {position: reason}) of the chain in a program of Ops; no blocks if there is none."""
-    reasons, first, blocks = {}, 0, ()
-    for first, op in enumerate(ops):
-        extended = begun(op, lanes, training, any(before.learns for before in ops[:first]))
-        if not isinstance(extended, str):
-            blocks = extended
-            break
-        reasons[first] = extended
-    end = first + 1
-    while blocks and end < len(ops):
+    reasons, first, end, blocks = {}, 0, 0, ()
+    while end < len(ops) and not blocks:
+        first, (end, blocks, why) = end, longest(ops, end, lanes, training)
+        reasons = why | reasons
+        if len(blocks) == 1 and not blocks[0].pooled:
+            reasons |= dict.fromkeys(range(first, end), "a convolution by itself goes the way that its own plan says")
+            blocks = ()
+    if blocks:
+        reasons = {position: reason for position, reason in reasons.items() if not first <= position < end}
+        reasons |= dict.fromkeys(range(end + 1, len(ops)), "behind the end of the chain")
+        if (values := sum(prod(block.out) for block in blocks)) > MOST_VALUES:
+            reason = f"{values:,} values of an image between its layers do not stay in the cache"
+            reasons, blocks = reasons | dict.fromkeys(range(first, end), reason), ()
+    return first, end, blocks, reasons
+
+
+def longest(ops, first, lanes, training):
+    """(op behind the last, blocks, {position: reason}) of the chain that begins with the op `first`, if one does."""
+    extended = begun(ops[first], lanes, training, any(before.learns for before in ops[:first]))
+    if isinstance(extended, str):
+        return first + 1, (), {first: extended}
+    end, blocks = first + 1, extended
+    while end < len(ops):
         extended = continued(blocks, ops[end], ops[end - 1])
         if isinstance(extended, str):
-            reasons |= {end: extended} | dict.fromkeys(range(end + 1, len(ops)), "behind the end of the chain")
-            break
+            return end, blocks, {end: extended}
         blocks, end = extended, end + 1
-    if len(blocks) == 1 and not blocks[0].pooled:
-        reasons |= dict.fromkeys(range(first, end), "a convolution by itself goes the way that its own plan says")
-        blocks = ()
-    if blocks and (values := sum(prod(block.out) for block in blocks)) > MOST_VALUES:
-        reasons |= dict.fromkeys(range(first, end), f"{values:,} values of an image between its layers do not stay in the cache")
-        blocks = ()
-    return first, end, blocks, reasons
+    return end, blocks, {}
 
 
 def begun(op, lanes, training, has_to_pass):

@@ -125,7 +125,7 @@ def winograd(backward):
     """36 products of matrices for the outputs of a whole tile; the transforms, and the way from and to stride 1, beside them."""
 
     def cost(call, dtype, cpu):
-        geo = call.at_stride_one
+        geo = call.at_stride_one.written_out if backward else call.at_stride_one
         c, o = (geo.o, geo.c) if backward else (geo.c, geo.o)
         c, o, (tiles, numbers, _, images) = c // geo.groups, o // geo.groups, tile_counts(geo, backward)
         ins, outs = vectors(c, dtype, cpu), vectors(o, dtype, cpu)

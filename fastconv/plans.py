@@ -151,8 +151,8 @@ def candidates(geo, dtype, direction, wanted="auto"):
 
 
 def workspace_of(geo, dtype, direction, name):
-    """Bytes of the route's workspace; true convolution (`flip`) copies its filters besides."""
-    turned = math.prod(geo.w_shape) * dtype.itemsize if geo.flip and direction != "weight_grad" else 0
+    """Bytes of the route's workspace; true convolution (`flip`) copies its filters before, or their gradient at last."""
+    turned = math.prod(geo.w_shape) * dtype.itemsize if geo.flip else 0
     return getattr(ALGORITHMS[NAMES.index(name)], direction).workspace(geo, dtype.itemsize) + turned
 
 

@@ -34,13 +34,13 @@ __all__ = [
     "im2col_sums",
     "tiled",
     "tiled_sums",
+    "unlike_zeros",
     "winograd",
     "winograd_sums",
-    "written_out",
 ]
 
 THREADS = 2
-SLACK = 64  # numbers between the buffers of a group of images
+SLACK = 160  # numbers between the buffers of a group of images, all together
 
 
 def numbers(shape):
@@ -52,7 +52,7 @@ def padded(geo, itemsize):
     return numbers(geo.padded_shape) * itemsize if geo.is_padded else 0
 
 
-def written_out(geo, itemsize):
+def unlike_zeros(geo, itemsize):
     """The same, only where the padding is not zero."""
     return padded(geo, itemsize) if geo.needs_copy else 0
 
@@ -102,7 +102,7 @@ def im2col_sums(geo, itemsize):
 def tiled(backward):
     def size(geo, itemsize):
         packed = arrangement(geo, itemsize, backward, kept=False, threads=THREADS).room(THREADS)
-        return written_out(geo, itemsize) + (numbers(packed) + backward * geo.c) * itemsize
+        return unlike_zeros(geo, itemsize) + (numbers(packed) + backward * geo.c) * itemsize
 
     return size
 
@@ -110,11 +110,11 @@ def tiled(backward):
 def tiled_sums(geo, itemsize):
     """Partial sums, and the pixels where they are packed."""
     if packs_pixels(geo, itemsize):
-        pixels, blocks = panels_of(geo.c, geo.c, 1, itemsize, packed_rows=geo.n * geo.p * geo.q).packed_size, geo
+        pixels, summed = panels_of(geo.c, geo.c, 1, itemsize, packed_rows=geo.n * geo.p * geo.q).packed_size, geo
     else:
-        pixels, blocks = 0, walked(geo)
-    sums = partial_sums(block_count(blocks, itemsize), weights(geo, itemsize))
-    return written_out(geo, itemsize) + sums + (pixels + geo.o) * itemsize
+        pixels, summed = 0, walked(geo)
+    sums = partial_sums(block_count(summed, itemsize), weights(geo, itemsize))
+    return unlike_zeros(geo, itemsize) + sums + (pixels + geo.o) * itemsize
 
 
 def channel_sums(geo, itemsize):
@@ -123,7 +123,7 @@ def channel_sums(geo, itemsize):
 
 
 def depthwise_sums(geo, itemsize):
-    return written_out(geo, itemsize) + partial_sums(block_count(geo, itemsize, FEW_PIXELS), weights(geo, itemsize))
+    return unlike_zeros(geo, itemsize) + partial_sums(block_count(geo, itemsize, FEW_PIXELS), weights(geo, itemsize))
 
 
 def at_stride_one(geo, itemsize):
@@ -140,16 +140,16 @@ def winograd(backward):
         geo = flat.written_out
         whole = is_whole_for_one_call(geo if backward else flat, itemsize, backward)
         c, o = (geo.o, geo.c) if backward else (geo.c, geo.o)
-        c, o, (_, _, tiles, images) = c // geo.groups, o // geo.groups, tile_counts(geo, backward)
+        c, o, (_, _, tiles, _) = c // geo.groups, o // geo.groups, tile_counts(geo, backward)
         if whole:
             panels = filter_panels(c, o, itemsize)
             _, scratch = block_sizes(c, panels, tiles, geo.kh, itemsize, THREADS)
             own = packed_size(panels) + numbers(scratch)
         else:
             _, v, scratch = panel_sizes(c, shared_panels(c, o, itemsize, THREADS), tiles, geo.kh, itemsize, THREADS)
-            turned = backward and geo.groups == 1 and images > 1
+            turned = backward and geo.groups == 1 and geo.dh * geo.dw > 1
             own = v + numbers(scratch) + turned * numbers(geo.w_shape)
-        return written_out(call, itemsize) + at_stride_one(call, itemsize) + (own + backward * geo.c) * itemsize
+        return unlike_zeros(call, itemsize) + at_stride_one(call, itemsize) + (own + backward * geo.c) * itemsize
 
     return size
 
@@ -161,7 +161,7 @@ def winograd_sums(call, itemsize):
     (_, _, tiles, _), c, o = tile_counts(geo, False), geo.c // geo.groups, geo.o // geo.groups
     *_, scratch = sum_sizes(c, filter_panels(c, o, itemsize), tiles, itemsize)
     sums = partial_sums(tile_blocks(flat, itemsize), weights(flat, itemsize))
-    return written_out(call, itemsize) + at_stride_one(call, itemsize) + sums + THREADS * scratch * itemsize
+    return unlike_zeros(call, itemsize) + at_stride_one(call, itemsize) + sums + THREADS * scratch * itemsize
 
 
 def in_groups(geo, itemsize):
@@ -179,8 +179,8 @@ def batch(backward, winograd):
         (_, rows, cols, _), taps = geo.padded_shape, winograd * (geo.kh + 1) * (geo.kw + 1)
         even = [side + winograd * (side % 2) for side in (geo.p, geo.q)]  # whole windows of 2x2 results
         rows, cols = max(rows, winograd * (geo.kh - 1 + even[0])), max(cols, winograd * (geo.kw - 1 + even[1]))
-        values = (rows * cols + taps) * geo.c + (numbers(even) + geo.q) * geo.o + 4 * SLACK
-        own = slots * lanes * values + taps * geo.c * geo.o
+        values = (rows * cols + taps) * geo.c + (numbers(even) + geo.q) * geo.o + lanes
+        own = slots * (lanes * values + SLACK) + taps * geo.c * geo.o
         return (own + backward * (numbers(geo.w_shape) + geo.o)) * itemsize
 
     return size

@@ -1,4 +1,4 @@
-"""The sums of a tile stay in registers while their terms are added: the innermost loops of its assembly touch no stack."""
+"""The sums of a tile stay in registers while their terms are added: no vector goes to the stack in the loops of its assembly."""
 
 import functools
 import platform

@@ -25,7 +25,7 @@ CASES = (
     Case(n=2, h=12, w=12, c=96, o=160, k=(1, 1)),
     Case(n=4, h=1, w=1, c=700, o=300, k=(1, 1)),  # a dense layer
     Case(n=3, h=28, w=28, c=64, o=64, k=(3, 3), padding=1, groups=64, pad_mode="replicate"),
-    Case(n=1, h=24, w=24, c=16, o=32, k=(4, 4), flip=True),
+    Case(n=1, h=24, w=24, c=64, o=64, k=(4, 4), flip=True),
 )
 
 

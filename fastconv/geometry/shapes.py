@@ -297,7 +297,8 @@ class ConvGeometry:
 
     @property
     def turned(self):
-        """The convolution of the output's gradient that is the input's, at stride 1: with filters turned by 180 degrees."""
+        """The convolution, with filters turned by 180 degrees, of the output's gradient that is the input's: at stride 1, without
+        a dilation, and with zeros for padding."""
         kernel = zip((self.kh, self.kw), self.pads, strict=True)
         pads = tuple((k - 1 - before, k - 1 - after) for k, (before, after) in kernel)
         return replace(self, h=self.p, w=self.q, c=self.o, o=self.c, p=self.h, q=self.w, pads=pads, flip=False)

@@ -38,7 +38,7 @@ def single(geo, relu, winograd):
 
 
 POOL = []  # (chain, its workspace) of the last calls: fresh memory costs as much as a small convolution
-MOST_KEPT, ALL_KEPT = 8 << 20, 16 << 20  # bytes of one and of all
+MOST_KEPT, ALL_KEPT, MOST_IDLE = 8 << 20, 16 << 20, 16  # bytes of one and of all; how many
 LOCK = threading.Lock()
 
 
@@ -58,7 +58,7 @@ def give_back(chain, work):
     if work.nbytes <= MOST_KEPT:
         with LOCK:
             POOL.append((chain, work))
-            while sum(kept.nbytes for _, kept in POOL) > ALL_KEPT:
+            while len(POOL) > MOST_IDLE or sum(kept.nbytes for _, kept in POOL) > ALL_KEPT:
                 del POOL[0]
 
 

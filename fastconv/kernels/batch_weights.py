@@ -19,7 +19,7 @@ from fastconv.kernels.chain import clear, run_tile
 from fastconv.kernels.group_tile import TURN_STEPS, Turn, address_of
 from fastconv.kernels.partial_sums import add_blocks
 from fastconv.kernels.sharing import fresh_turns, next_task
-from fastconv.kernels.tile import array_address
+from fastconv.kernels.tile import add_outer_product, array_address
 from fastconv.kernels.vector_ir import flush_denormals, restore_denormals
 from fastconv.machine import cpu, get_threads, kernel
 
@@ -50,11 +50,14 @@ class Outer:
         with v.loop(count) as i, v.loop(step["pixels"]) as j:
             v.keep_rolled()
             here, there = v.at(x, (i, step["x_row"]), (j, step["x_pixel"])), v.at(dy, (i, step["dy_row"]), (j, step["dy_pixel"]))
-            gradients = [v.load(v.at(there, n * self.lanes)) for n in range(self.cols)]
-            for m in range(self.rows):
-                value = v.load(v.at(here, m * self.lanes))
-                for n, gradient in enumerate(gradients):
-                    v.builder.store(v.multiply_add(value, gradient, v.builder.load(sums[m, n])), sums[m, n])
+
+            def value(m):
+                return v.load(v.at(here, m * self.lanes))
+
+            def gradient(n):
+                return v.load(v.at(there, n * self.lanes))
+
+            add_outer_product(v, sums, self.rows, self.cols, value, gradient)
         for at, place in places.items():
             v.store(v.builder.load(sums[at]), place)
 

@@ -259,15 +259,11 @@ class Workspace:
             self.rows = aligned.zeros((1, back.rows), np.float32)
             self.turned = aligned.zeros((1, back.turned), np.float32)
             known |= {PARTIAL: self.partial, ROWS: self.rows, TURNED: self.turned}
+        self.nbytes = sum(array.nbytes for array in known.values())
         self.forget()
         self.tasks = NOTHING  # of the work that the next pass does first
         for slot, array in known.items():
             self.bases[slot] = start_of(array)
-
-    @property
-    def nbytes(self):
-        """Of a workspace without a backward pass."""
-        return self.space.nbytes + self.filters.nbytes
 
     def forget(self):
         """The arrays of the last pass may go."""

@@ -13,7 +13,7 @@ import functools
 from dataclasses import dataclass
 
 from fastconv.kernels.codes import RELU
-from fastconv.kernels.tile import add_products, compiled_address
+from fastconv.kernels.tile import add_outer_product, compiled_address
 from fastconv.kernels.transpose import turn_block
 from fastconv.kernels.vector_ir import Vectors
 from fastconv.kernels.winograd_matrices import input_steps, matrices
@@ -64,7 +64,7 @@ class GroupTile:
                 def value(n):
                     return v.load(v.at(b_i[n], (k, step["b_k"])))
 
-                add_products(v, sums, self.rows, self.cols, weight, value)
+                add_outer_product(v, sums, self.rows, self.cols, weight, value)
         results = [[v.builder.load(sums[m, n]) for n in range(self.cols)] for m in range(self.rows)]
         finish(v, results, places, self.pooled, c, d, step, base, mark)
 

@@ -22,7 +22,7 @@ __all__ = [
     "ROWS_AHEAD",
     "STEPS",
     "Tile",
-    "add_products",
+    "add_outer_product",
     "array_address",
     "call_packing_tile",
     "call_tile",
@@ -38,7 +38,7 @@ STEPS = ("a_m", "a_i", "a_j", "a_k", "b_i", "b_j", "b_k", "c_m", "i", "j", "k", 
 
 # rows of the tallest tile with 1, 2, 3, 4 vectors of columns, by number of vector registers; taller ones spill
 MOST_ROWS = {
-    16: (0, 12, 6, 4, 3),  # SSE, AVX2: 12 sums, 1-4 of b, 1 of a
+    16: (0, 12, 6, 4, 3),  # SSE, AVX2: 12 sums, 1-3 of a or of b, whichever are fewer, and 1 of the others
     32: (0, 14, 8, 7, 6),  # AVX-512, NEON: a is an operand in memory
 }
 
@@ -101,13 +101,13 @@ def write_tile(tile, v, a, b, c, bias, block, tail, b_row, packed=None):
                     v.store(found, v.at(target, n * v.lanes))
                 return found
 
-            add_products(v, sums, rows, cols, values, weights)
+            add_outer_product(v, sums, rows, cols, values, weights)
     activate(v, step["activation"], sums.values())
     for m, n in sums:
         v.store(v.builder.load(sums[m, n]), place[m, n], mask[n])
 
 
-def add_products(v, sums, rows, cols, row, column):
+def add_outer_product(v, sums, rows, cols, row, column):
     """sums[m, n] += row(m) * column(n): a register for each of those that are fewer, and one for the others in turn, since the
     sums need all that are left."""
     by_rows = rows < cols

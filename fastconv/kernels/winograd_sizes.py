@@ -16,9 +16,7 @@ __all__ = [
     "WHOLE_FILTERS",
     "E",
     "N",
-    "are_filters_whole",
     "block_sizes",
-    "channel_parts",
     "filter_panels",
     "held_bytes",
     "is_whole_for_one_call",
@@ -66,7 +64,7 @@ def tile_counts(geo, backward):
     """(tiles of all images, numbers of all these transformed tiles in each channel, tiles at once, images for a dilation)."""
     axes = along(geo, backward)
     tiles = [[whole + (rest > 0) for whole, rest in axis] for axis in axes]
-    numbers = [sum(6 * whole + (rest + geo.kh - 1 if rest else 0) for whole, rest in axis) for axis in axes]
+    numbers = [sum(N * whole + (rest + geo.kh - 1 if rest else 0) for whole, rest in axis) for axis in axes]
     products = [math.prod(pair) for pair in (map(sum, tiles), numbers, map(max, tiles), map(len, axes))]
     return *(geo.n * count for count in products[:3]), products[3]
 
@@ -78,7 +76,7 @@ def tile_count(geo, backward):
 def transformed_bytes(geo, itemsize, backward):
     """(bytes of V, bytes of U) of one group."""
     c, o = (geo.o, geo.c) if backward else (geo.c, geo.o)
-    each = 36 * (c // geo.groups) * itemsize
+    each = E * (c // geo.groups) * itemsize
     return each * tile_count(geo, backward), each * (o // geo.groups)
 
 
@@ -100,7 +98,7 @@ def is_last_cache_spared(geo, filters, backward):
     products of all tiles with a panel of filters: these then read V once for each panel, instead of U once for each block."""
     _, _, tiles, _ = tile_counts(geo, backward)
     panel = WIDEST[cpu().registers] * cpu().vector_bytes
-    return cpu().l2 >= LARGE_L2 and filters > WHOLE_FILTERS and 36 * tiles * panel <= LARGE_L2
+    return cpu().l2 >= LARGE_L2 and filters > WHOLE_FILTERS and E * tiles * panel <= LARGE_L2
 
 
 @functools.lru_cache(maxsize=1024)

@@ -58,7 +58,7 @@ class ChainedLayers:
         return self.plan.ready()
 
     def forward(self, x, space):
-        """The output of the last of the layers; in inference in memory of the `Space`, while training that is a flag."""
+        """The output of the last of the layers; in inference `space` lends its memory, in training it is the flag True."""
         work, known = self.workspace()
         versions = [layer.version for layer in self.weighted if layer.built]
         if versions != known:
