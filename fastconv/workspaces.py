@@ -7,7 +7,15 @@ are counted as if none were kept: what a call arranges for itself is part of its
 import math
 
 from fastconv import machine
-from fastconv.kernels.blocks import FEW_PIXELS, MOST_BLOCKS, block_count, channel_blocks, packs_pixels, window_rows
+from fastconv.kernels.blocks import (
+    FEW_PIXELS,
+    MOST_BLOCKS,
+    block_count,
+    channel_blocks,
+    packs_gradient,
+    packs_pixels,
+    window_rows,
+)
 from fastconv.kernels.panels import arrangement, panels_of, walked
 from fastconv.kernels.winograd_sizes import (
     block_sizes,
@@ -108,12 +116,14 @@ def tiled(backward):
 
 
 def tiled_sums(geo, itemsize):
-    """Partial sums, and the pixels where they are packed."""
+    """Partial sums, and the pixels and gradients where they are packed."""
     if packs_pixels(geo, itemsize):
         pixels, summed = panels_of(geo.c, geo.c, 1, itemsize, packed_rows=geo.n * geo.p * geo.q).packed_size, geo
     else:
         pixels, summed = 0, walked(geo)
     sums = partial_sums(block_count(summed, itemsize), weights(geo, itemsize))
+    if packs_gradient(geo, itemsize):
+        pixels += panels_of(geo.c, geo.o, geo.groups, itemsize, packed_rows=geo.n * geo.p * geo.q).packed_size
     return unlike_zeros(geo, itemsize) + sums + (pixels + geo.o) * itemsize
 
 

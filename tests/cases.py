@@ -192,6 +192,10 @@ LARGE_CASES = (
     # 1x1 with so many channels that the weight gradient is one product of matrices, and a stride that forbids it
     Case(n=2, h=10, w=9, c=130, o=97, k=(1, 1)),
     Case(n=2, h=40, w=1, c=130, o=97, k=(1, 1), stride=(1, 2)),
+    # filters with so many terms that the weight gradient arranges dy, also of a product of matrices and of groups
+    Case(n=2, h=4, w=5, c=230, o=131, k=(3, 3), padding=1),
+    Case(n=2, h=5, w=4, c=2050, o=130, k=(1, 1)),
+    Case(n=1, h=4, w=4, c=460, o=258, k=(3, 3), groups=2, stride=2, padding=1),
     # dense layers of few examples: several blocks of input channels
     Case(n=3, h=1, w=1, c=2102, o=71, k=(1, 1)),
     Case(n=1, h=2, w=2, c=1027, o=200, k=(1, 1)),

@@ -17,7 +17,7 @@ MOST_MACS = 200_000_000
 
 CASES = (
     Case(n=2, h=30, w=30, c=40, o=72, k=(3, 3), padding=1),  # winograd in blocks
-    Case(n=1, h=9, w=7, c=200, o=216, k=(3, 3), padding="same"),  # and panel by panel
+    Case(n=1, h=9, w=7, c=232, o=216, k=(3, 3), padding="same"),  # and panel by panel
     Case(n=2, h=19, w=23, c=24, o=40, k=(3, 3), padding=2, dilation=2, pad_mode="reflect"),
     Case(n=2, h=41, w=37, c=6, o=32, k=(7, 7), stride=2, padding=((3, 2), (3, 1))),  # at stride one
     Case(n=40, h=12, w=15, c=5, o=14, k=(5, 5), padding=2),  # groups of images

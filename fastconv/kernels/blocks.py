@@ -13,6 +13,7 @@ __all__ = [
     "channel_blocks",
     "cuts",
     "most_blocks",
+    "packs_gradient",
     "packs_pixels",
     "window_rows",
 ]
@@ -24,6 +25,7 @@ LEAST_WEIGHTS, MOST_CHANNEL_BLOCKS = 1 << 16, 64  # of a block of input channels
 FEW_CHANNELS = 12  # fewer leave registers free in a tile of a weight gradient
 SUM_ROWS = 2048  # of a sum over rows
 MOST_BYTES = 2 << 20  # of all partial sums together: adding them up takes time, too
+MANY_TERMS = 2048  # of a filter
 WINDOW_BYTES = 4 << 20  # of one block of im2col windows, at least one output row
 
 
@@ -59,6 +61,12 @@ def packs_pixels(geo, itemsize):
     of a large power of two would put all pixels on the same lines of the cache."""
     plain = geo.kh == geo.kw == geo.groups == 1 and not geo.is_padded
     return plain and geo.c * itemsize >= 512 and geo.o >= 96 and geo.n * geo.p * geo.q >= 32
+
+
+def packs_gradient(geo, itemsize):
+    """Whether a weight gradient arranges dy in panels: it is read once for every few terms of a filter, in rows that lie far
+    apart and may fall on the same few lines of the cache."""
+    return geo.terms >= MANY_TERMS and geo.o * itemsize >= 512
 
 
 def window_rows(geo, itemsize):

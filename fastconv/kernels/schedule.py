@@ -25,7 +25,7 @@ class Schedule(NamedTuple):
     """The tables that `tiled.walk` reads."""
 
     starts: np.ndarray  # (tasks + 1,): the first segment of each task
-    segments: np.ndarray  # (segments, 7): where a, b, c begin; first and end of runs; first and end of panels
+    segments: np.ndarray  # (segments, 7): where a, rows of b and c begin; first and end of runs; first and end of panels
     runs: np.ndarray  # (runs, 4 + steps): offsets in a, in rows of b, in c; number of rows; then the tile's steps
     panels: np.ndarray
     tiles: np.ndarray  # (kinds, rows + 1): addresses

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +27,7 @@ BAND_BYTES = 130_000  # of rows of a and of the result that all panels go over i
 TURNS = 4  # tasks of a thread, if they are large enough
 LEAST_WORK = 250_000  # multiply-adds of a task
 FIRST_STEP = 4  # columns of `runs` before the steps
+B_AT = 1  # column of `Panels.rows`
 A_M, C_M = FIRST_STEP + STEPS.index("a_m"), FIRST_STEP + STEPS.index("c_m")
 
 
@@ -80,7 +82,7 @@ def call_tiles(a, b, bias, c, segment, schedule, done):
         a_at, b_at, c_at, kind, tail, b_row, _ = schedule.panels[p]
         for r in range(r0, r1):
             a_here = a_base + a_at + runs[r, 0]
-            b_here = b_base + b_at + runs[r, 1] * b_row
+            b_here = b_at + (b_base + runs[r, 1]) * b_row
             c_here = c_base + c_at + runs[r, 2]
             count, block = runs[r, 3], r * width + FIRST_STEP
             parts = (count + most[kind] - 1) // most[kind]
@@ -103,13 +105,12 @@ def first_tile(packing, a, w, bias, c, segment, schedule, room):
     call_packing_tile(a, a_here, packing, w.reshape(-1), c_at, c, c_here, bias, c_at, table, block, tail, O, packed)
 
 
-def panel_tasks(sizes, panels, threads, runs_of, at_once):
-    """(tasks, runs) of a walk by panels; `at_once`: each panel is packed just before, and lies alone."""
+def panel_tasks(sizes, panels, threads, runs_of):
+    """(tasks, runs) of a walk by panels."""
     images, rows, a_image, c_image, *_ = sizes
     runs, count = sorted(runs_of(0, rows), key=lambda run: -terms_of(run)), len(panels.rows)
-    b_at = [-at if at_once else 0 for at in panels.rows[:, 1].tolist()]
     tasks = [
-        [(n * a_image, b_at[p], n * c_image, 0, len(runs), p, p + 1) for p in range(*share) for n in range(images)]
+        [(n * a_image, 0, n * c_image, 0, len(runs), p, p + 1) for p in range(*share) for n in range(images)]
         for share in cuts(count, min(count, TURNS * threads))
     ]
     return tasks, runs
@@ -175,7 +176,10 @@ def walk_of(geo, itemsize, threads, backward, kept, activation):
     def runs_of(first, end):
         return input_grad_runs(walk_geo, first, end) if backward else forward_runs(walk_geo, first, end, activation)
 
-    cut = functools.partial(panel_tasks, at_once=at_once) if arranged.by_panels else band_tasks
+    cut = panel_tasks if arranged.by_panels else band_tasks
+    if at_once:  # each panel lies alone
+        panels = replace(panels, rows=panels.rows.copy())
+        panels.rows[:, B_AT] = 0
     schedule = tables(*cut(sizes, panels, threads, runs_of), panels, itemsize, at_once and not backward)
     order = AS_IT_IS if arranged.lie_so else FLIPPED if backward else FORWARD
     slots = min(threads, len(schedule.starts) - 1)

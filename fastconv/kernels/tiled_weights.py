@@ -5,7 +5,7 @@ import itertools
 
 import numpy as np
 
-from fastconv.kernels.blocks import block_count, cuts, packs_pixels
+from fastconv.kernels.blocks import block_count, cuts, packs_gradient, packs_pixels
 from fastconv.kernels.packing import packed_pixels
 from fastconv.kernels.padding import as_read
 from fastconv.kernels.panels import panels_of, walked
@@ -30,9 +30,15 @@ def work_shares(blocks, kernel_rows, panels, channels, threads):
     return list(itertools.product(rows, cuts(panels, parts), cuts(channels, more)))
 
 
+def gradient_panels(geo, itemsize):
+    """Panels of dy, packed or where they are."""
+    rows = geo.n * geo.p * geo.q if packs_gradient(geo, itemsize) else 0
+    return panels_of(geo.c, geo.o, geo.groups, itemsize, packed_rows=rows)
+
+
 @functools.lru_cache(maxsize=1024)
 def weight_grad_schedule(geo, itemsize, threads):
-    panels = panels_of(geo.c, geo.o, geo.groups, itemsize)
+    panels = gradient_panels(geo, itemsize)
     blocks, size = block_count(geo, itemsize), geo.terms * geo.o
     chunk = max(1, min(geo.p, BAND_BYTES // ((geo.sh * geo.w * geo.c + geo.q * geo.o) * itemsize)))  # output rows at a time
     channels = geo.c // geo.groups
@@ -49,7 +55,7 @@ def weight_grad_schedule(geo, itemsize, threads):
                 if key not in known:
                     known[key] = (len(runs), len(runs) + len(more)) if (more := weight_grad_runs(geo, *key)) else (0, 0)
                     runs += more
-                task.append((n * geo.h * geo.w * geo.c, n * geo.p * geo.q * geo.o, block * size, *known[key], *share))
+                task.append((n * geo.h * geo.w * geo.c, n * geo.p * geo.q, block * size, *known[key], *share))
                 row += rows
             tasks.append(task)
     return tables(tasks, runs, panels, itemsize)
@@ -60,7 +66,7 @@ def matrix_schedule(geo, itemsize, threads):
     """(panels of x, `Schedule`) of dw = xT dy, with the pixels of x that are read in panels: rows are input channels, the sum
     runs over the pixels, PIXELS of them at a time."""
     pixels = geo.n * geo.p * geo.q
-    columns, panels = panels_of(geo.c, geo.c, 1, itemsize, packed_rows=pixels), panels_of(geo.c, geo.o, 1, itemsize)
+    columns, panels = panels_of(geo.c, geo.c, 1, itemsize, packed_rows=pixels), gradient_panels(geo, itemsize)
     blocks, runs, tasks, known = block_count(geo, itemsize), [], [], {}
     for block, (first, end) in enumerate(cuts(pixels, blocks)):
         for _, share, unit in work_shares(blocks, 1, len(panels.rows), len(columns.rows), threads):
@@ -73,7 +79,7 @@ def matrix_schedule(geo, itemsize, threads):
                         steps = {"a_m": 1, "a_k": row, "b_k": 1, "c_m": geo.o, "k": key[2], "accumulate": key[3]}
                         runs.append(run(0, 0, 0, wide, **steps))
                     c = (block * geo.c + c_at) * geo.o
-                    task.append((at + p * row, p * geo.o, c, known[key], known[key] + 1, *share))
+                    task.append((at + p * row, p, c, known[key], known[key] + 1, *share))
             tasks.append(task)
     return columns, tables(tasks, runs, panels, itemsize)
 
@@ -87,5 +93,7 @@ def weight_grad(geo, x, dy, dw):
     else:
         parts = partial_sums(block_count(walked(geo), x.itemsize), dw)
         schedule = weight_grad_schedule(walked(geo), x.itemsize, get_threads())
+    if packs_gradient(geo, x.itemsize):
+        dy = packed_pixels(dy, 1, 1, geo.p, geo.q, gradient_panels(geo, x.itemsize))
     launch(schedule, x, dy, np.zeros(geo.o, x.dtype), parts)
     add_blocks(parts, dw)

@@ -8,6 +8,7 @@ import os
 from contextlib import contextmanager
 from functools import update_wrapper
 from itertools import repeat
+from typing import NamedTuple
 
 import llvmlite.binding as llvm
 import llvmlite.ir as ir
@@ -39,6 +40,24 @@ ELEMENTS = {types.float32: (ir.FloatType(), 4, "f32"), types.float64: (ir.Double
 def lanes_of(itemsize):
     """Numbers of `itemsize` bytes in the widest register of this CPU."""
     return cpu().vector_bytes // itemsize
+
+
+def masks_are_fast():
+    """Whether one instruction stores some lanes of a vector, as with AVX-512.  AMD's cores take dozens of steps for that of AVX2,
+    and for bytes and on other CPUs LLVM tests lane after lane."""
+    return cpu().vector_bytes == 64
+
+
+def halves(count):
+    """count / 2, count / 4 ... 1"""
+    return [count >> i for i in range(1, count.bit_length())]
+
+
+class Lanes(NamedTuple):
+    """The first lanes of a vector."""
+
+    mask: ir.Value
+    count: ir.Value  # int64; all lanes from their number on
 
 
 class Vectors:
@@ -75,54 +94,106 @@ class Vectors:
         """pointer + the sum of the terms, in elements."""
         return self.builder.gep(pointer, [self.add(*terms)])
 
-    def load(self, pointer, mask=None):
-        """A vector from any address (LLVM is promised the alignment of one number); masked lanes are zero and not read."""
+    def load(self, pointer, lanes=None):
+        """A vector from any address (LLVM is promised the alignment of one number); lanes left out are zero and not read."""
         pointer = self.builder.bitcast(pointer, self.type.as_pointer())
-        if mask is not None:
-            kinds, name = [pointer.type, I32, mask.type, self.type], f"llvm.masked.load.{self.suffix}.p0"
-            return self.call_named(name, self.type, kinds, pointer, ir.Constant(I32, self.itemsize), mask, self.constant(0.0))
+        if lanes is not None:
+            kinds, name = [pointer.type, I32, lanes.mask.type, self.type], f"llvm.masked.load.{self.suffix}.p0"
+            return self.call_named(
+                name, self.type, kinds, pointer, ir.Constant(I32, self.itemsize), lanes.mask, self.constant(0.0)
+            )
         value = self.builder.load(pointer)
         value.align = self.itemsize
         return value
 
-    def store(self, value, pointer, mask=None):
-        """Masked lanes are not written."""
-        pointer = self.builder.bitcast(pointer, self.type.as_pointer())
-        if mask is not None:
-            kinds, name = [self.type, pointer.type, I32, mask.type], f"llvm.masked.store.{self.suffix}.p0"
-            self.call_named(name, ir.VoidType(), kinds, value, pointer, ir.Constant(I32, self.itemsize), mask)
+    def store(self, value, pointer, lanes=None):
+        """Lanes that are left out are not written."""
+        if lanes is None:
+            self.builder.store(value, self.builder.bitcast(pointer, self.type.as_pointer())).align = self.itemsize
+        elif masks_are_fast():
+            pointer = self.builder.bitcast(pointer, self.type.as_pointer())
+            kinds, name = [self.type, pointer.type, I32, lanes.mask.type], f"llvm.masked.store.{self.suffix}.p0"
+            self.call_named(name, ir.VoidType(), kinds, value, pointer, ir.Constant(I32, self.itemsize), lanes.mask)
         else:
-            self.builder.store(value, pointer).align = self.itemsize
+            self.store_pieces(value, pointer, lanes.count, self.itemsize)
+
+    def store_pieces(self, value, pointer, count, size):
+        """The first `count` lanes: a half, a quarter ... of the vector, as the bits of `count` say."""
+        many, kind = value.type.count, value.type
+        with self.builder.if_else(self.builder.icmp_unsigned(">=", count, self.index(many))) as (whole, some):
+            with whole:
+                self.builder.store(value, self.builder.bitcast(pointer, kind.as_pointer())).align = size
+            with some:
+                rest, place = self.variable(value), self.variable(pointer)
+                for piece in halves(many):
+                    with self.if_bit(count, piece):
+                        left, here = self.builder.load(rest), self.builder.load(place)
+                        part = self.picked(left, left, range(piece))
+                        self.builder.store(part, self.builder.bitcast(here, part.type.as_pointer())).align = size
+                        self.builder.store(self.picked(left, left, [*range(piece, many), *range(piece)]), rest)
+                        self.builder.store(self.builder.gep(here, [self.index(piece)]), place)
+
+    def load_pieces(self, pointer, count, kind):
+        """The first `count` whole numbers of a vector of `kind`, zeros behind them, by way of one long integer."""
+        bits = kind.element.width
+        number = ir.IntType(kind.count * bits)
+        found = self.variable(ir.Constant(number, 0))
+        with self.builder.if_else(self.builder.icmp_unsigned(">=", count, self.index(kind.count))) as (whole, some):
+            with whole:
+                self.builder.store(self.aligned_load(pointer, number, bits), found)
+            with some:
+                for piece in reversed(halves(kind.count)):  # the last numbers first
+                    with self.if_bit(count, piece):
+                        place = self.builder.gep(pointer, [self.builder.and_(count, self.index(-2 * piece))])
+                        part = self.builder.zext(self.aligned_load(place, ir.IntType(piece * bits), bits), number)
+                        before = self.builder.shl(self.builder.load(found), ir.Constant(number, piece * bits))
+                        self.builder.store(self.builder.or_(before, part), found)
+        return self.builder.bitcast(self.builder.load(found), kind)
+
+    def aligned_load(self, pointer, kind, bits):
+        """A value of `kind` from an address of which only the alignment of one number is known."""
+        value = self.builder.load(self.builder.bitcast(pointer, kind.as_pointer()))
+        value.align = bits // 8
+        return value
+
+    def if_bit(self, count, bit):
+        """`with if_bit(count, bit)`: what is inside runs where the int64 has this bit."""
+        return self.builder.if_then(self.builder.icmp_unsigned("!=", self.builder.and_(count, self.index(bit)), self.index(0)))
+
+    def picked(self, one, other, numbers):
+        """The lanes of two vectors with these numbers, those of the second behind those of the first."""
+        numbers = list(numbers)
+        return self.builder.shuffle_vector(one, other, ir.Constant(ir.VectorType(I32, len(numbers)), numbers))
 
     def within(self, count):
         """`count`, or 0 where it is negative."""
         return self.builder.select(self.builder.icmp_signed("<", count, self.index(0)), self.index(0), count)
 
     def first_lanes(self, count):
-        """The mask of the first `count` lanes."""
+        """`Lanes` of an int64."""
         numbers = ir.VectorType(I32, self.lanes)
         limit = self.splat(self.builder.trunc(count, I32), numbers)
-        return self.builder.icmp_unsigned("<", ir.Constant(numbers, list(range(self.lanes))), limit)
+        return Lanes(self.builder.icmp_unsigned("<", ir.Constant(numbers, list(range(self.lanes))), limit), count)
 
     def bytes_in(self, value, count):
         """The lowest `count` bytes of an int64, each as an int64."""
         return [self.builder.and_(self.builder.lshr(value, self.index(8 * i)), self.index(255)) for i in range(count)]
 
-    def if_inside(self, mask, *limits):
-        """`mask` where all (number, first, end) hold first <= number < end, else no lane."""
+    def if_inside(self, lanes, *limits):
+        """`lanes` where all (number, first, end) hold first <= number < end, else none."""
         flag = ir.Constant(BIT, 1)
         for number, first, end in limits:
             after = self.builder.icmp_signed(">=", self.index(number), first)
             before = self.builder.icmp_signed("<", self.index(number), end)
             flag = self.builder.and_(flag, self.builder.and_(after, before))
-        return self.builder.and_(mask, self.splat(flag, mask.type))
+        mask = self.builder.and_(lanes.mask, self.splat(flag, lanes.mask.type))
+        return Lanes(mask, self.builder.select(flag, lanes.count, self.index(0)))
 
     def exchanged(self, low, high, step):
         """Both vectors after the upper `step` lanes of every 2 * step of `low` changed places with the lower ones of `high`."""
-        numbers = ir.VectorType(I32, self.lanes)
         first = [k if not k & step else self.lanes + k - step for k in range(self.lanes)]
         second = [k + step if not k & step else self.lanes + k for k in range(self.lanes)]
-        return tuple(self.builder.shuffle_vector(low, high, ir.Constant(numbers, picks)) for picks in (first, second))
+        return tuple(self.picked(low, high, picks) for picks in (first, second))
 
     def turned(self, vectors):
         """A square of lanes x lanes numbers on its side."""
@@ -248,26 +319,31 @@ class Vectors:
         """`with only_if(value, known)`: what is inside runs where the int64 equals the number."""
         return self.builder.if_then(self.builder.icmp_signed("==", value, self.index(known)))
 
-    def store_whole(self, numbers, pointer, mask=None):
-        """32-bit whole numbers as those that the pointer points to, such as bytes; masked lanes are not written."""
+    def store_whole(self, numbers, pointer, lanes=None):
+        """32-bit whole numbers as those that the pointer points to, such as bytes; lanes that are left out are not written."""
         kind = ir.VectorType(pointer.type.pointee, self.lanes)
         if kind != numbers.type:
             numbers = self.builder.trunc(numbers, kind)
-        pointer = self.builder.bitcast(pointer, kind.as_pointer())
         size = kind.element.width // 8
-        if mask is not None:
+        if lanes is None:
+            self.builder.store(numbers, self.builder.bitcast(pointer, kind.as_pointer())).align = size
+        elif masks_are_fast():
+            pointer = self.builder.bitcast(pointer, kind.as_pointer())
             name = f"llvm.masked.store.v{self.lanes}i{kind.element.width}.p0"
-            kinds = [kind, pointer.type, I32, mask.type]
-            self.call_named(name, ir.VoidType(), kinds, numbers, pointer, ir.Constant(I32, size), mask)
+            kinds = [kind, pointer.type, I32, lanes.mask.type]
+            self.call_named(name, ir.VoidType(), kinds, numbers, pointer, ir.Constant(I32, size), lanes.mask)
         else:
-            self.builder.store(numbers, pointer).align = size
+            self.store_pieces(numbers, pointer, lanes.count, size)
 
-    def whole(self, pointer, mask=None):
-        """A vector of the whole numbers, such as bytes, behind a pointer; masked lanes are 0 and not read."""
+    def whole(self, pointer, lanes=None):
+        """A vector of the whole numbers, such as bytes, behind a pointer; lanes that are left out are 0 and not read."""
         element = pointer.type.pointee
         kind, size = ir.VectorType(element, self.lanes), element.width // 8
+        if lanes is not None and not masks_are_fast():
+            return self.load_pieces(pointer, lanes.count, kind)
         pointer = self.builder.bitcast(pointer, kind.as_pointer())
-        if mask is not None:
+        if lanes is not None:
+            mask = lanes.mask
             name, nothing = f"llvm.masked.load.v{self.lanes}i{element.width}.p0", ir.Constant(kind, [0] * self.lanes)
             kinds = [pointer.type, I32, mask.type, kind]
             return self.call_named(name, kind, kinds, pointer, ir.Constant(I32, size), mask, nothing)
