@@ -12,11 +12,10 @@ from fastconv.kernels.blocks import (
     MOST_BLOCKS,
     block_count,
     channel_blocks,
-    packs_gradient,
     packs_pixels,
     window_rows,
 )
-from fastconv.kernels.panels import arrangement, panels_of, walked
+from fastconv.kernels.panels import arrangement, gradient_panels, panels_of, walked
 from fastconv.kernels.winograd_sizes import (
     block_sizes,
     filter_panels,
@@ -122,9 +121,7 @@ def tiled_sums(geo, itemsize):
     else:
         pixels, summed = 0, walked(geo)
     sums = partial_sums(block_count(summed, itemsize), weights(geo, itemsize))
-    if packs_gradient(geo, itemsize):
-        pixels += panels_of(geo.c, geo.o, geo.groups, itemsize, packed_rows=geo.n * geo.p * geo.q).packed_size
-    return unlike_zeros(geo, itemsize) + sums + (pixels + geo.o) * itemsize
+    return unlike_zeros(geo, itemsize) + sums + (pixels + gradient_panels(geo, itemsize).packed_size + geo.o) * itemsize
 
 
 def channel_sums(geo, itemsize):

@@ -9,10 +9,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastconv.kernels.blocks import balanced
+from fastconv.kernels.blocks import balanced, packs_gradient
 from fastconv.machine import cpu
 
-__all__ = ["WIDEST", "Arrangement", "Panels", "arrangement", "forward_panels", "input_grad_panels", "panels_of", "walked"]
+__all__ = [
+    "WIDEST",
+    "Arrangement",
+    "Panels",
+    "arrangement",
+    "forward_panels",
+    "gradient_panels",
+    "input_grad_panels",
+    "panels_of",
+    "walked",
+]
 
 WIDEST = {16: 2, 32: 4}  # vectors of a panel of filters, by number of vector registers
 FEW_ROWS = 32  # of all images, so few that each panel of weights is better read only once
@@ -81,6 +91,13 @@ def forward_panels_of(geo, itemsize):
 @functools.lru_cache(maxsize=1024)
 def input_grad_panels_of(geo, itemsize):
     return panels_of(geo.o, geo.c, geo.groups, itemsize, packed_rows=geo.kh * geo.kw * geo.o // geo.groups)
+
+
+@functools.lru_cache(maxsize=1024)
+def gradient_panels(geo, itemsize):
+    """Of dy for a weight gradient, packed or where it lies."""
+    rows = geo.n * geo.p * geo.q if packs_gradient(geo, itemsize) else 0
+    return panels_of(geo.c, geo.o, geo.groups, itemsize, packed_rows=rows)
 
 
 def walked(geo):

@@ -5,10 +5,10 @@ import itertools
 
 import numpy as np
 
-from fastconv.kernels.blocks import block_count, cuts, packs_gradient, packs_pixels
+from fastconv.kernels.blocks import block_count, cuts, packs_pixels
 from fastconv.kernels.packing import packed_pixels
 from fastconv.kernels.padding import as_read
-from fastconv.kernels.panels import panels_of, walked
+from fastconv.kernels.panels import gradient_panels, panels_of, walked
 from fastconv.kernels.partial_sums import add_blocks, partial_sums
 from fastconv.kernels.schedule import run, tables, weight_grad_runs
 from fastconv.kernels.tiled import launch
@@ -28,12 +28,6 @@ def work_shares(blocks, kernel_rows, panels, channels, threads):
     parts = min(panels, max(1, -(-4 * threads // (blocks * len(rows)))))
     more = min(channels, max(1, -(-4 * threads // (blocks * len(rows) * parts))))
     return list(itertools.product(rows, cuts(panels, parts), cuts(channels, more)))
-
-
-def gradient_panels(geo, itemsize):
-    """Panels of dy, packed or where they are."""
-    rows = geo.n * geo.p * geo.q if packs_gradient(geo, itemsize) else 0
-    return panels_of(geo.c, geo.o, geo.groups, itemsize, packed_rows=rows)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -93,7 +87,8 @@ def weight_grad(geo, x, dy, dw):
     else:
         parts = partial_sums(block_count(walked(geo), x.itemsize), dw)
         schedule = weight_grad_schedule(walked(geo), x.itemsize, get_threads())
-    if packs_gradient(geo, x.itemsize):
-        dy = packed_pixels(dy, 1, 1, geo.p, geo.q, gradient_panels(geo, x.itemsize))
+    panels = gradient_panels(geo, x.itemsize)
+    if panels.packed_size:
+        dy = packed_pixels(dy, 1, 1, geo.p, geo.q, panels)
     launch(schedule, x, dy, np.zeros(geo.o, x.dtype), parts)
     add_blocks(parts, dw)
