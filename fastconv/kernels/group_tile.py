@@ -124,12 +124,13 @@ class Window:
     def write_transform(self, v, bt, x, out, step):
         """V <- BT x B, for each channel; b_r and b_s are the steps of x, k counts channels."""
         n, element = len(bt[-1]), v.builder.mul(step["k"], v.index(self.lanes))
+        place, to = v.grid(step["b_r"], step["b_s"], n), v.grid((n, element), element, n)
         with v.loop(step["k"]) as channel:
             v.keep_rolled()
             start, target = v.at(x, (channel, self.lanes)), v.at(out, (channel, self.lanes))
-            columns = [[v.load(v.at(start, (i, step["b_r"]), (j, step["b_s"]))) for i in range(n)] for j in range(n)]
-            for (i, j), value in both_ways(v, bt, bt, columns).items():
-                v.store(value, v.at(target, (i * n + j, element)))
+            for i, values in both_ways(v, bt, bt, start, place):
+                for j, value in enumerate(values):
+                    v.store(value, to(target, i, j))
 
     def write_products(self, v, at, u, values, c, d, step, base, mark):
         """AT (U * V) A, a row of elements at a time, then what every tile does with a window."""
@@ -303,9 +304,10 @@ class FilterTransform:
     def write(self, v, a, b, c, d, block, count, _):
         step, few = v.integers(block, TURN_STEPS), v.first_lanes(count)
         g = floats(matrices(2, self.size)[1])
-        columns = [[v.load(v.at(a, (i * self.size + j, step["a_row"])), few) for i in range(self.size)] for j in range(self.size)]
-        for (i, j), value in both_ways(v, [g], [g], columns).items():
-            v.store(value, v.at(c, (i, step["c_row"]), (j, count)), few)
+        place, to = v.grid((self.size, step["a_row"]), step["a_row"], self.size), v.grid(step["c_row"], count, len(g))
+        for i, values in both_ways(v, [g], [g], a, place, few):
+            for j, value in enumerate(values):
+                v.store(value, to(c, i, j), few)
 
 
 @dataclass(frozen=True)

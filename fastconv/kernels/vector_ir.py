@@ -294,6 +294,20 @@ class Vectors:
         rest = [self.builder.asm(kind, "", "=r,0", [self.add((i, step))], False) for i in range(1, count)]
         return [self.index(0), *rest]
 
+    def grid(self, row, pixel, count):
+        """A function (pointer, i, j) -> pointer to row i and column j, for `count` columns; `row`: their distance, as a term."""
+        down, across = self.add(row), self.multiples(pixel, count)
+        return lambda pointer, i, j: self.at(self.at(pointer, (i, down)), across[j])
+
+    def read_anew(self, pointer):
+        """The same pointer; LLVM does not see that, and cannot keep in registers what it has read there before."""
+        kind = ir.FunctionType(pointer.type, [pointer.type])
+        return self.builder.asm(kind, "", "=r,0,~{memory}", [pointer], True)
+
+    def room(self, count):
+        """A pointer to so many vectors on the stack."""
+        return self.builder.bitcast(cgutils.alloca_once(self.builder, self.type, count), self.kind.as_pointer())
+
     def pointer(self, address):
         """An int64 as a pointer to numbers of the element type."""
         return self.builder.inttoptr(address, self.kind.as_pointer())

@@ -7,6 +7,7 @@ are multiplied at some of the points only, so that the same transformed filters 
 """
 
 import functools
+import itertools
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -31,14 +32,10 @@ def elements(inputs):
     return [*range(inputs - 1), N - 1]
 
 
-def placed(values, rows, cols):
-    """[(number of the element, vector), ...] of {(row, column): vector}, a transformed tile with so many inputs."""
-    return [(elements(rows)[i] * N + elements(cols)[j], value) for (i, j), value in values.items()]
-
-
-def taken(v, array, element, rows, cols):
-    """The same way back: columns of vectors."""
-    return [[v.load(v.at(array, (i * N + j, element))) for i in elements(rows)] for j in elements(cols)]
+def transformed_grid(v, element, rows=N, cols=N):
+    """`Vectors.grid` of the elements, `element` numbers apart, of a transformed tile with so many inputs."""
+    at = v.grid((N, element), element, N)
+    return lambda pointer, i, j: at(pointer, elements(rows)[i], elements(cols)[j])
 
 
 @dataclass(frozen=True)
@@ -60,16 +57,21 @@ class InputMove:
 
     def write(self, v, x, _, out, __, block, limits, tail):
         row, pixel, element = (v.integer(block, i) for i in range(3))
-        lanes, (i0, i1, j0, j1) = v.first_lanes(tail), v.bytes_in(limits, 4)
-
-        def load(i, j):
-            mask = v.if_inside(lanes, (i, i0, i1), (j, j0, j1)) if self.edge else None
-            return v.load(v.at(x, (i, row), (j, pixel)), mask)
-
-        columns = [[load(i, j) for i in range(self.rows)] for j in range(self.cols)]
+        if self.edge:
+            x, row, pixel = self.inside(v, x, row, pixel, v.first_lanes(tail), v.bytes_in(limits, 4))
+        place, target = v.grid(row, pixel, self.cols), transformed_grid(v, element, self.rows, self.cols)
         down, along = ([floats(step) for step in input_steps(inputs, N)] for inputs in (self.rows, self.cols))
-        for number, value in placed(both_ways(v, down, along, columns), self.rows, self.cols):
-            v.store(value, v.at(out, (number, element)))
+        for i, values in both_ways(v, down, along, x, place):
+            for j, value in enumerate(values):
+                v.store(value, target(out, i, j))
+
+    def inside(self, v, x, row, pixel, lanes, limits):
+        """(pointer to a tile with zeros for what does not exist, its row, its pixel)"""
+        (i0, i1, j0, j1), room = limits, v.room(self.rows * self.cols)
+        for i, j in itertools.product(range(self.rows), range(self.cols)):
+            mask = v.if_inside(lanes, (i, i0, i1), (j, j0, j1))
+            v.store(v.load(v.at(x, (i, row), (j, pixel)), mask), v.at(room, ((i * self.cols + j) * self.lanes)))
+        return room, v.index(self.cols * self.lanes), v.index(self.lanes)
 
 
 @dataclass(frozen=True)
@@ -86,10 +88,11 @@ class FilterMove:
 
     def write(self, v, w, _, out, __, block, ___, tail):
         (tap, element), lanes, size = (v.integer(block, i) for i in range(2)), v.first_lanes(tail), self.size
-        columns = [[v.load(v.at(w, (i * size + j, tap)), lanes) for i in range(size)] for j in range(size)]
         g = [floats(matrices(outputs(size), size)[1])]
-        for number, value in placed(both_ways(v, g, g, columns), N, N):
-            v.store(value, v.at(out, (number, element)))
+        place, target = v.grid((size, tap), tap, size), transformed_grid(v, element)
+        for i, values in both_ways(v, g, g, w, place, lanes):
+            for j, value in enumerate(values):
+                v.store(value, target(out, i, j))
 
 
 @dataclass(frozen=True)
@@ -130,10 +133,13 @@ class OutputMove(ResultMove):
         element, row, pixel, code = (v.integer(block, i) for i in range(4))
         lanes, (down, along) = v.first_lanes(tail) if self.edge else None, self.back()
         offset = v.load(bias, lanes)
-        for (i, j), value in both_ways(v, [down], [along], taken(v, products, element, *self.inputs)).items():
-            register = v.variable(v.builder.fadd(value, offset))
-            activate(v, code, [register])
-            v.store(v.builder.load(register), v.at(y, (i, row), (j, pixel)), lanes)
+        place, target = transformed_grid(v, element, *self.inputs), v.grid(row, pixel, self.cols)
+        results = list(both_ways(v, [down], [along], products, place))  # all of them before the branches of the first activation
+        for i, values in results:
+            for j, value in enumerate(values):
+                register = v.variable(v.builder.fadd(value, offset))
+                activate(v, code, [register])
+                v.store(v.builder.load(register), target(y, i, j), lanes)
 
 
 class GradientMove(ResultMove):
@@ -144,9 +150,10 @@ class GradientMove(ResultMove):
     def write(self, v, dy, _, out, __, block, ___, tail):
         row, pixel, element = (v.integer(block, i) for i in range(3))
         lanes, (down, along) = v.first_lanes(tail) if self.edge else None, map(turned, self.back())
-        columns = [[v.load(v.at(dy, (i, row), (j, pixel)), lanes) for i in range(self.rows)] for j in range(self.cols)]
-        for number, value in placed(both_ways(v, [down], [along], columns), *self.inputs):
-            v.store(value, v.at(out, (number, element)))
+        place, target = v.grid(row, pixel, self.cols), transformed_grid(v, element, *self.inputs)
+        for i, values in both_ways(v, [down], [along], dy, place, lanes):
+            for j, value in enumerate(values):
+                v.store(value, target(out, i, j))
 
 
 @dataclass(frozen=True)
@@ -168,9 +175,11 @@ class SumMove:
     def write(self, v, sums, _, dw, __, block, ___, tail):
         (element, tap), lanes, size = (v.integer(block, i) for i in range(2)), v.first_lanes(tail), self.size
         g = [turned(floats(matrices(outputs(size), size)[1]))]
-        for (i, j), value in both_ways(v, g, g, taken(v, sums, element, N, N)).items():
-            place = v.at(dw, (i * size + j, tap))
-            v.store(v.builder.fadd(v.load(place, lanes), value) if self.more else value, place, lanes)
+        place, target = transformed_grid(v, element), v.grid((size, tap), tap, size)
+        for i, values in both_ways(v, g, g, sums, place):
+            for j, value in enumerate(values):
+                there = target(dw, i, j)
+                v.store(v.builder.fadd(v.load(there, lanes), value) if self.more else value, there, lanes)
 
 
 def turned(matrix):

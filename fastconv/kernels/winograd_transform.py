@@ -1,6 +1,17 @@
-"""A constant matrix times vectors, written out as additions and multiply-adds: the transforms of Winograd's algorithm."""
+"""A constant matrix times vectors, written out as additions and multiply-adds: the transforms of Winograd's algorithm.
 
-__all__ = ["apply", "both_ways", "combine", "floats"]
+A transformed tile has 36 vectors, more than the 16 that many CPUs have registers for.  There a few rows of the result are made at
+a time, from vectors that are read again for each few: a core reads two or three vectors while it adds two, but what does not fit
+into its registers goes to the stack and back.
+"""
+
+import itertools
+
+from fastconv.machine import cpu
+
+__all__ = ["both_ways", "combine", "floats"]
+
+ROWS = {16: 4, 32: 6}  # of a result that are made at a time, with so many vector registers
 
 
 def floats(matrix):
@@ -23,16 +34,42 @@ def combine(v, row, values):
     return total
 
 
-def apply(v, matrices, values):
-    """The matrices times a vector of vectors, the first one first."""
-    for matrix in matrices:
-        values = [combine(v, row, values) for row in matrix]
-    return values
+def terms_of(row):
+    """The columns in which a row of a matrix is not zero."""
+    return [i for i, factor in enumerate(row) if factor]
 
 
-def both_ways(v, down, along, columns):
-    """M X LT for X given as columns of vectors, M and L being the products of `down` and `along` (the first matrix is applied
-    first): {(row, column): vector}."""
-    first = [apply(v, down, column) for column in columns]
-    rows = [apply(v, along, [column[i] for column in first]) for i in range(len(down[-1]))]
-    return {(i, j): value for i, row in enumerate(rows) for j, value in enumerate(row)}
+def some_rows(v, matrices, rows, value):
+    """These rows of the product of the matrices and the vectors value(0), value(1) ...; the first matrix is applied first."""
+    if not matrices:
+        return [value(i) for i in rows]
+    *first, last = matrices
+    needed = sorted({i for row in rows for i in terms_of(last[row])})
+    found = dict(zip(needed, some_rows(v, first, needed, value), strict=True))
+    values = [found.get(i) for i in range(len(last[0]))]
+    return [combine(v, last[row], values) for row in rows]
+
+
+def rows_at_once(matrix, most):
+    """Its rows, not more than `most` at a time; those with the same terms stay together."""
+    sets = []
+    for _, alike in itertools.groupby(range(len(matrix)), key=lambda i: terms_of(matrix[i])):
+        numbers = list(alike)
+        for few in (numbers[i : i + most] for i in range(0, len(numbers), most)):
+            if sets and len(sets[-1]) + len(few) <= most:
+                sets[-1] += few
+            else:
+                sets.append(few)
+    return sets
+
+
+def both_ways(v, down, along, x, place, lanes=None):
+    """M X LT, M and L being the products of `down` and `along`: (number of the row, its vectors) one after another.
+
+    place(x, i, j) points to row i and column j of X, of which only `lanes` exist.
+    """
+    for rows in rows_at_once(down[-1], ROWS[cpu().registers]):
+        x = v.read_anew(x)
+        columns = [some_rows(v, down, rows, lambda i, j=j, x=x: v.load(place(x, i, j), lanes)) for j in range(len(along[0][0]))]
+        for i, vectors in zip(rows, zip(*columns, strict=True), strict=True):
+            yield i, some_rows(v, along, range(len(along[-1])), vectors.__getitem__)
