@@ -6,7 +6,7 @@ Dispatch, `plan`, the tests and the benchmark all read it.
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 
@@ -25,6 +25,7 @@ class Route:
     fits: Callable  # (geo, dtype) -> None, or the reason why not
     cost: Callable  # (geo, dtype, cpu) -> cycles of one core
     run: str  # function in kernels/, imported at the first run
+    _: KW_ONLY
     pack: str | None = None  # function (geo, w) in kernels/ that arranges weights to be kept; None: as they are
     workspace: Callable = lambda geo, itemsize: 0  # bytes beside input, output and weights
     growth: int = 1  # error bound in units of terms * eps * sum of absolute values (above 1: of a whole tile, its largest sum)
@@ -129,80 +130,61 @@ def no_batch(geo, dtype):
     return "weight gradients of images as lanes are not done by Winograd's algorithm"
 
 
+def by_winograd(cost, run, workspace, pack=None):
+    return Route(winograd_fits, cost, run, pack=pack, workspace=workspace, growth=4, only_if_asked=less_accurate)
+
+
+def in_groups(backward, winograd):
+    """Images as lanes, by the sums or by F(2x2)."""
+    fits, name = (batch_grad_fits, "input_grad") if backward else (batch_fits, "forward")
+    return Route(
+        small_winograd(fits) if winograd else fits,
+        costs.batch(backward, winograd),
+        f"batch.winograd_{name}" if winograd else f"batch.{name}",
+        workspace=workspaces.batch(backward, winograd),
+        growth=4 if winograd else 1,
+        only_if_asked=few_images,
+    )
+
+
 ALGORITHMS = (
     Algorithm(
         "winograd",
-        forward=Route(
-            winograd_fits,
-            costs.winograd(False),
-            "winograd.forward",
-            "winograd_filters.transform_filters",
-            workspaces.winograd(False),
-            4,
-            less_accurate,
+        forward=by_winograd(
+            costs.winograd(False), "winograd.forward", workspaces.winograd(False), "winograd_filters.transform_filters"
         ),
-        input_grad=Route(
-            winograd_fits,
-            costs.winograd(True),
-            "winograd.input_grad",
-            "winograd_filters.transform_exchanged",
-            workspaces.winograd(True),
-            4,
-            less_accurate,
+        input_grad=by_winograd(
+            costs.winograd(True), "winograd.input_grad", workspaces.winograd(True), "winograd_filters.transform_exchanged"
         ),
-        weight_grad=Route(
-            winograd_fits,
-            costs.winograd_weights,
-            "winograd_weights.weight_grad",
-            None,
-            workspaces.winograd_sums,
-            4,
-            less_accurate,
-        ),
+        weight_grad=by_winograd(costs.winograd_weights, "winograd_weights.weight_grad", workspaces.winograd_sums),
     ),
     Algorithm(
         "batch_winograd",
-        forward=Route(
-            small_winograd(batch_fits),
-            costs.batch(False, True),
-            "batch.winograd_forward",
-            None,
-            workspaces.batch(False, True),
-            4,
-            few_images,
-        ),
-        input_grad=Route(
-            small_winograd(batch_grad_fits),
-            costs.batch(True, True),
-            "batch.winograd_input_grad",
-            None,
-            workspaces.batch(True, True),
-            4,
-            few_images,
-        ),
+        forward=in_groups(backward=False, winograd=True),
+        input_grad=in_groups(backward=True, winograd=True),
         weight_grad=Route(no_batch, costs.batch(False, True), ""),
     ),
     Algorithm(
         "batch",
-        forward=Route(
-            batch_fits, costs.batch(False, False), "batch.forward", None, workspaces.batch(False, False), 1, few_images
-        ),
-        input_grad=Route(
-            batch_grad_fits, costs.batch(True, False), "batch.input_grad", None, workspaces.batch(True, False), 1, few_images
-        ),
+        forward=in_groups(backward=False, winograd=False),
+        input_grad=in_groups(backward=True, winograd=False),
         weight_grad=Route(
-            batch_weights_fit, costs.batch_weights, "batch_weights.weight_grad", None, workspaces.batch_sums, 1, few_images
+            batch_weights_fit,
+            costs.batch_weights,
+            "batch_weights.weight_grad",
+            workspace=workspaces.batch_sums,
+            only_if_asked=few_images,
         ),
     ),
     Algorithm(
         "depthwise",
-        forward=Route(one_filter_a_channel, costs.depthwise, "depthwise.forward", None, workspaces.unlike_zeros),
-        input_grad=Route(one_filter_a_channel, costs.depthwise, "depthwise.input_grad", None, workspaces.unlike_zeros),
-        weight_grad=Route(one_filter_a_channel, costs.depthwise, "depthwise.weight_grad", None, workspaces.depthwise_sums),
+        forward=Route(one_filter_a_channel, costs.depthwise, "depthwise.forward", workspace=workspaces.unlike_zeros),
+        input_grad=Route(one_filter_a_channel, costs.depthwise, "depthwise.input_grad", workspace=workspaces.unlike_zeros),
+        weight_grad=Route(one_filter_a_channel, costs.depthwise, "depthwise.weight_grad", workspace=workspaces.depthwise_sums),
     ),
     Algorithm(
         "pointwise",
-        forward=Route(few_pixels, costs.pointwise, "pointwise.forward", None, workspaces.channel_sums),
+        forward=Route(few_pixels, costs.pointwise, "pointwise.forward", workspace=workspaces.channel_sums),
         input_grad=Route(forward_only, costs.pointwise, ""),
         weight_grad=Route(forward_only, costs.pointwise, ""),
     ),
@@ -212,17 +194,17 @@ ALGORITHMS = (
             always,
             costs.tiled(costs.filters),
             "tiled.forward",
-            "packing.pack_panels",
-            workspaces.tiled(False),
+            pack="packing.pack_panels",
+            workspace=workspaces.tiled(False),
         ),
         input_grad=Route(
             always,
             costs.tiled(costs.inputs, costs.TURNED),
             "tiled.input_grad",
-            "packing.pack_flipped",
-            workspaces.tiled(True),
+            pack="packing.pack_flipped",
+            workspace=workspaces.tiled(True),
         ),
-        weight_grad=Route(always, costs.tiled_weights, "tiled_weights.weight_grad", None, workspaces.tiled_sums),
+        weight_grad=Route(always, costs.tiled_weights, "tiled_weights.weight_grad", workspace=workspaces.tiled_sums),
     ),
     Algorithm(
         "im2col",
@@ -230,33 +212,33 @@ ALGORITHMS = (
             always,
             costs.im2col(costs.filters),
             "im2col.forward",
-            "im2col.by_group",
-            workspaces.im2col,
+            pack="im2col.by_group",
+            workspace=workspaces.im2col,
             pack_once="im2col.by_group",
         ),
         input_grad=Route(
             always,
             costs.im2col(costs.inputs, turned=10),
             "im2col.input_grad",
-            "im2col.by_group_transposed",
-            workspaces.im2col_input_grad,
+            pack="im2col.by_group_transposed",
+            workspace=workspaces.im2col_input_grad,
             pack_once="im2col.by_group_transposed",
         ),
-        weight_grad=Route(always, costs.im2col(costs.filters), "im2col.weight_grad", None, workspaces.im2col_sums),
+        weight_grad=Route(always, costs.im2col(costs.filters), "im2col.weight_grad", workspace=workspaces.im2col_sums),
         flushes=False,
     ),
     Algorithm(
         "direct",
-        forward=Route(always, costs.direct(costs.filters), "direct.forward", None, workspaces.direct),
+        forward=Route(always, costs.direct(costs.filters), "direct.forward", workspace=workspaces.direct),
         input_grad=Route(
             always,
             costs.direct(costs.inputs),
             "direct.input_grad",
-            "direct.swap_channels",
-            workspaces.direct_input_grad,
+            pack="direct.swap_channels",
+            workspace=workspaces.direct_input_grad,
             pack_once="direct.swap_channels",
         ),
-        weight_grad=Route(always, costs.direct(costs.filters), "direct.weight_grad", None, workspaces.direct_sums),
+        weight_grad=Route(always, costs.direct(costs.filters), "direct.weight_grad", workspace=workspaces.direct_sums),
         flushes=False,
     ),
 )

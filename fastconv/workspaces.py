@@ -153,7 +153,7 @@ def winograd(backward):
             _, scratch = block_sizes(c, panels, tiles, geo.kh, itemsize, THREADS)
             own = packed_size(panels) + numbers(scratch)
         else:
-            _, v, scratch = panel_sizes(c, shared_panels(c, o, itemsize, THREADS), tiles, geo.kh, itemsize, THREADS)
+            _, _, v, scratch = panel_sizes(c, shared_panels(c, o, itemsize, THREADS), tiles, geo.kh, itemsize, THREADS)
             turned = backward and geo.groups == 1 and geo.dh * geo.dw > 1
             own = v + numbers(scratch) + turned * numbers(geo.w_shape)
         return unlike_zeros(call, itemsize) + at_stride_one(call, itemsize) + (own + backward * geo.c) * itemsize

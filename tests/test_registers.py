@@ -11,9 +11,10 @@ from numba import types
 from fastconv import machine
 from fastconv.kernels.batch_weights import Outer, tile_of
 from fastconv.kernels.group_tile import GroupTile, Window, winograd_rows
+from fastconv.kernels.intrinsics import function_address
 from fastconv.kernels.panels import WIDEST
 from fastconv.kernels.tile import Tile, most_rows, write_tile
-from fastconv.kernels.vector_ir import function_address, lanes_of
+from fastconv.kernels.vector_ir import lanes_of
 
 LANES = lanes_of(4)
 WIDTHS = range(1, WIDEST[machine.cpu().registers] + 1)

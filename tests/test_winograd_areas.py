@@ -7,7 +7,7 @@ import pytest
 
 import fastconv as fc
 import oracle
-from fastconv.geometry.shapes import ConvGeometry
+from fastconv.geometry import ConvGeometry
 from fastconv.kernels import winograd_areas, winograd_sizes
 from fastconv.kernels.winograd_matrices import matrices
 from fastconv.kernels.winograd_sizes import N, outputs

@@ -1,12 +1,12 @@
 """Every formula about shapes: sizes, counts, receptive fields, and settings for what is wanted.  Integers in, integers out."""
 
 from fastconv.geometry.connection import connection_matrix
+from fastconv.geometry.conv import ConvGeometry
 from fastconv.geometry.counts import conv_formula, conv_parameters, dense_formula, dense_parameters
 from fastconv.geometry.design import Design, design
+from fastconv.geometry.pool import PoolGeometry
 from fastconv.geometry.receptive import ReceptiveField, receptive_field
-from fastconv.geometry.shapes import (
-    ConvGeometry,
-    PoolGeometry,
+from fastconv.geometry.windows import (
     adaptive_windows,
     image_sizes,
     kernel_span,

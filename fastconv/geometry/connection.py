@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastconv.errors import ShapeError
-from fastconv.geometry.shapes import ConvGeometry
+from fastconv.geometry.conv import ConvGeometry
 
 __all__ = ["connection_matrix"]
 

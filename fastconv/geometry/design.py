@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from fastconv.errors import OptionError, ShapeError
 from fastconv.geometry.receptive import ReceptiveField
-from fastconv.geometry.shapes import kernel_span, output_size, unread_pixels, whole
+from fastconv.geometry.windows import kernel_span, output_size, unread_pixels, whole
 
 __all__ = ["Design", "design"]
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from fastconv.geometry.shapes import kernel_span
+from fastconv.geometry.windows import kernel_span
 
 __all__ = ["ReceptiveField", "receptive_field"]
 

@@ -16,11 +16,11 @@ from numba.extending import register_jitable
 from fastconv.kernels import aligned
 from fastconv.kernels.blocks import MOST_BLOCKS, balanced, cuts
 from fastconv.kernels.chain import clear, run_tile
+from fastconv.kernels.denormals import flush_denormals, restore_denormals
 from fastconv.kernels.group_tile import TURN_STEPS, Turn, address_of
 from fastconv.kernels.partial_sums import add_blocks
 from fastconv.kernels.sharing import fresh_turns, next_task
 from fastconv.kernels.tile import add_outer_product, array_address
-from fastconv.kernels.vector_ir import flush_denormals, restore_denormals
 from fastconv.machine import cpu, get_threads, kernel
 
 __all__ = ["weight_grad"]

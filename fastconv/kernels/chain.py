@@ -27,9 +27,10 @@ from fastconv.kernels.chain_tables import (
     Tables,
     forward_tables,
 )  # fmt: skip
+from fastconv.kernels.denormals import flush_denormals, restore_denormals
+from fastconv.kernels.intrinsics import emits
 from fastconv.kernels.sharing import done, fresh_turns, next_task, wait_for
 from fastconv.kernels.tile import array_address
-from fastconv.kernels.vector_ir import emits, flush_denormals, restore_denormals
 from fastconv.machine import get_threads, kernel
 
 __all__ = ["Chain", "chain_of"]

@@ -15,13 +15,14 @@ from numba import prange
 from fastconv.kernels import aligned
 from fastconv.kernels.activation import finish, in_registers
 from fastconv.kernels.blocks import FEW_PIXELS, block_count
+from fastconv.kernels.denormals import flush_denormals, restore_denormals
 from fastconv.kernels.padding import as_read, fold, grad_target
 from fastconv.kernels.partial_sums import add_blocks, partial_sums
 from fastconv.kernels.runs import RUN, SIDE_BY_SIDE, over_channels, over_taps, runs_of
 from fastconv.kernels.schedule import forward_parts, input_grad_parts
 from fastconv.kernels.sharing import fresh_turns, next_task
 from fastconv.kernels.tile import activate, call_tile, compiled_address
-from fastconv.kernels.vector_ir import flush_denormals, lanes_of, restore_denormals
+from fastconv.kernels.vector_ir import lanes_of
 from fastconv.machine import cpu, get_threads, kernel
 
 __all__ = ["forward", "input_grad", "weight_grad"]

@@ -9,11 +9,12 @@ from numba import prange
 from numba.extending import register_jitable
 
 from fastconv.kernels import aligned
+from fastconv.kernels.intrinsics import emits
 from fastconv.kernels.panels import forward_panels, input_grad_panels
 from fastconv.kernels.sharing import done, fresh_turns, next_task, wait_for
 from fastconv.kernels.tile import ROWS_AHEAD
 from fastconv.kernels.transpose import transpose_block
-from fastconv.kernels.vector_ir import emits, lanes_of
+from fastconv.kernels.vector_ir import lanes_of
 from fastconv.machine import get_threads, kernel
 
 __all__ = [

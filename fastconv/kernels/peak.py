@@ -3,7 +3,7 @@
 import numpy as np
 from numba import prange
 
-from fastconv.kernels.vector_ir import emits
+from fastconv.kernels.intrinsics import emits
 from fastconv.machine import kernel
 
 __all__ = ["CHAINS", "multiply_add"]

@@ -8,8 +8,8 @@ from numba import prange
 from numba.extending import register_jitable
 
 from fastconv.kernels import aligned
+from fastconv.kernels.intrinsics import emits
 from fastconv.kernels.padding import pad
-from fastconv.kernels.vector_ir import emits
 from fastconv.machine import kernel
 
 __all__ = ["filters_at_stride_one", "image_at_stride_one", "join_filters", "join_image"]

@@ -11,9 +11,10 @@ from numba import prange
 from fastconv.kernels.activation import activate_rows
 from fastconv.kernels.blocks import channel_blocks
 from fastconv.kernels.codes import NONE
+from fastconv.kernels.denormals import flush_denormals, restore_denormals
+from fastconv.kernels.intrinsics import emits
 from fastconv.kernels.partial_sums import add_blocks, partial_sums
 from fastconv.kernels.sharing import fresh_turns, next_task
-from fastconv.kernels.vector_ir import emits, flush_denormals, restore_denormals
 from fastconv.machine import get_threads, kernel
 
 __all__ = ["forward"]

@@ -3,8 +3,8 @@
 What a run is, `runs` tells.
 """
 
+from fastconv.kernels.intrinsics import emits
 from fastconv.kernels.runs import RUN, over_channels, over_taps, sums_of
-from fastconv.kernels.vector_ir import emits
 
 __all__ = [
     "average_grad_run",
@@ -41,7 +41,7 @@ def maximum_run(v, x, x_at, y, y_at, winner, wanted, channels, runs, at, most):
                 v.store(v.builder.load(largest), v.at(y, place, offset), mask)
             with v.only_if_not(wanted, 0):
                 for (offset, mask), winning in zip(places, where, strict=True):
-                    v.store_whole(v.builder.load(winning), v.builder.gep(winner, [v.add(place, offset)]), mask)
+                    v.store(v.builder.load(winning), v.builder.gep(winner, [v.add(place, offset)]), mask)
 
         over_channels(v, channels, most, few)
 
@@ -57,7 +57,7 @@ def maximum_grad_run(v, dy, dy_at, dx, dx_at, winner, channels, runs, at, most):
         def few(places):
             def won(tap, step, _, offset, mask):
                 source = v.add(start, offset, step)
-                mine = v.equal_whole(v.whole(v.builder.gep(winner, [source]), mask), tap)
+                mine = v.equal_whole(v.load(v.builder.gep(winner, [source]), mask), tap)
                 return v.builder.select(mine, v.load(v.at(dy, source), mask), v.constant(0.0))
 
             for total, (offset, mask) in zip(sums_of(v, run, places, won), places, strict=True):
@@ -116,7 +116,7 @@ def maximum_spread_run(v, dy, dy_at, dx, dx_at, winner, channels, runs, at, most
         def few(places):
             sources = [v.add(start, offset) for offset, _ in places]
             known = [
-                (v.load(v.at(dy, source), mask), v.whole(v.builder.gep(winner, [source]), mask))
+                (v.load(v.at(dy, source), mask), v.load(v.builder.gep(winner, [source]), mask))
                 for source, (_, mask) in zip(sources, places, strict=True)
             ]
 

@@ -8,7 +8,7 @@ process or has a slower one.  Who does a task changes no bit of its results.
 import numpy as np
 from numba.extending import register_jitable
 
-from fastconv.kernels.vector_ir import count_up, wait_until
+from fastconv.kernels.atomics import count_up, wait_until
 
 __all__ = ["done", "fresh_turns", "next_task", "wait_for"]
 

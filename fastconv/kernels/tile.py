@@ -15,7 +15,7 @@ from numba import types
 from numba.extending import register_jitable
 
 from fastconv.kernels.codes import LEAKY_RELU, LEAKY_SLOPE, RELU
-from fastconv.kernels.vector_ir import emits, function_address
+from fastconv.kernels.intrinsics import emits, function_address
 from fastconv.machine import Kernel, cpu
 
 __all__ = [

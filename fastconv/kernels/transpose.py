@@ -3,7 +3,8 @@
 import numpy as np
 from numba import prange
 
-from fastconv.kernels.vector_ir import emits, lanes_of
+from fastconv.kernels.intrinsics import emits
+from fastconv.kernels.vector_ir import lanes_of
 from fastconv.machine import kernel
 
 __all__ = ["flip_filters", "transpose_block", "turn_block"]

@@ -4,7 +4,7 @@ import numpy as np
 from numba import carray, prange
 from numba.extending import register_jitable
 
-from fastconv.kernels.vector_ir import pointer_at
+from fastconv.kernels.intrinsics import pointer_at
 from fastconv.machine import kernel
 
 __all__ = ["BLOCK", "adam", "on_few", "sgd", "squares"]

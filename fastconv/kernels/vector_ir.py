@@ -1,40 +1,24 @@
-"""A small language for vector code: load, store, splat, multiply-add, loop.  The only file that knows `llvmlite.ir`.
+"""A small language for vector code: load, store, splat, multiply-add, loop.
 
 Numba compiles loops; LLVM decides by itself which of them become SIMD code, and with how many registers.  Where that choice
-decides the speed, a kernel calls an `@intrinsic` whose body writes the vector instructions down with `Vectors`.
+decides the speed, a kernel calls something whose body writes the vector instructions down with `Vectors`; `intrinsics` makes it
+callable.  These two and the few instructions in `atomics` and `denormals` are all that knows `llvmlite.ir`.
 """
 
-import os
 from contextlib import contextmanager
-from functools import update_wrapper
-from itertools import repeat
 from typing import NamedTuple
 
-import llvmlite.binding as llvm
 import llvmlite.ir as ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
-from fastconv.machine import KEEP_DENORMALS, cpu
+from fastconv.machine import cpu
 
-__all__ = [
-    "Vectors",
-    "count_up",
-    "emits",
-    "flush_denormals",
-    "function_address",
-    "lanes_of",
-    "pointer_at",
-    "restore_denormals",
-    "wait_until",
-]
+__all__ = ["BYTES", "ELEMENTS", "I32", "I64", "Lanes", "Vectors", "lanes_of"]
 
 BIT, BYTE, I32, I64 = map(ir.IntType, (1, 8, 32, 64))
 BYTES, NO = BYTE.as_pointer(), ir.Constant(BIT, 0)
-LOOKS = 20_000  # at a counter, some microseconds, before the core is offered to others
-YIELD = "sched_yield" if os.name == "posix" else None  # the function of the C library that does so
-ELEMENTS = {types.float32: (ir.FloatType(), 4, "f32"), types.float64: (ir.DoubleType(), 8, "f64")}
+ELEMENTS = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
 
 
 def lanes_of(itemsize):
@@ -46,6 +30,18 @@ def masks_are_fast():
     """Whether one instruction stores some lanes of a vector, as with AVX-512.  AMD's cores take dozens of steps for that of AVX2,
     and for bytes and on other CPUs LLVM tests lane after lane."""
     return cpu().vector_bytes == 64
+
+
+def suffix_of(kind):
+    """How LLVM's names say a type: f32, v8i32."""
+    if isinstance(kind, ir.VectorType):
+        return f"v{kind.count}{suffix_of(kind.element)}"
+    return {"float": "f32", "double": "f64"}.get(str(kind), str(kind))
+
+
+def bytes_of(kind):
+    """The size of a number of this type."""
+    return int(suffix_of(kind)[1:]) // 8
 
 
 def halves(count):
@@ -66,10 +62,10 @@ class Vectors:
     def __init__(self, builder, dtype, lanes=None):
         self.builder = builder
         self.dtype = dtype
-        self.kind, self.itemsize, suffix = ELEMENTS[dtype]
+        self.kind = ELEMENTS[dtype]
+        self.itemsize = bytes_of(self.kind)
         self.lanes = lanes or lanes_of(self.itemsize)
         self.type = ir.VectorType(self.kind, self.lanes)
-        self.suffix = f"v{self.lanes}{suffix}"
 
     def index(self, value):
         """An int as a 64-bit constant; what is a value already stays."""
@@ -94,67 +90,75 @@ class Vectors:
         """pointer + the sum of the terms, in elements."""
         return self.builder.gep(pointer, [self.add(*terms)])
 
+    def kind_at(self, pointer):
+        """The type of the vector behind a pointer to numbers, floats or whole ones such as bytes."""
+        return ir.VectorType(pointer.type.pointee, self.lanes)
+
     def load(self, pointer, lanes=None):
-        """A vector from any address (LLVM is promised the alignment of one number); lanes left out are zero and not read."""
-        pointer = self.builder.bitcast(pointer, self.type.as_pointer())
-        if lanes is not None:
-            kinds, name = [pointer.type, I32, lanes.mask.type, self.type], f"llvm.masked.load.{self.suffix}.p0"
-            return self.call_named(
-                name, self.type, kinds, pointer, ir.Constant(I32, self.itemsize), lanes.mask, self.constant(0.0)
-            )
-        value = self.builder.load(pointer)
-        value.align = self.itemsize
-        return value
+        """The vector at any address (LLVM is promised the alignment of one number); lanes left out are zero and not read."""
+        kind = self.kind_at(pointer)
+        if lanes is None:
+            return self.load_as(kind, pointer)
+        if isinstance(kind.element, ir.IntType) and not masks_are_fast():
+            return self.load_pieces(kind, pointer, lanes.count)
+        place, size = self.builder.bitcast(pointer, kind.as_pointer()), ir.Constant(I32, bytes_of(kind.element))
+        name, kinds = f"llvm.masked.load.{suffix_of(kind)}.p0", [place.type, I32, lanes.mask.type, kind]
+        return self.call_named(name, kind, kinds, place, size, lanes.mask, ir.Constant(kind, None))
 
     def store(self, value, pointer, lanes=None):
-        """Lanes that are left out are not written."""
+        """A vector, cut down to numbers like those behind the pointer; lanes that are left out are not written."""
+        kind = self.kind_at(pointer)
+        value = value if value.type == kind else self.builder.trunc(value, kind)
         if lanes is None:
-            self.builder.store(value, self.builder.bitcast(pointer, self.type.as_pointer())).align = self.itemsize
+            self.store_as(value, pointer)
         elif masks_are_fast():
-            pointer = self.builder.bitcast(pointer, self.type.as_pointer())
-            kinds, name = [self.type, pointer.type, I32, lanes.mask.type], f"llvm.masked.store.{self.suffix}.p0"
-            self.call_named(name, ir.VoidType(), kinds, value, pointer, ir.Constant(I32, self.itemsize), lanes.mask)
+            place, size = self.builder.bitcast(pointer, kind.as_pointer()), ir.Constant(I32, bytes_of(kind.element))
+            name, kinds = f"llvm.masked.store.{suffix_of(kind)}.p0", [kind, place.type, I32, lanes.mask.type]
+            self.call_named(name, ir.VoidType(), kinds, value, place, size, lanes.mask)
         else:
-            self.store_pieces(value, pointer, lanes.count, self.itemsize)
+            self.store_pieces(value, pointer, lanes.count)
 
-    def store_pieces(self, value, pointer, count, size):
+    def load_as(self, kind, pointer):
+        """A value of any type from a place of which only the alignment of one of its numbers is known."""
+        value = self.builder.load(self.builder.bitcast(pointer, kind.as_pointer()))
+        value.align = bytes_of(pointer.type.pointee)
+        return value
+
+    def store_as(self, value, pointer):
+        """The opposite of `load_as`."""
+        self.builder.store(value, self.builder.bitcast(pointer, value.type.as_pointer())).align = bytes_of(pointer.type.pointee)
+
+    def store_pieces(self, value, pointer, count):
         """The first `count` lanes: a half, a quarter ... of the vector, as the bits of `count` say."""
-        many, kind = value.type.count, value.type
+        many = value.type.count
         with self.builder.if_else(self.builder.icmp_unsigned(">=", count, self.index(many))) as (whole, some):
             with whole:
-                self.builder.store(value, self.builder.bitcast(pointer, kind.as_pointer())).align = size
+                self.store_as(value, pointer)
             with some:
                 rest, place = self.variable(value), self.variable(pointer)
                 for piece in halves(many):
                     with self.if_bit(count, piece):
                         left, here = self.builder.load(rest), self.builder.load(place)
-                        part = self.picked(left, left, range(piece))
-                        self.builder.store(part, self.builder.bitcast(here, part.type.as_pointer())).align = size
+                        self.store_as(self.picked(left, left, range(piece)), here)
                         self.builder.store(self.picked(left, left, [*range(piece, many), *range(piece)]), rest)
                         self.builder.store(self.builder.gep(here, [self.index(piece)]), place)
 
-    def load_pieces(self, pointer, count, kind):
-        """The first `count` whole numbers of a vector of `kind`, zeros behind them, by way of one long integer."""
+    def load_pieces(self, kind, pointer, count):
+        """The first `count` whole numbers of a vector, zeros behind them, by way of one long integer."""
         bits = kind.element.width
         number = ir.IntType(kind.count * bits)
         found = self.variable(ir.Constant(number, 0))
         with self.builder.if_else(self.builder.icmp_unsigned(">=", count, self.index(kind.count))) as (whole, some):
             with whole:
-                self.builder.store(self.aligned_load(pointer, number, bits), found)
+                self.builder.store(self.load_as(number, pointer), found)
             with some:
                 for piece in reversed(halves(kind.count)):  # the last numbers first
                     with self.if_bit(count, piece):
                         place = self.builder.gep(pointer, [self.builder.and_(count, self.index(-2 * piece))])
-                        part = self.builder.zext(self.aligned_load(place, ir.IntType(piece * bits), bits), number)
+                        part = self.builder.zext(self.load_as(ir.IntType(piece * bits), place), number)
                         before = self.builder.shl(self.builder.load(found), ir.Constant(number, piece * bits))
                         self.builder.store(self.builder.or_(before, part), found)
         return self.builder.bitcast(self.builder.load(found), kind)
-
-    def aligned_load(self, pointer, kind, bits):
-        """A value of `kind` from an address of which only the alignment of one number is known."""
-        value = self.builder.load(self.builder.bitcast(pointer, kind.as_pointer()))
-        value.align = bits // 8
-        return value
 
     def if_bit(self, count, bit):
         """`with if_bit(count, bit)`: what is inside runs where the int64 has this bit."""
@@ -219,7 +223,7 @@ class Vectors:
         """a * b + c, rounded once where the CPU has the instruction, twice where a library function would replace it."""
         if not cpu().has_fma:
             return self.builder.fadd(self.builder.fmul(a, b), c)
-        return self.call_named(f"llvm.fma.{self.suffix}", self.type, [self.type] * 3, a, b, c)
+        return self.call_named(f"llvm.fma.{suffix_of(self.type)}", self.type, [self.type] * 3, a, b, c)
 
     def variable(self, value):
         """A register that changes in loops (LLVM keeps it out of memory)."""
@@ -269,15 +273,15 @@ class Vectors:
     def copy(self, source, target, count):
         """`count` numbers to a place that does not overlap."""
         self.call_named(
-            "llvm.memcpy.p0.p0.i64", ir.VoidType(), [BYTES, BYTES, I64, BIT], *self.bytes_of(target, source, count), NO
+            "llvm.memcpy.p0.p0.i64", ir.VoidType(), [BYTES, BYTES, I64, BIT], *self.in_bytes(target, source, count), NO
         )
 
     def clear(self, target, count):
         """`count` zeros."""
-        target, size = self.bytes_of(target, count)
+        target, size = self.in_bytes(target, count)
         self.call_named("llvm.memset.p0.i64", ir.VoidType(), [BYTES, BYTE, I64, BIT], target, ir.Constant(BYTE, 0), size, NO)
 
-    def bytes_of(self, *values):
+    def in_bytes(self, *values):
         """Pointers as pointers to bytes, the count behind them in bytes."""
         *pointers, count = values
         return *(self.builder.bitcast(p, BYTES) for p in pointers), self.builder.mul(count, self.index(self.itemsize))
@@ -333,38 +337,6 @@ class Vectors:
         """`with only_if(value, known)`: what is inside runs where the int64 equals the number."""
         return self.builder.if_then(self.builder.icmp_signed("==", value, self.index(known)))
 
-    def store_whole(self, numbers, pointer, lanes=None):
-        """32-bit whole numbers as those that the pointer points to, such as bytes; lanes that are left out are not written."""
-        kind = ir.VectorType(pointer.type.pointee, self.lanes)
-        if kind != numbers.type:
-            numbers = self.builder.trunc(numbers, kind)
-        size = kind.element.width // 8
-        if lanes is None:
-            self.builder.store(numbers, self.builder.bitcast(pointer, kind.as_pointer())).align = size
-        elif masks_are_fast():
-            pointer = self.builder.bitcast(pointer, kind.as_pointer())
-            name = f"llvm.masked.store.v{self.lanes}i{kind.element.width}.p0"
-            kinds = [kind, pointer.type, I32, lanes.mask.type]
-            self.call_named(name, ir.VoidType(), kinds, numbers, pointer, ir.Constant(I32, size), lanes.mask)
-        else:
-            self.store_pieces(numbers, pointer, lanes.count, size)
-
-    def whole(self, pointer, lanes=None):
-        """A vector of the whole numbers, such as bytes, behind a pointer; lanes that are left out are 0 and not read."""
-        element = pointer.type.pointee
-        kind, size = ir.VectorType(element, self.lanes), element.width // 8
-        if lanes is not None and not masks_are_fast():
-            return self.load_pieces(pointer, lanes.count, kind)
-        pointer = self.builder.bitcast(pointer, kind.as_pointer())
-        if lanes is not None:
-            mask = lanes.mask
-            name, nothing = f"llvm.masked.load.v{self.lanes}i{element.width}.p0", ir.Constant(kind, [0] * self.lanes)
-            kinds = [pointer.type, I32, mask.type, kind]
-            return self.call_named(name, kind, kinds, pointer, ir.Constant(I32, size), mask, nothing)
-        found = self.builder.load(pointer)
-        found.align = size
-        return found
-
     def equal_whole(self, numbers, number):
         """The lanes where whole numbers equal an int64."""
         kind = numbers.type
@@ -383,189 +355,3 @@ class Vectors:
         """`with loop(count) as i`: the instructions inside, for i = 0 ... count - 1."""
         with cgutils.for_range(self.builder, self.index(count)) as loop:
             yield loop.index
-
-
-def function_address(name, body, dtype, lanes, more=0):
-    """An intrinsic without arguments: the address of a function void(a*, b*, c*, d*, int64*, int64, int64) that `body` writes,
-    with so many int64 `more` behind.
-
-    A function of its own has all registers to itself, and its loops are optimised once, not in every kernel that uses it.
-    """
-    element = ELEMENTS[dtype][0].as_pointer()
-    kinds = [element] * 4 + [I64.as_pointer(), I64, I64] + [I64] * more
-
-    @intrinsic
-    def address(_):
-        def codegen(context, builder, signature, arguments):
-            function = ir.Function(builder.module, ir.FunctionType(ir.VoidType(), kinds), name)
-            function.linkage = "internal"
-            function.attributes.add("noinline")
-            for argument in function.args[:5]:
-                argument.add_attribute("noalias")
-            inside = ir.IRBuilder(function.append_basic_block("entry"))
-            body(Vectors(inside, dtype, lanes), *function.args)
-            inside.ret_void()
-            return builder.ptrtoint(function, I64)
-
-        return types.int64(), codegen
-
-    return address
-
-
-def counter_at(context, builder, kind, array, position):
-    """Pointer to a number of an int64 array."""
-    return builder.gep(context.make_array(kind)(context, builder, array).data, [position])
-
-
-@intrinsic
-def pointer_at(_, like, address):
-    """A pointer, as `numba.carray` takes it, to numbers of the kind of `like` at an address."""
-
-    def codegen(context, builder, signature, arguments):
-        return builder.inttoptr(arguments[1], context.get_value_type(signature.return_type))
-
-    return types.CPointer(like.dtype)(like, types.int64), codegen
-
-
-@intrinsic
-def count_up(_, counters, at):
-    """0, 1, 2, ...: the counter at `at` before it is counted up; no two threads get the same."""
-
-    def codegen(context, builder, signature, arguments):
-        counter = counter_at(context, builder, signature.args[0], *arguments)
-        return builder.atomic_rmw("add", counter, ir.Constant(I64, 1), "acq_rel")
-
-    return types.int64(counters, types.int64), codegen
-
-
-@intrinsic
-def wait_until(_, counters, at, count):
-    """Returns when the counter at `at` is at least `count`, with all that the threads had written that counted it up.
-
-    After a while the core is offered to others, since the thread that is waited for may need it (not on Windows, which gives no
-    such function; there it only looks again).
-    """
-
-    def codegen(context, builder, signature, arguments):
-        counter = counter_at(context, builder, signature.args[0], *arguments[:2])
-        look, pause, end = (builder.append_basic_block(name) for name in ("look", "pause", "end"))
-        looks = cgutils.alloca_once_value(builder, ir.Constant(I64, 0))
-        builder.branch(look)
-        builder.position_at_end(look)
-        done = builder.icmp_signed(">=", builder.load_atomic(counter, "acquire", 8), arguments[2])
-        builder.cbranch(done, end, pause)
-        builder.position_at_end(pause)
-        many = builder.add(builder.load(looks), ir.Constant(I64, 1))
-        builder.store(many, looks)
-        if YIELD:
-            with builder.if_then(builder.icmp_signed(">", many, ir.Constant(I64, LOOKS)), likely=False):
-                builder.call(cgutils.get_or_insert_function(builder.module, ir.FunctionType(I32, []), YIELD), [])
-        builder.branch(look)
-        builder.position_at_end(end)
-        return context.get_dummy_value()
-
-    return types.void(counters, types.int64, types.int64), codegen
-
-
-FLUSH = {"x86": 1 << 15 | 1 << 6, "aarch64": 1 << 24}  # results and operands that are denormal count as zero
-
-
-def family():
-    """What `FLUSH` calls this CPU, None for one that it does not know."""
-    name = llvm.get_default_triple().partition("-")[0]
-    return "x86" if name in ("x86_64", "i686", "i386", "AMD64") else "aarch64" if name in ("aarch64", "arm64") else None
-
-
-@intrinsic
-def flush_denormals(_):
-    """Count denormal numbers, which some CPUs compute a hundred times slower, as zero on this thread; returns what was before.
-
-    A task begins with it and gives the answer to `restore_denormals` at its end, so that the caller's thread stays as it was: no
-    code between the two can raise.
-    """
-
-    def codegen(context, builder, signature, arguments):
-        before = control(builder)
-        if before is None:
-            return ir.Constant(I64, 0)
-        set_control(builder, builder.or_(before, ir.Constant(I64, FLUSH[family()])))
-        return before
-
-    return types.int64(), codegen
-
-
-@intrinsic
-def restore_denormals(_, before):
-    """The opposite of `flush_denormals`."""
-
-    def codegen(context, builder, signature, arguments):
-        if not KEEP_DENORMALS and family():
-            set_control(builder, arguments[0])
-        return context.get_dummy_value()
-
-    return types.void(types.int64), codegen
-
-
-def control(builder):
-    """The control register of floating-point arithmetic as an int64, None where it stays as it is."""
-    if KEEP_DENORMALS or family() is None:
-        return None
-    if family() == "aarch64":
-        return builder.call(cgutils.get_or_insert_function(builder.module, ir.FunctionType(I64, []), "llvm.aarch64.get.fpcr"), [])
-    place = cgutils.alloca_once(builder, I32)
-    kind = ir.FunctionType(ir.VoidType(), [BYTES])
-    store = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.sse.stmxcsr")
-    builder.call(store, [builder.bitcast(place, BYTES)])
-    return builder.zext(builder.load(place), I64)
-
-
-def set_control(builder, value):
-    if family() == "aarch64":
-        kind = ir.FunctionType(ir.VoidType(), [I64])
-        builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.aarch64.set.fpcr"), [value])
-        return
-    place = cgutils.alloca_once_value(builder, builder.trunc(value, I32))
-    builder.store(builder.trunc(value, I32), place)
-    kind = ir.FunctionType(ir.VoidType(), [BYTES])
-    load = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.sse.ldmxcsr")
-    builder.call(load, [builder.bitcast(place, BYTES)])
-
-
-def literal(value):
-    """The number of a literal argument, or None where Numba has not seen yet that it must be one."""
-    return value.literal_value if isinstance(value, types.IntegerLiteral) else None
-
-
-def emits(*literals):
-    """Decorate body(v, pointers and values ...): an intrinsic that works on float32 or float64 arrays and returns nothing.
-
-    Arrays arrive as pointers to their first element; the arguments named in `literals` must be literal ints and arrive as ints.
-    """
-
-    def decorate(body):
-        names = body.__code__.co_varnames[1 : body.__code__.co_argcount]
-
-        def emitted(_, *kinds):
-            known = [literal(kind) if name in literals else None for name, kind in zip(names, kinds, strict=True)]
-            if any(name in literals and value is None for name, value in zip(names, known, strict=True)):
-                return None
-            dtype = next(kind.dtype for kind in kinds if isinstance(kind, types.Array))
-
-            def codegen(context, builder, signature, values):
-                body(Vectors(builder, dtype), *map(argument, repeat(context), repeat(builder), signature.args, values, known))
-                return context.get_dummy_value()
-
-            return types.void(*kinds), codegen
-
-        return intrinsic(prefer_literal=True)(update_wrapper(emitted, body, assigned=("__name__", "__doc__", "__module__")))
-
-    return decorate
-
-
-def argument(context, builder, kind, value, known):
-    """What the body of an intrinsic gets: the literal, a pointer to the data, or the value."""
-    if known is not None:
-        return known
-    if isinstance(kind, types.Array):
-        return context.make_array(kind)(context, builder, value).data
-    return value

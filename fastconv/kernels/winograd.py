@@ -121,8 +121,7 @@ def panel_tables(job, images, o, dtype, size, code, threads):
     """(number of tiles, input channels at once, `Tools`, steps, size of V, shape of scratch) for `by_panels`."""
     panels = shared_panels(job.C, o, dtype.itemsize, threads)
     tiles, count = tiles_of(job, images, size, OutputMove, dtype.itemsize, o % job.lanes > 0)
-    chunk, v_size, room = panel_sizes(job.C, panels, count, size, dtype.itemsize, threads)
-    tap = chunk * widths(job.C, panels)[1] + GAP * job.lanes
+    chunk, tap, v_size, room = panel_sizes(job.C, panels, count, size, dtype.itemsize, threads)
     tools, steps = tools_of(job, panels, dtype, size, tiles, [(0, count)], tap, chunk, code)
     return count, chunk, tools, np.repeat(steps[None], room[0], axis=0), v_size, room
 

@@ -6,10 +6,11 @@ import numpy as np
 from numba import prange
 from numba.extending import register_jitable
 
+from fastconv.kernels.denormals import flush_denormals, restore_denormals
+from fastconv.kernels.intrinsics import emits
 from fastconv.kernels.sharing import done, next_task, wait_for
 from fastconv.kernels.tile import ROWS_AHEAD, STEPS, call_tile
 from fastconv.kernels.transpose import transpose_block
-from fastconv.kernels.vector_ir import emits, flush_denormals, restore_denormals
 from fastconv.kernels.winograd_sizes import GAP, E, N
 from fastconv.machine import kernel
 

@@ -162,11 +162,12 @@ def block_sizes(channels, panels, count, size, itemsize, threads):
 
 
 def panel_sizes(channels, panels, count, size, itemsize, threads):
-    """(input channels at once, size of V, shape of the scratch) for `by_panels`."""
+    """(input channels at once, numbers from tap to tap of their filters, size of V, shape of the scratch) for `by_panels`."""
     (wide, row), lanes, gap = widths(channels, panels), panels.lanes, GAP * panels.lanes
     chunk = min(channels, max(lanes, held_bytes() // (E * row * itemsize) // lanes * lanes))
-    room = E * (count * row + gap) + (E + size * size) * (chunk * row + gap)
-    return chunk, E * (count * wide + gap), (min(threads, len(panels.rows)), room)
+    tap = chunk * row + gap
+    room = E * (count * row + gap) + (E + size * size) * tap
+    return chunk, tap, E * (count * wide + gap), (min(threads, len(panels.rows)), room)
 
 
 def sum_sizes(channels, panels, count, itemsize):

@@ -13,12 +13,13 @@ from numba.extending import register_jitable
 
 from fastconv.kernels import aligned
 from fastconv.kernels.blocks import cuts
+from fastconv.kernels.denormals import flush_denormals, restore_denormals
 from fastconv.kernels.padding import as_read
 from fastconv.kernels.partial_sums import add_blocks, partial_sums
 from fastconv.kernels.phases import image_at_stride_one, join_filters
 from fastconv.kernels.sharing import fresh_turns, next_task
 from fastconv.kernels.tile import STEPS, call_tile
-from fastconv.kernels.vector_ir import flush_denormals, lanes_of, restore_denormals
+from fastconv.kernels.vector_ir import lanes_of
 from fastconv.kernels.winograd import before, jobs, tile_tables
 from fastconv.kernels.winograd_areas import number_of_tiles, tiles_of
 from fastconv.kernels.winograd_loops import (

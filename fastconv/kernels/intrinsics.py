@@ -1,0 +1,89 @@
+"""From a body that writes vector code to what Numba can call: a function with an address, or an intrinsic inside a kernel."""
+
+from functools import update_wrapper
+from itertools import repeat
+
+import llvmlite.ir as ir
+from numba import types
+from numba.extending import intrinsic
+
+from fastconv.kernels.vector_ir import ELEMENTS, I64, Vectors
+
+__all__ = ["emits", "function_address", "pointer_at"]
+
+
+def function_address(name, body, dtype, lanes, more=0):
+    """An intrinsic without arguments: the address of a function void(a*, b*, c*, d*, int64*, int64, int64) that `body` writes,
+    with so many int64 `more` behind.
+
+    A function of its own has all registers to itself, and its loops are optimised once, not in every kernel that uses it.
+    """
+    element = ELEMENTS[dtype].as_pointer()
+    kinds = [element] * 4 + [I64.as_pointer(), I64, I64] + [I64] * more
+
+    @intrinsic
+    def address(_):
+        def codegen(context, builder, signature, arguments):
+            function = ir.Function(builder.module, ir.FunctionType(ir.VoidType(), kinds), name)
+            function.linkage = "internal"
+            function.attributes.add("noinline")
+            for argument in function.args[:5]:
+                argument.add_attribute("noalias")
+            inside = ir.IRBuilder(function.append_basic_block("entry"))
+            body(Vectors(inside, dtype, lanes), *function.args)
+            inside.ret_void()
+            return builder.ptrtoint(function, I64)
+
+        return types.int64(), codegen
+
+    return address
+
+
+@intrinsic
+def pointer_at(_, like, address):
+    """A pointer, as `numba.carray` takes it, to numbers of the kind of `like` at an address."""
+
+    def codegen(context, builder, signature, arguments):
+        return builder.inttoptr(arguments[1], context.get_value_type(signature.return_type))
+
+    return types.CPointer(like.dtype)(like, types.int64), codegen
+
+
+def literal(value):
+    """The number of a literal argument, or None where Numba has not seen yet that it must be one."""
+    return value.literal_value if isinstance(value, types.IntegerLiteral) else None
+
+
+def emits(*literals):
+    """Decorate body(v, pointers and values ...): an intrinsic that works on float32 or float64 arrays and returns nothing.
+
+    Arrays arrive as pointers to their first element; the arguments named in `literals` must be literal ints and arrive as ints.
+    """
+
+    def decorate(body):
+        names = body.__code__.co_varnames[1 : body.__code__.co_argcount]
+
+        def emitted(_, *kinds):
+            known = [literal(kind) if name in literals else None for name, kind in zip(names, kinds, strict=True)]
+            if any(name in literals and value is None for name, value in zip(names, known, strict=True)):
+                return None
+            dtype = next(kind.dtype for kind in kinds if isinstance(kind, types.Array))
+
+            def codegen(context, builder, signature, values):
+                body(Vectors(builder, dtype), *map(argument, repeat(context), repeat(builder), signature.args, values, known))
+                return context.get_dummy_value()
+
+            return types.void(*kinds), codegen
+
+        return intrinsic(prefer_literal=True)(update_wrapper(emitted, body, assigned=("__name__", "__doc__", "__module__")))
+
+    return decorate
+
+
+def argument(context, builder, kind, value, known):
+    """What the body of an intrinsic gets: the literal, a pointer to the data, or the value."""
+    if known is not None:
+        return known
+    if isinstance(kind, types.Array):
+        return context.make_array(kind)(context, builder, value).data
+    return value
