@@ -4,7 +4,7 @@ What a run is, `runs` tells.
 """
 
 from fastconv.kernels.intrinsics import emits
-from fastconv.kernels.runs import RUN, over_channels, over_taps, sums_of
+from fastconv.kernels.runs import RUN, over_channels, over_results, over_taps, sums_of
 
 __all__ = [
     "average_grad_run",
@@ -21,7 +21,7 @@ def maximum_run(v, x, x_at, y, y_at, winner, wanted, channels, runs, at, most):
     """y[window] = the largest x of its taps, winner (if wanted) the first of these taps; NaN wins."""
     run = v.integers(v.builder.gep(runs, [at]), RUN)
 
-    with v.loop(run["count"]) as q:
+    with over_results(v, run, channels, run["c_step"]) as (q, spare):
         start, place = v.add(x_at, run["a"], (q, run["a_step"])), v.add(y_at, run["c"], (q, run["c_step"]))
 
         def few(places):
@@ -43,7 +43,7 @@ def maximum_run(v, x, x_at, y, y_at, winner, wanted, channels, runs, at, most):
                 for (offset, mask), winning in zip(places, where, strict=True):
                     v.store(v.builder.load(winning), v.builder.gep(winner, [v.add(place, offset)]), mask)
 
-        over_channels(v, channels, most, few)
+        over_channels(v, channels, most, few, spare)
 
 
 @emits("most")
@@ -51,7 +51,7 @@ def maximum_grad_run(v, dy, dy_at, dx, dx_at, winner, channels, runs, at, most):
     """dx[pixel] = the sum of dy over the windows that it won."""
     run = v.integers(v.builder.gep(runs, [at]), RUN)
 
-    with v.loop(run["count"]) as q:
+    with over_results(v, run, channels, run["c_step"]) as (q, spare):
         start, place = v.add(dy_at, run["a"], (q, run["a_step"])), v.add(dx_at, run["c"], (q, run["c_step"]))
 
         def few(places):
@@ -63,7 +63,7 @@ def maximum_grad_run(v, dy, dy_at, dx, dx_at, winner, channels, runs, at, most):
             for total, (offset, mask) in zip(sums_of(v, run, places, won), places, strict=True):
                 v.store(total, v.at(dx, place, offset), mask)
 
-        over_channels(v, channels, most, few)
+        over_channels(v, channels, most, few, spare)
 
 
 @emits("most")
@@ -71,7 +71,7 @@ def average_run(v, x, x_at, y, y_at, counts, channels, runs, at, most):
     """y[window] = the sum of its taps / counts[window]"""
     run = v.integers(v.builder.gep(runs, [at]), RUN)
 
-    with v.loop(run["count"]) as q:
+    with over_results(v, run, channels, run["c_step"]) as (q, spare):
         start, place = v.add(x_at, run["a"], (q, run["a_step"])), v.add(y_at, run["c"], (q, run["c_step"]))
         count = v.splat(v.builder.load(v.at(counts, run["near"], (q, run["near_step"]))))
 
@@ -82,7 +82,7 @@ def average_run(v, x, x_at, y, y_at, counts, channels, runs, at, most):
             for total, (offset, mask) in zip(sums_of(v, run, places, seen), places, strict=True):
                 v.store(v.builder.fdiv(total, count), v.at(y, place, offset), mask)
 
-        over_channels(v, channels, most, few)
+        over_channels(v, channels, most, few, spare)
 
 
 @emits("most")
@@ -90,7 +90,7 @@ def average_grad_run(v, dy, dy_at, dx, dx_at, shares, channels, runs, at, most):
     """dx[pixel] = the sum of dy * shares[window] over the windows that see it"""
     run = v.integers(v.builder.gep(runs, [at]), RUN)
 
-    with v.loop(run["count"]) as q:
+    with over_results(v, run, channels, run["c_step"]) as (q, spare):
         start, place = v.add(dy_at, run["a"], (q, run["a_step"])), v.add(dx_at, run["c"], (q, run["c_step"]))
         near = v.add(run["near"], (q, run["near_step"]))
 
@@ -102,7 +102,7 @@ def average_grad_run(v, dy, dy_at, dx, dx_at, shares, channels, runs, at, most):
             for total, (offset, mask) in zip(sums_of(v, run, places, shared), places, strict=True):
                 v.store(total, v.at(dx, place, offset), mask)
 
-        over_channels(v, channels, most, few)
+        over_channels(v, channels, most, few, spare)
 
 
 @emits("most", "side")
@@ -110,7 +110,7 @@ def maximum_spread_run(v, dy, dy_at, dx, dx_at, winner, channels, runs, at, most
     """dx[tap] = dy of its window, 0 where another tap won: for windows that cover every pixel once, a run of `maximum_run`."""
     run = v.integers(v.builder.gep(runs, [at]), RUN)
 
-    with v.loop(run["count"]) as q:
+    with over_results(v, run, channels, run["a_j"]) as (q, spare):
         place, start = v.add(dx_at, run["a"], (q, run["a_step"])), v.add(dy_at, run["c"], (q, run["c_step"]))
 
         def few(places):
@@ -127,7 +127,7 @@ def maximum_spread_run(v, dy, dy_at, dx, dx_at, winner, channels, runs, at, most
 
             over_taps(v, run, put, side)
 
-        over_channels(v, channels, most, few)
+        over_channels(v, channels, most, few, spare)
 
 
 @emits("most", "side")
@@ -135,7 +135,7 @@ def average_spread_run(v, dy, dy_at, dx, dx_at, shares, channels, runs, at, most
     """dx[tap] = dy * share of its window: for windows that cover every pixel once, a run of `average_run`."""
     run = v.integers(v.builder.gep(runs, [at]), RUN)
 
-    with v.loop(run["count"]) as q:
+    with over_results(v, run, channels, run["a_j"]) as (q, spare):
         place, start = v.add(dx_at, run["a"], (q, run["a_step"])), v.add(dy_at, run["c"], (q, run["c_step"]))
         share = v.splat(v.builder.load(v.at(shares, run["near"], (q, run["near_step"]))))
 
@@ -148,4 +148,4 @@ def average_spread_run(v, dy, dy_at, dx, dx_at, shares, channels, runs, at, most
 
             over_taps(v, run, put, side)
 
-        over_channels(v, channels, most, few)
+        over_channels(v, channels, most, few, spare)

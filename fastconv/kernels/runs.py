@@ -5,10 +5,13 @@ inside a run.  For a gradient the results are pixels of dx, and its taps the win
 """
 
 import itertools
+from contextlib import contextmanager
 
 import numpy as np
 
-__all__ = ["RUN", "SIDE_BY_SIDE", "over_channels", "over_taps", "runs_of", "sums_of"]
+from fastconv.kernels.vector_ir import masks_are_fast
+
+__all__ = ["RUN", "SIDE_BY_SIDE", "over_channels", "over_results", "over_taps", "runs_of", "sums_of"]
 
 # offsets of the first source and the first result; results and the steps between them; taps and the steps between those; what
 # divides an average: numbers of windows, counted as the results or the taps are
@@ -21,11 +24,29 @@ RUN = (
 SIDE_BY_SIDE = 4  # vectors of channels that go through the taps together, where there are as many
 
 
-def over_channels(v, channels, most, body):
-    """body([(offset, mask), ...]) for all vectors of channels, `most` at a time while there are; a mask only for the last few."""
+@contextmanager
+def over_results(v, run, channels, step):
+    """`with over_results(...) as (q, spare)`: for the results of a run, from the first to the last.
+
+    `spare`: so many numbers behind its channels each may read and write, too.  Where what is written lies side by side, `step`
+    being the channels alone, the next results write over that, and only the last ones must stop where their channels end.
+    """
+    whole = v.index(0)
+    if not masks_are_fast():
+        reached = v.builder.udiv(v.add(channels, v.lanes - 2), channels)  # results that spare numbers belong to
+        touching = v.builder.icmp_signed("==", step, channels)
+        whole = v.builder.select(touching, v.builder.sub(run["count"], reached), whole)
+    with v.loop(run["count"]) as q:
+        yield q, v.builder.select(v.builder.icmp_signed("<", q, whole), v.index(v.lanes - 1), v.index(0))
+
+
+def over_channels(v, channels, most, body, spare=0):
+    """body([(offset, mask), ...]) for all vectors of channels, `most` at a time while there are; a mask only for the last few,
+    if there are not as many `spare` numbers behind them."""
     done = v.index(0)
     for many in (most, 1)[most == 1 :]:
-        times, first = v.builder.udiv(v.builder.sub(channels, done), v.index(many * v.lanes)), done
+        left = v.add(v.builder.sub(channels, done), spare if many == 1 else 0)
+        times, first = v.builder.udiv(left, v.index(many * v.lanes)), done
         with v.loop(times) as k:
             body([(v.add(first, (k, many * v.lanes), n * v.lanes), None) for n in range(many)])
         done = v.add(first, (times, many * v.lanes))

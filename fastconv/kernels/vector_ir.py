@@ -14,7 +14,7 @@ from numba.core import cgutils
 
 from fastconv.machine import cpu
 
-__all__ = ["BYTES", "ELEMENTS", "I32", "I64", "Lanes", "Vectors", "lanes_of"]
+__all__ = ["BYTES", "ELEMENTS", "I32", "I64", "Lanes", "Vectors", "lanes_of", "masks_are_fast"]
 
 BIT, BYTE, I32, I64 = map(ir.IntType, (1, 8, 32, 64))
 BYTES, NO = BYTE.as_pointer(), ir.Constant(BIT, 0)
