@@ -7,7 +7,7 @@ begins a multiply-add of whole vectors; one that begins two has half as long one
 import math
 
 from fastconv.kernels.blocks import FEW_CHANNELS
-from fastconv.kernels.winograd_sizes import is_whole_for_one_call, tile_blocks, tile_counts
+from fastconv.kernels.winograd_sizes import E, filter_panels, is_whole_for_one_call, shares_tiles, tile_blocks, tile_counts
 
 __all__ = [
     "TURNED",
@@ -28,10 +28,11 @@ PACKED = 10  # cycles to read one vector of weights and to write it in another o
 READ = 7  # cycles to read one vector of weights from memory
 TURNED = 32  # the same where they are turned on their side
 MOVED = {2: 650, 3: 500, 4: 375, 5: 250}  # cycles of Winograd's transforms: an input and an output vector of a tile, by taps
-MADE = {2: 300, 3: 420, 4: 900, 5: 1500}  # the same for a vector of filters
-SPILLED = {16: 2, 32: 1}  # times as many of all these where so many registers do not hold the vectors of a tile
+SPILLED = {16: 2, 32: 1}  # times as many where so many registers do not hold the vectors of a tile, and where tiles are smaller
+MADE = {2: 300, 3: 420, 4: 900, 5: 1500}  # cycles of the transform of a vector of filters
 IN_FLIGHT = 6  # multiply-adds that a core has begun and not ended
 SCATTERED = 0.18  # cycles for a byte that Winograd's tiles read from memory or write to it, where a core is half as fast
+LENT, LENT_SUMS = 0.25, 0.6  # cycles for a byte of the tiles, and of the sums over them, that one thread writes and others read
 CUT = 5  # cycles to move a number to or from its place at stride 1
 
 
@@ -129,8 +130,7 @@ def winograd(backward):
         c, o = (geo.o, geo.c) if backward else (geo.c, geo.o)
         c, o, (tiles, numbers, _, images) = c // geo.groups, o // geo.groups, tile_counts(geo, backward)
         ins, outs = vectors(c, dtype, cpu), vectors(o, dtype, cpu)
-        moved, made = (SPILLED[cpu.registers] * cycles[geo.kh] for cycles in (MOVED, MADE))
-        made *= 4 / 3 if backward and geo.kh == 3 else 1
+        moved, made = SPILLED[cpu.registers] * MOVED[geo.kh], MADE[geo.kh] * (4 / 3 if backward and geo.kh == 3 else 1)
         once = is_whole_for_one_call(geo, dtype.itemsize, backward)  # else they are transformed for every image of a dilation
         transforms = moved * tiles * (ins + outs) + made * c * outs * (1 if once else images)
         each = 1.15 * numbers * c * outs + transforms
@@ -172,12 +172,16 @@ def batch_weights(geo, dtype, cpu):
 
 
 def winograd_weights(call, dtype, cpu):
-    """The same 36 products, the transforms of both operands, once for every part of the other, and of each partial sum."""
+    """The same 36 products, the transforms of both operands, once or for every part of the other, and of each partial sum."""
     geo = call.at_stride_one
     c, o, (tiles, numbers, _, images) = geo.c // geo.groups, geo.o // geo.groups, tile_counts(geo, False)
     ins, outs = vectors(c, dtype, cpu), vectors(o, dtype, cpu)
-    sums = images * tile_blocks(geo, dtype.itemsize)
-    transforms = tiles * (420 * ins * -(-outs // 4) + 300 * outs * -(-ins // 3)) * (1.5 if geo.kh == 5 else 1)
+    sums, panels = images * tile_blocks(geo, dtype.itemsize), filter_panels(c, o, dtype.itemsize)
+    shared = shares_tiles(panels, -(-tiles // sums))
+    often = (1, 1) if shared else (len(panels.rows), -(-ins // 3))
+    transforms = tiles * (420 * ins * often[0] + 300 * outs * often[1]) * (1.5 if geo.kh == 5 else 1)
     transforms += 0.85 * MADE[geo.kh] * sums * c * outs
-    each = 1.3 * numbers * max(c, 6) * outs + SPILLED[cpu.registers] * transforms
+    if shared:
+        transforms += cpu.vector_bytes * (LENT * numbers * (ins + outs) + LENT_SUMS * E * sums * c * outs)
+    each = 1.3 * numbers * max(c, 6) * outs + transforms
     return 2 * LAUNCH * images * geo.groups + geo.groups * each + cutting(call)

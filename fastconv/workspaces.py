@@ -23,6 +23,8 @@ from fastconv.kernels.winograd_sizes import (
     packed_size,
     panel_sizes,
     shared_panels,
+    shares_tiles,
+    stage_sizes,
     sum_sizes,
     tile_blocks,
     tile_counts,
@@ -162,13 +164,20 @@ def winograd(backward):
 
 
 def winograd_sums(call, itemsize):
-    """Partial sums, the copies of what is read, and what a thread of each core works on."""
+    """Partial sums, the copies of what is read, and what a thread of each core works on, or all together."""
     flat = call.at_stride_one
     geo = flat.written_out
     (_, _, tiles, _), c, o = tile_counts(geo, False), geo.c // geo.groups, geo.o // geo.groups
-    *_, scratch = sum_sizes(c, filter_panels(c, o, itemsize), tiles, itemsize)
-    sums = partial_sums(tile_blocks(flat, itemsize), weights(flat, itemsize))
-    return unlike_zeros(call, itemsize) + at_stride_one(call, itemsize) + sums + THREADS * scratch * itemsize
+    panels, blocks = filter_panels(c, o, itemsize), tile_blocks(flat, itemsize)
+    most = -(-tiles // blocks)
+    if shares_tiles(panels, most):
+        *_, shared = stage_sizes(c, panels, most, itemsize)
+        own = sum(shared)
+    else:
+        *_, scratch = sum_sizes(c, panels, tiles, itemsize)
+        own = THREADS * scratch
+    sums = partial_sums(blocks, weights(flat, itemsize))
+    return unlike_zeros(call, itemsize) + at_stride_one(call, itemsize) + sums + own * itemsize
 
 
 def in_groups(geo, itemsize):

@@ -9,7 +9,7 @@ import fastconv as fc
 import oracle
 from bounds import assert_same_bytes
 from fastconv.geometry import ConvGeometry
-from fastconv.kernels import packing, panels, tiled, winograd, winograd_filters, winograd_sizes
+from fastconv.kernels import packing, panels, tiled, winograd, winograd_filters, winograd_sizes, winograd_weights
 from routes import FLOATS
 
 SHAPES = ((3, 3, 5, 7, 1), (1, 1, 70, 200, 1), (2, 3, 6, 132, 2), (3, 1, 8, 64, 1), (1, 2, 33, 16, 1))  # KH, KW, C, O, groups
@@ -81,6 +81,33 @@ def test_winograd_gives_the_same_bytes_for_every_size_of_its_blocks(monkeypatch,
         assert_same_bytes(fc.conv2d(x, w, algorithm="winograd"), usual)
     finally:
         winograd.launches.cache_clear()
+
+
+@pytest.mark.parametrize("stages", ((16_000_000, 4_000_000, 32), (60_000, 20_000, 3)), ids=("one", "many"))
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("more", ({}, {"dilation": (2, 3)}, {"groups": 2}), ids=str)
+def test_a_weight_gradient_has_the_same_bytes_whoever_transforms_its_tiles(monkeypatch, more, dtype, stages):
+    """By parts, or by elements in one stage or many, on one thread or two."""
+    w_shape, options = (3, 3, 44 // more.get("groups", 1), 70), {"padding": 1, **more}
+    x, dy = (np.random.default_rng(7).standard_normal(shape).astype(dtype) for shape in ((2, 27, 22, 44), (2, 27, 22, 70)))
+    if "dilation" in more:
+        dy = dy[:, : 27 - 2, : 22 - 4].copy()
+    for name, value in zip(("SHARED_SUM_BYTES", "SHARED_TILE_BYTES", "LEAST_TILES"), stages, strict=True):
+        monkeypatch.setattr(winograd_sizes, name, value)
+    results, threads = [], fc.get_threads()
+    try:
+        for shared, count in ((False, 2), (True, 2), (True, 1)):
+            monkeypatch.setattr(winograd_weights, "shares_tiles", lambda *_, shared=shared: shared)
+            winograd_weights.tables.cache_clear()
+            fc.set_threads(min(count, threads))
+            results.append(fc.conv2d_weight_grad(dy, x, w_shape, algorithm="winograd", **options))
+    finally:
+        fc.set_threads(threads)
+        winograd_weights.tables.cache_clear()
+    for result in results[1:]:
+        assert_same_bytes(result, results[0])
+    close = oracle.conv2d_weight_grad(dy, x, w_shape, **options)
+    np.testing.assert_allclose(results[0], close, atol=1e-4 * abs(close).max())
 
 
 @pytest.mark.parametrize("l2, tiles_fit, wanted", [(1 << 20, True, True), (2 << 20, True, False), (2 << 20, False, True)])

@@ -25,6 +25,8 @@ __all__ = [
     "panel_sizes",
     "room_for_filters",
     "shared_panels",
+    "shares_tiles",
+    "stage_sizes",
     "sum_sizes",
     "tile_blocks",
     "tile_counts",
@@ -43,6 +45,9 @@ LARGE_L2 = 2 << 20  # bytes of a second cache that stands before a last one far 
 FEW_TILES = 1_000_000  # bytes of V that need not be cut into blocks
 SUM_BYTES = 600_000  # of the sums dU of a task of a weight gradient
 TILE_BYTES = 600_000  # of the transformed tiles beside them
+SHARED_SUM_BYTES, SHARED_TILE_BYTES = 16_000_000, 4_000_000  # the same of a stage that all threads share
+SHARED_TILES = 24  # of a block, for which that pays
+NARROW = 32  # numbers of a panel for which a tile takes as long to transform as to multiply
 LEAST_TILES = 32  # of these at once: the sums are loaded and stored for every few tiles
 
 
@@ -178,6 +183,23 @@ def sum_sizes(channels, panels, count, itemsize):
     wide = -(-max(end - first for first, end in parts) // lanes) * lanes
     chunk = min(count, max(LEAST_TILES, TILE_BYTES // (E * (wide + row) * itemsize)))
     return parts, wide, chunk, E * (chunk * (wide + row) + wide * row + 3 * GAP * lanes)
+
+
+def shares_tiles(panels, tiles):
+    """Whether all threads share the transformed tiles of a block of a weight gradient: where these would be made for many narrow
+    panels, and are not so few that to write down dU and to read it again takes longer."""
+    return len(panels.rows) > 1 and panels.lanes * WIDEST[cpu().registers] <= NARROW and tiles >= SHARED_TILES
+
+
+def stage_sizes(channels, panels, count, itemsize):
+    """([(first, end) of input channels at once, ...], these as whole vectors at most, tiles at once, numbers of V, of A dy AT and
+    of dU) of a stage that all threads share; a block has up to `count` tiles."""
+    row, number, gap = int(panels.rows[:, 5].max()), len(panels.rows), GAP * panels.lanes
+    parts = channel_parts(channels, panels.lanes, SHARED_SUM_BYTES // (E * row * number * itemsize))
+    wide = -(-max(end - first for first, end in parts) // panels.lanes) * panels.lanes
+    chunk = min(count, max(LEAST_TILES, SHARED_TILE_BYTES // (E * (wide + row * number) * itemsize)))
+    sizes = E * (chunk * wide + gap), number * E * (chunk * row + gap), number * E * (wide * row + gap)
+    return parts, wide, chunk, sizes
 
 
 def channel_parts(channels, lanes, most):

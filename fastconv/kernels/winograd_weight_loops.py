@@ -1,0 +1,143 @@
+"""The weight gradient by Winograd's algorithm: the loops over tiles, elements and channels.  `winograd_weights` tells the steps.
+
+Both schedules add the terms of a sum in the order of the tiles, so that their results are the same to the bit.
+"""
+
+import numpy as np
+from numba import prange
+from numba.extending import register_jitable
+
+from fastconv.kernels.denormals import flush_denormals, restore_denormals
+from fastconv.kernels.sharing import done, next_task, wait_for
+from fastconv.kernels.tile import STEPS, call_tile
+from fastconv.kernels.winograd_loops import RESULT, RESULT_EDGE, K, input_tile, product, results_at, shared_range
+from fastconv.kernels.winograd_sizes import GAP, E
+from fastconv.machine import kernel
+
+__all__ = ["COUNTERS", "by_elements", "by_parts"]
+
+ACCUMULATE = STEPS.index("accumulate")
+OF_DY, OF_KIND, OF_SUM = 3, 5, 3  # steps of the transforms: behind those of the input, for each kind of panel, of dy and of dU
+# what `turns` counts of each stage of `by_elements`: tiles, products and channels that were taken, and those that are done
+TILES, TILES_MADE, PRODUCTS, PRODUCTS_MADE, CHANNELS, CHANNELS_MADE, COUNTERS = range(7)
+TOGETHER = 8  # channels of a task
+
+
+@register_jitable
+def tile_of_dy(dy, job, t, tools, panel, room, at):
+    """The transformed gradients of a panel of channels of tile t."""
+    _, _, first, kind, _, _, columns = panel
+    area, start = results_at(t, job, tools)
+    steps_at = OF_DY + OF_KIND * kind
+    for o in range(0, columns, job.lanes):
+        move = area[RESULT if o + job.lanes <= columns else RESULT_EDGE]
+        call_tile(dy, start + first + o, move, dy, 0, room, at + o, dy, 0, tools.move_steps, steps_at, 0, columns - o)
+
+
+@register_jitable
+def add_product(e, a, wide, b, b_row, c, channels, first, end, kind, more, steps, tools):
+    """c[e] = a[e] b[e] for an element e, or c[e] += it (`more`): the terms are those of the tiles first ... end that have e."""
+    (a, a_at, a_element), (b, b_at, b_element), (c, c_at, c_element) = a, b, c
+    block_at = (2 * kind + (1 if more else 0)) * len(STEPS)
+    low, high = shared_range(first, end, tools.ranges[e])
+    terms = max(0, high - low)
+    if terms == 0 and more:
+        return  # else the sum begins with zeros
+    skipped = low - first if terms else 0
+    steps[block_at + K] = terms
+    a_here, b_here = a_at + e * a_element + skipped * wide, b_at + e * b_element + skipped * b_row
+    product(a, a_here, b, b_here, b_row, c, c_at + e * c_element, channels, kind, block_at, steps, tools)
+
+
+@register_jitable
+def filters_of(u, u_at, first, end, c0, panel, of_dw, block_at, flat, job, tools):
+    """Channels first ... end of dw in a panel, from dU that begins with channel c0."""
+    dw_at, dw_row, move = of_dw
+    _, _, out, kind, _, row, columns = panel
+    steps_at = OF_DY + OF_KIND * kind + OF_SUM
+    for c in range(first, end):
+        for o in range(0, columns, job.lanes):
+            at, target = u_at + (c - c0) * row + o, block_at + c * dw_row + dw_at + out + o
+            call_tile(u, at, move, u, 0, flat, target, u, 0, tools.move_steps, steps_at, 0, columns - o)
+
+
+@kernel()
+def by_parts(x, dy, parts, of_dw, tasks, chunk, wide, job, tools, steps, scratch, turns):
+    """`tasks` = (block, first and last tile, first and last input channel, panel); a row of `scratch` holds V, A dy AT and dU.
+
+    `of_dw`: where the weights of the group begin, how far it is to those of the next channel, the address of the transform.
+    """
+    size, flat, gap = parts.shape[1], parts.reshape(-1), GAP * job.lanes
+    for slot in prange(len(scratch)):  # a task owns a part of dw of one block; a slot its rows of scratch and of steps
+        before = flush_denormals()
+        s = np.intp(slot)
+        room, local, task = scratch[s], steps[s], next_task(turns, 0, s, len(tasks))
+        while task < len(tasks):
+            block, first, end, c0, c1, p = tasks[task]
+            panel = tools.panels[p]
+            kind, row = panel[3], panel[5]
+            v_element, g_element, u_element = chunk * wide + gap, chunk * row + gap, wide * row + gap
+            g_at, u_at = E * v_element, E * (v_element + g_element)
+            for t0 in range(first, end, chunk):
+                t1 = min(t0 + chunk, end)
+                for t in range(t0, t1):
+                    input_tile(x, job, t, c0, c1, tools, room, (t - t0) * wide)
+                    tile_of_dy(dy, job, t, tools, panel, room, g_at + (t - t0) * row)
+                v_here, g_here, u_here = (room, 0, v_element), (room, g_at, g_element), (room, u_at, u_element)
+                for e in range(E):
+                    add_product(e, v_here, wide, g_here, row, u_here, c1 - c0, t0, t1, kind, t0 > first, local, tools)
+            filters_of(room, u_at, c0, c1, c0, panel, of_dw, block * size, flat, job, tools)
+            task = next_task(turns, 0, s, len(tasks))
+        restore_denormals(before)
+
+
+@kernel()
+def by_elements(x, dy, parts, of_dw, stages, wide, job, tools, steps, v, g, u, turns):
+    """`stages` = (block, first and last tile, first and last input channel, whether the tiles are the first and the last of their
+    block): all threads transform the tiles, then they share the products by elements and panels, in the end the channels of dw.
+
+    v, g and u hold V, A dy AT and dU of a stage, the last two panel by panel.
+    """
+    size, flat, panels = parts.shape[1], parts.reshape(-1), tools.panels
+    v_element, g_size, u_size = tools.move_steps[2], len(g) // len(panels), len(u) // len(panels)
+    for slot in prange(len(steps)):  # a task owns a tile, an element of a panel of dU or some channels of dw; a slot its steps
+        before = flush_denormals()
+        s = np.intp(slot)
+        local = steps[s]
+        for stage in range(len(stages)):
+            block, first, end, c0, c1, begins, ends = stages[stage]
+            counters = stage * COUNTERS
+            count = end - first
+            task = next_task(turns, counters + TILES, s, count)
+            while task < count:
+                input_tile(x, job, first + task, c0, c1, tools, v, task * wide)
+                for p in range(len(panels)):
+                    tile_of_dy(dy, job, first + task, tools, panels[p], g, p * g_size + task * panels[p, 5])
+                done(turns, counters + TILES_MADE)
+                task = next_task(turns, counters + TILES, s, count)
+            wait_for(turns, counters + TILES_MADE, count)
+            count = E * len(panels)
+            task = next_task(turns, counters + PRODUCTS, s, count)
+            while task < count:
+                e, p = divmod(task, len(panels))
+                kind, row = panels[p, 3], panels[p, 5]
+                g_element, u_element = (
+                    tools.move_steps[OF_DY + OF_KIND * kind + 2],
+                    tools.move_steps[OF_DY + OF_KIND * kind + OF_SUM],
+                )
+                v_here, g_here, u_here = (v, 0, v_element), (g, p * g_size, g_element), (u, p * u_size, u_element)
+                add_product(e, v_here, wide, g_here, row, u_here, c1 - c0, first, end, kind, not begins, local, tools)
+                done(turns, counters + PRODUCTS_MADE)
+                task = next_task(turns, counters + PRODUCTS, s, count)
+            wait_for(turns, counters + PRODUCTS_MADE, count)
+            chunks = (c1 - c0 + TOGETHER - 1) // TOGETHER
+            count = chunks * len(panels) if ends else 0
+            task = next_task(turns, counters + CHANNELS, s, count)
+            while task < count:
+                p, chunk = divmod(task, chunks)
+                low = c0 + chunk * TOGETHER
+                filters_of(u, p * u_size, low, min(low + TOGETHER, c1), c0, panels[p], of_dw, block * size, flat, job, tools)
+                done(turns, counters + CHANNELS_MADE)
+                task = next_task(turns, counters + CHANNELS, s, count)
+            wait_for(turns, counters + CHANNELS_MADE, count)
+        restore_denormals(before)
