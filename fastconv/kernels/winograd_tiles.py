@@ -26,6 +26,8 @@ __all__ = [
     "move_address",
 ]
 
+NEW = 4  # columns of the input that the next whole tile reads and this one does not, with 3x3 filters
+
 
 def elements(inputs):
     """Which elements of a whole transformed tile one with fewer inputs has, along one axis: the last belongs to infinity."""
@@ -36,6 +38,13 @@ def transformed_grid(v, element, rows=N, cols=N):
     """`Vectors.grid` of the elements, `element` numbers apart, of a transformed tile with so many inputs."""
     at = v.grid((N, element), element, N)
     return lambda pointer, i, j: at(pointer, elements(rows)[i], elements(cols)[j])
+
+
+def ask_for_next(v, place, pointer, rows, cols, pixel, write=False):
+    """The caches are to fetch the `cols` columns behind a tile, which the next one reads or writes: the CPU does not guess them,
+    since the places that a tile touches are too many, and too far apart."""
+    for i, j in itertools.product(range(rows), range(cols)):
+        v.prefetch(v.at(place(pointer, i, j), (cols, pixel)), write)
 
 
 @dataclass(frozen=True)
@@ -60,6 +69,8 @@ class InputMove:
         if self.edge:
             x, row, pixel = self.inside(v, x, row, pixel, v.first_lanes(tail), v.bytes_in(limits, 4))
         place, target = v.grid(row, pixel, self.cols), transformed_grid(v, element, self.rows, self.cols)
+        if not self.edge:
+            ask_for_next(v, place, v.at(x, (self.cols - NEW, pixel)), self.rows, NEW, pixel)
         down, along = ([floats(step) for step in input_steps(inputs, N)] for inputs in (self.rows, self.cols))
         for i, values in both_ways(v, down, along, x, place):
             for j, value in enumerate(values):
@@ -134,6 +145,8 @@ class OutputMove(ResultMove):
         lanes, (down, along) = v.first_lanes(tail) if self.edge else None, self.back()
         offset = v.load(bias, lanes)
         place, target = transformed_grid(v, element, *self.inputs), v.grid(row, pixel, self.cols)
+        if not self.edge:
+            ask_for_next(v, target, y, self.rows, self.cols, pixel, write=True)
         results = list(both_ways(v, [down], [along], products, place))  # all of them before the branches of the first activation
         for i, values in results:
             for j, value in enumerate(values):
@@ -151,6 +164,8 @@ class GradientMove(ResultMove):
         row, pixel, element = (v.integer(block, i) for i in range(3))
         lanes, (down, along) = v.first_lanes(tail) if self.edge else None, map(turned, self.back())
         place, target = v.grid(row, pixel, self.cols), transformed_grid(v, element, *self.inputs)
+        if not self.edge:
+            ask_for_next(v, place, dy, self.rows, self.cols, pixel)
         for i, values in both_ways(v, [down], [along], dy, place, lanes):
             for j, value in enumerate(values):
                 v.store(value, target(out, i, j))
