@@ -28,7 +28,7 @@ PACKED = 10  # cycles to read one vector of weights and to write it in another o
 READ = 7  # cycles to read one vector of weights from memory
 TURNED = 32  # the same where they are turned on their side
 MOVED = {2: 650, 3: 500, 4: 375, 5: 250}  # cycles of Winograd's transforms: an input and an output vector of a tile, by taps
-SPILLED = {16: 2, 32: 1}  # times as many where so many registers do not hold the vectors of a tile, and where tiles are smaller
+REREAD = {16: 2, 32: 1}  # times as many of them, with so many vector registers: what does not fit is read again
 MADE = {2: 300, 3: 420, 4: 900, 5: 1500}  # cycles of the transform of a vector of filters
 IN_FLIGHT = 6  # multiply-adds that a core has begun and not ended
 SCATTERED = 0.18  # cycles for a byte that Winograd's tiles read from memory or write to it, where a core is half as fast
@@ -130,7 +130,7 @@ def winograd(backward):
         c, o = (geo.o, geo.c) if backward else (geo.c, geo.o)
         c, o, (tiles, numbers, _, images) = c // geo.groups, o // geo.groups, tile_counts(geo, backward)
         ins, outs = vectors(c, dtype, cpu), vectors(o, dtype, cpu)
-        moved, made = SPILLED[cpu.registers] * MOVED[geo.kh], MADE[geo.kh] * (4 / 3 if backward and geo.kh == 3 else 1)
+        moved, made = REREAD[cpu.registers] * MOVED[geo.kh], MADE[geo.kh] * (4 / 3 if backward and geo.kh == 3 else 1)
         once = is_whole_for_one_call(geo, dtype.itemsize, backward)  # else they are transformed for every image of a dilation
         transforms = moved * tiles * (ins + outs) + made * c * outs * (1 if once else images)
         each = 1.15 * numbers * c * outs + transforms
@@ -177,7 +177,7 @@ def winograd_weights(call, dtype, cpu):
     c, o, (tiles, numbers, _, images) = geo.c // geo.groups, geo.o // geo.groups, tile_counts(geo, False)
     ins, outs = vectors(c, dtype, cpu), vectors(o, dtype, cpu)
     sums, panels = images * tile_blocks(geo, dtype.itemsize), filter_panels(c, o, dtype.itemsize)
-    shared = shares_tiles(panels, -(-tiles // sums))
+    shared = shares_tiles(geo, dtype.itemsize)
     often = (1, 1) if shared else (len(panels.rows), -(-ins // 3))
     transforms = tiles * (420 * ins * often[0] + 300 * outs * often[1]) * (1.5 if geo.kh == 5 else 1)
     transforms += 0.85 * MADE[geo.kh] * sums * c * outs

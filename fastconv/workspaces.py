@@ -1,6 +1,6 @@
 """How many bytes each algorithm asks for beside input, output and weights, from the shape, the dtype and the CPU alone.
 
-Counted for two cores, so that no choice depends on the number of threads; a few hundred bytes of tables are left out.  Weights
+Counted for two cores, so that no choice depends on the number of threads; tables and counters are left out.  Weights
 are counted as if none were kept: what a call arranges for itself is part of its workspace.
 """
 
@@ -169,9 +169,8 @@ def winograd_sums(call, itemsize):
     geo = flat.written_out
     (_, _, tiles, _), c, o = tile_counts(geo, False), geo.c // geo.groups, geo.o // geo.groups
     panels, blocks = filter_panels(c, o, itemsize), tile_blocks(flat, itemsize)
-    most = -(-tiles // blocks)
-    if shares_tiles(panels, most):
-        *_, shared = stage_sizes(c, panels, most, itemsize)
+    if shares_tiles(flat, itemsize):
+        *_, shared = stage_sizes(c, panels, -(-tiles // blocks), itemsize)
         own = sum(shared)
     else:
         *_, scratch = sum_sizes(c, panels, tiles, itemsize)

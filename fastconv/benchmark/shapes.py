@@ -135,6 +135,8 @@ def read_shapes(path=None):
         raise DataError(
             f"{path}: cannot be read as a list of shapes ({error}); needed a CSV file headed {','.join(FIELDS)}"
         ) from error
+    if not rows:
+        raise DataError(f"{path}: no shapes; needed a CSV file headed {','.join(FIELDS)} and at least one row below")
     return [shape_of(row, path, line) for line, row in enumerate(rows, start=2)]
 
 

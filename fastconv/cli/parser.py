@@ -24,6 +24,13 @@ class Parser(argparse.ArgumentParser):
         lines = (f"  {command}\n" + (f"      {why}\n" if why else "") for command, why in self.examples)
         return f"examples:\n{''.join(lines)}\n{super().format_help()}"
 
+    def parse_known_args(self, args=None, namespace=None):
+        """A command refuses by itself what it does not know, so that the message names its own help."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
     def error(self, message):
         self.exit(2, f"fastconv: {message}; see {self.prog} --help\n")
 

@@ -28,6 +28,8 @@ class PoolGeometry:
     @classmethod
     def of(cls, x_shape, size, *, stride=None, padding=0, ceil_mode=False):
         n, h, w, c = image_sizes(x_shape)
+        if c < 1:
+            raise ShapeError(f"x has no channels, shape {tuple(x_shape)}; needed at least 1")
         kh, kw = pair(size, "size")
         sh, sw = (kh, kw) if stride is None else pair(stride, "stride")
         pads = resolve_padding(padding, (h, w), (kh, kw), (sh, sw))

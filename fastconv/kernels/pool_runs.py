@@ -21,7 +21,7 @@ def maximum_run(v, x, x_at, y, y_at, winner, wanted, channels, runs, at, most):
     """y[window] = the largest x of its taps, winner (if wanted) the first of these taps; NaN wins."""
     run = v.integers(v.builder.gep(runs, [at]), RUN)
 
-    with over_results(v, run, channels, run["c_step"]) as (q, spare):
+    with over_results(v, run, channels) as (q, spare):
         start, place = v.add(x_at, run["a"], (q, run["a_step"])), v.add(y_at, run["c"], (q, run["c_step"]))
 
         def few(places):
@@ -51,7 +51,7 @@ def maximum_grad_run(v, dy, dy_at, dx, dx_at, winner, channels, runs, at, most):
     """dx[pixel] = the sum of dy over the windows that it won."""
     run = v.integers(v.builder.gep(runs, [at]), RUN)
 
-    with over_results(v, run, channels, run["c_step"]) as (q, spare):
+    with over_results(v, run, channels) as (q, spare):
         start, place = v.add(dy_at, run["a"], (q, run["a_step"])), v.add(dx_at, run["c"], (q, run["c_step"]))
 
         def few(places):
@@ -71,7 +71,7 @@ def average_run(v, x, x_at, y, y_at, counts, channels, runs, at, most):
     """y[window] = the sum of its taps / counts[window]"""
     run = v.integers(v.builder.gep(runs, [at]), RUN)
 
-    with over_results(v, run, channels, run["c_step"]) as (q, spare):
+    with over_results(v, run, channels) as (q, spare):
         start, place = v.add(x_at, run["a"], (q, run["a_step"])), v.add(y_at, run["c"], (q, run["c_step"]))
         count = v.splat(v.builder.load(v.at(counts, run["near"], (q, run["near_step"]))))
 
@@ -90,7 +90,7 @@ def average_grad_run(v, dy, dy_at, dx, dx_at, shares, channels, runs, at, most):
     """dx[pixel] = the sum of dy * shares[window] over the windows that see it"""
     run = v.integers(v.builder.gep(runs, [at]), RUN)
 
-    with over_results(v, run, channels, run["c_step"]) as (q, spare):
+    with over_results(v, run, channels) as (q, spare):
         start, place = v.add(dy_at, run["a"], (q, run["a_step"])), v.add(dx_at, run["c"], (q, run["c_step"]))
         near = v.add(run["near"], (q, run["near_step"]))
 
@@ -110,7 +110,7 @@ def maximum_spread_run(v, dy, dy_at, dx, dx_at, winner, channels, runs, at, most
     """dx[tap] = dy of its window, 0 where another tap won: for windows that cover every pixel once, a run of `maximum_run`."""
     run = v.integers(v.builder.gep(runs, [at]), RUN)
 
-    with over_results(v, run, channels, run["a_j"]) as (q, spare):
+    with over_results(v, run, channels, spreads=True) as (q, spare):
         place, start = v.add(dx_at, run["a"], (q, run["a_step"])), v.add(dy_at, run["c"], (q, run["c_step"]))
 
         def few(places):
@@ -135,7 +135,7 @@ def average_spread_run(v, dy, dy_at, dx, dx_at, shares, channels, runs, at, most
     """dx[tap] = dy * share of its window: for windows that cover every pixel once, a run of `average_run`."""
     run = v.integers(v.builder.gep(runs, [at]), RUN)
 
-    with over_results(v, run, channels, run["a_j"]) as (q, spare):
+    with over_results(v, run, channels, spreads=True) as (q, spare):
         place, start = v.add(dx_at, run["a"], (q, run["a_step"])), v.add(dy_at, run["c"], (q, run["c_step"]))
         share = v.splat(v.builder.load(v.at(shares, run["near"], (q, run["near_step"]))))
 

@@ -25,17 +25,22 @@ SIDE_BY_SIDE = 4  # vectors of channels that go through the taps together, where
 
 
 @contextmanager
-def over_results(v, run, channels, step):
+def over_results(v, run, channels, spreads=False):
     """`with over_results(...) as (q, spare)`: for the results of a run, from the first to the last.
 
-    `spare`: so many numbers behind its channels each may read and write, too.  Where what is written lies side by side, `step`
-    being the channels alone, the next results write over that, and only the last ones must stop where their channels end.
+    `spare`: so many numbers behind its channels each may read and write, too.  What it writes there is overwritten, by the next
+    results where these lie side by side, by its next taps and the next windows where a run `spreads` windows over their taps, if
+    all channels are in one vector.  Only the last results must stop where their channels end.
     """
     whole = v.index(0)
     if not masks_are_fast():
         reached = v.builder.udiv(v.add(channels, v.lanes - 2), channels)  # results that spare numbers belong to
-        touching = v.builder.icmp_signed("==", step, channels)
-        whole = v.builder.select(touching, v.builder.sub(run["count"], reached), whole)
+        overwritten = (
+            v.builder.icmp_signed("<=", channels, v.index(v.lanes))
+            if spreads
+            else v.builder.icmp_signed("==", run["c_step"], channels)
+        )
+        whole = v.builder.select(overwritten, v.builder.sub(run["count"], reached), whole)
     with v.loop(run["count"]) as q:
         yield q, v.builder.select(v.builder.icmp_signed("<", q, whole), v.index(v.lanes - 1), v.index(0))
 

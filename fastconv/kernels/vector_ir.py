@@ -14,7 +14,7 @@ from numba.core import cgutils
 
 from fastconv.machine import cpu
 
-__all__ = ["BYTES", "ELEMENTS", "I32", "I64", "Lanes", "Vectors", "lanes_of", "masks_are_fast"]
+__all__ = ["BYTES", "ELEMENTS", "I32", "I64", "Vectors", "lanes_of", "masks_are_fast"]
 
 BIT, BYTE, I32, I64 = map(ir.IntType, (1, 8, 32, 64))
 BYTES, NO = BYTE.as_pointer(), ir.Constant(BIT, 0)
@@ -299,7 +299,10 @@ class Vectors:
         return [self.index(0), *rest]
 
     def grid(self, row, pixel, count):
-        """A function (pointer, i, j) -> pointer to row i and column j, for `count` columns; `row`: their distance, as a term."""
+        """A function (pointer, i, j) -> pointer to row i and column j of `count` columns.
+
+        `row` and `pixel`: how far it is to the next row and column; `row` may be a pair to be multiplied.
+        """
         down, across = self.add(row), self.multiples(pixel, count)
         return lambda pointer, i, j: self.at(self.at(pointer, (i, down)), across[j])
 

@@ -46,9 +46,9 @@ FEW_TILES = 1_000_000  # bytes of V that need not be cut into blocks
 SUM_BYTES = 600_000  # of the sums dU of a task of a weight gradient
 TILE_BYTES = 600_000  # of the transformed tiles beside them
 SHARED_SUM_BYTES, SHARED_TILE_BYTES = 16_000_000, 4_000_000  # the same of a stage that all threads share
-SHARED_TILES = 24  # of a block, for which that pays
+LEAST_TILES = 32  # transformed at once: the sums are loaded and stored for every few tiles
+SHARED_TILES = 24  # of a block, from which on it pays to share them
 NARROW = 32  # numbers of a panel for which a tile takes as long to transform as to multiply
-LEAST_TILES = 32  # of these at once: the sums are loaded and stored for every few tiles
 
 
 def outputs(size):
@@ -116,7 +116,7 @@ def is_whole_for_one_call(geo, itemsize, backward):
 
 
 def tile_blocks(geo, itemsize):
-    """Partial sums of a weight gradient; a task is a block and a panel of filters: some more where there are few filters."""
+    """Partial sums of a weight gradient: some more where there are few filters, so that every core has tasks (`by_parts`)."""
     panels = len(filter_panels(geo.c // geo.groups, geo.o // geo.groups, itemsize).rows)
     wanted = min(-(-LEAST_TASKS // panels), tile_count(geo, False) // TASK_TILES, most_blocks(geo, itemsize))
     return max(block_count(geo, itemsize), wanted)
@@ -185,10 +185,13 @@ def sum_sizes(channels, panels, count, itemsize):
     return parts, wide, chunk, E * (chunk * (wide + row) + wide * row + 3 * GAP * lanes)
 
 
-def shares_tiles(panels, tiles):
+@functools.lru_cache(maxsize=1024)
+def shares_tiles(geo, itemsize):
     """Whether all threads share the transformed tiles of a block of a weight gradient: where these would be made for many narrow
     panels, and are not so few that to write down dU and to read it again takes longer."""
-    return len(panels.rows) > 1 and panels.lanes * WIDEST[cpu().registers] <= NARROW and tiles >= SHARED_TILES
+    panels, (_, _, tiles, _) = filter_panels(geo.c // geo.groups, geo.o // geo.groups, itemsize), tile_counts(geo, False)
+    narrow = panels.lanes * WIDEST[cpu().registers] <= NARROW
+    return narrow and len(panels.rows) > 1 and tiles >= SHARED_TILES * tile_blocks(geo, itemsize)
 
 
 def stage_sizes(channels, panels, count, itemsize):

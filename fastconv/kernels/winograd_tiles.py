@@ -26,7 +26,7 @@ __all__ = [
     "move_address",
 ]
 
-NEW = 4  # columns of the input that the next whole tile reads and this one does not, with 3x3 filters
+NEW_COLUMNS = 4  # columns of the input that the next whole tile reads and this one does not, with 3x3 filters
 
 
 def elements(inputs):
@@ -41,8 +41,8 @@ def transformed_grid(v, element, rows=N, cols=N):
 
 
 def ask_for_next(v, place, pointer, rows, cols, pixel, write=False):
-    """The caches are to fetch the `cols` columns behind a tile, which the next one reads or writes: the CPU does not guess them,
-    since the places that a tile touches are too many, and too far apart."""
+    """The caches are to fetch the `cols` columns behind those at `pointer`, which the next tile reads or writes: the CPU does not
+    guess them, since the places that a tile touches are too many, and too far apart."""
     for i, j in itertools.product(range(rows), range(cols)):
         v.prefetch(v.at(place(pointer, i, j), (cols, pixel)), write)
 
@@ -70,7 +70,7 @@ class InputMove:
             x, row, pixel = self.inside(v, x, row, pixel, v.first_lanes(tail), v.bytes_in(limits, 4))
         place, target = v.grid(row, pixel, self.cols), transformed_grid(v, element, self.rows, self.cols)
         if not self.edge:
-            ask_for_next(v, place, v.at(x, (self.cols - NEW, pixel)), self.rows, NEW, pixel)
+            ask_for_next(v, place, v.at(x, (self.cols - NEW_COLUMNS, pixel)), self.rows, NEW_COLUMNS, pixel)
         down, along = ([floats(step) for step in input_steps(inputs, N)] for inputs in (self.rows, self.cols))
         for i, values in both_ways(v, down, along, x, place):
             for j, value in enumerate(values):
@@ -81,7 +81,7 @@ class InputMove:
         (i0, i1, j0, j1), room = limits, v.room(self.rows * self.cols)
         for i, j in itertools.product(range(self.rows), range(self.cols)):
             mask = v.if_inside(lanes, (i, i0, i1), (j, j0, j1))
-            v.store(v.load(v.at(x, (i, row), (j, pixel)), mask), v.at(room, ((i * self.cols + j) * self.lanes)))
+            v.store(v.load(v.at(x, (i, row), (j, pixel)), mask), v.at(room, (i * self.cols + j) * self.lanes))
         return room, v.index(self.cols * self.lanes), v.index(self.lanes)
 
 

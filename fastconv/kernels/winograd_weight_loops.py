@@ -16,7 +16,6 @@ from fastconv.machine import kernel
 
 __all__ = ["COUNTERS", "by_elements", "by_parts"]
 
-ACCUMULATE = STEPS.index("accumulate")
 OF_DY, OF_KIND, OF_SUM = 3, 5, 3  # steps of the transforms: behind those of the input, for each kind of panel, of dy and of dU
 # what `turns` counts of each stage of `by_elements`: tiles, products and channels that were taken, and those that are done
 TILES, TILES_MADE, PRODUCTS, PRODUCTS_MADE, CHANNELS, CHANNELS_MADE, COUNTERS = range(7)

@@ -4,8 +4,8 @@ Forward, y = AT [U * V] A with U = G w GT and V = BT x B.  So dU = sum over all 
 of tiles gives a partial sum, of which there are as many as the shape says.
 
 Two schedules: `by_parts` takes the tiles of a block, and some channels of x and of dy, through all of it while they stay in the
-cache; a tile is transformed once for every panel of dy's channels.  Where panels are narrow, the transforms would take longer
-than the products: there `by_elements` transforms each tile once, for all threads.
+cache; those of x are transformed anew for every panel of dy's channels.  Where panels are narrow that would take longer than the
+products: there `by_elements` transforms each tile of x once, for all threads.
 """
 
 import functools
@@ -43,24 +43,24 @@ def tools_of(job, panels, tiles, parts, wide, chunk, filters, dtype):
 
 
 @functools.lru_cache(maxsize=256)
-def tables(job, images, o, filters, dtype, size, blocks, threads):
+def tables(job, images, o, filters, dtype, size, blocks, shared, threads):
     """(`by_parts` or `by_elements`, tasks or stages, tiles at once, widest part of the input channels, `Tools`, steps, shapes of
     the arrays)."""
     panels = filter_panels(job.C, o, dtype.itemsize)
     tiles, count = tiles_of(job, images, size, GradientMove, dtype.itemsize, o % job.lanes > 0)
-    shares, number, most = list(enumerate(cuts(count, blocks))), len(panels.rows), -(-count // blocks)
-    if shares_tiles(panels, most):
-        parts, wide, chunk, shapes = stage_sizes(job.C, panels, most, dtype.itemsize)
+    shares = list(enumerate(cuts(count, blocks)))
+    if shared:
+        parts, wide, chunk, shapes = stage_sizes(job.C, panels, -(-count // blocks), dtype.itemsize)
         work = [
             (block, t0, min(t0 + chunk, end), *part, t0 == first, t0 + chunk >= end)
             for block, (first, end) in shares for part in parts for t0 in range(first, end, chunk)
         ]  # fmt: skip
         run, slots = by_elements, threads
     else:
-        parts, wide, chunk, numbers = sum_sizes(job.C, panels, count, dtype.itemsize)
-        work = [(block, *share, *part, p) for block, share in shares for p in range(number) for part in parts]
+        parts, wide, chunk, scratch = sum_sizes(job.C, panels, count, dtype.itemsize)
+        work = [(block, *share, *part, p) for block, share in shares for p in range(len(panels.rows)) for part in parts]
         slots = min(threads, len(work))
-        run, shapes = by_parts, ((slots, numbers),)
+        run, shapes = by_parts, ((slots, scratch),)
     tools, steps = tools_of(job, panels, tiles, parts, wide, chunk, filters, dtype)
     return run, np.array(work, np.int64), chunk, wide, tools, np.repeat(steps[None], slots, axis=0), shapes
 
@@ -72,9 +72,9 @@ def weight_grad(geo, x, dy, dw):
     found = jobs(x.shape, dy.shape, (flat.dh, flat.dw), before(flat), flat.groups, lanes_of(x.itemsize))
     images = len(found) // flat.groups  # into which a dilation falls, one after another
     blocks = min(tile_blocks(flat, x.itemsize), *[number_of_tiles(flat.n, job, flat.kh) for _, job, _ in found])
-    parts = partial_sums(blocks, whole.reshape(-1))
+    parts, shared = partial_sums(blocks, whole.reshape(-1)), shares_tiles(flat, x.itemsize)
     for number, (group, job, shape) in enumerate(found):
-        known = shape, flat.n, flat.o // flat.groups, flat.o, x.dtype, flat.kh, blocks, get_threads()
+        known = shape, flat.n, flat.o // flat.groups, flat.o, x.dtype, flat.kh, blocks, shared, get_threads()
         again = number % images > 0
         of_dw = group * (flat.o // flat.groups), flat.o, move_address(SumMove(x.itemsize, job.lanes, flat.kh, again))
         add_group(x, dy, parts, of_dw, job, tables(*known))

@@ -14,8 +14,8 @@ FUSED = ("contract",)  # a * b + c may be rounded once; NaN, infinities, signed 
 class Kernel:
     """A function compiled at its first call: on all cores, or by its serial twin where threads would be fatal.
 
-    `kernel.py_func` is the Python function itself, to read.  A debugger can step through what calls nothing of `vector_ir.py`,
-    which exists only in compiled code: `direct.py`, `im2col.py`.
+    `kernel.py_func` is the Python function itself, to read.  A debugger can step through what calls no
+    intrinsic, which exists only in compiled code: `direct.py`, `im2col.py`.
     """
 
     def __init__(self, py_func, parallel, fastmath):
