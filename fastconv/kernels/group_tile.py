@@ -17,7 +17,7 @@ from fastconv.kernels.tile import add_outer_product, compiled_address
 from fastconv.kernels.transpose import turn_block
 from fastconv.kernels.vector_ir import Vectors
 from fastconv.kernels.winograd_matrices import input_steps, matrices
-from fastconv.kernels.winograd_transform import both_ways, combine, floats
+from fastconv.kernels.winograd_transform import combine, floats, store_both_ways
 from fastconv.machine import cpu
 
 __all__ = [
@@ -128,9 +128,7 @@ class Window:
         with v.loop(step["k"]) as channel:
             v.keep_rolled()
             start, target = v.at(x, (channel, self.lanes)), v.at(out, (channel, self.lanes))
-            for i, values in both_ways(v, bt, bt, start, place):
-                for j, value in enumerate(values):
-                    v.store(value, to(target, i, j))
+            store_both_ways(v, bt, bt, start, place, target, to)
 
     def write_products(self, v, at, u, values, c, d, step, base, mark):
         """AT (U * V) A, a row of elements at a time, then what every tile does with a window."""
@@ -305,9 +303,7 @@ class FilterTransform:
         step, few = v.integers(block, TURN_STEPS), v.first_lanes(count)
         g = floats(matrices(2, self.size)[1])
         place, to = v.grid((self.size, step["a_row"]), step["a_row"], self.size), v.grid(step["c_row"], count, len(g))
-        for i, values in both_ways(v, [g], [g], a, place, few):
-            for j, value in enumerate(values):
-                v.store(value, to(c, i, j), few)
+        store_both_ways(v, [g], [g], a, place, c, to, few, few)
 
 
 @dataclass(frozen=True)

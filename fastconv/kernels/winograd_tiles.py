@@ -14,7 +14,7 @@ from typing import ClassVar
 from fastconv.kernels.tile import activate, compiled_address
 from fastconv.kernels.winograd_matrices import input_steps, matrices
 from fastconv.kernels.winograd_sizes import N, outputs
-from fastconv.kernels.winograd_transform import both_ways, floats
+from fastconv.kernels.winograd_transform import both_ways, floats, store_both_ways
 
 __all__ = [
     "FilterMove",
@@ -72,9 +72,7 @@ class InputMove:
         if not self.edge:
             ask_for_next(v, place, v.at(x, (self.cols - NEW_COLUMNS, pixel)), self.rows, NEW_COLUMNS, pixel)
         down, along = ([floats(step) for step in input_steps(inputs, N)] for inputs in (self.rows, self.cols))
-        for i, values in both_ways(v, down, along, x, place):
-            for j, value in enumerate(values):
-                v.store(value, target(out, i, j))
+        store_both_ways(v, down, along, x, place, out, target)
 
     def inside(self, v, x, row, pixel, lanes, limits):
         """(pointer to a tile with zeros for what does not exist, its row, its pixel)"""
@@ -101,9 +99,7 @@ class FilterMove:
         (tap, element), lanes, size = (v.integer(block, i) for i in range(2)), v.first_lanes(tail), self.size
         g = [floats(matrices(outputs(size), size)[1])]
         place, target = v.grid((size, tap), tap, size), transformed_grid(v, element)
-        for i, values in both_ways(v, g, g, w, place, lanes):
-            for j, value in enumerate(values):
-                v.store(value, target(out, i, j))
+        store_both_ways(v, g, g, w, place, out, target, lanes)
 
 
 @dataclass(frozen=True)
@@ -166,9 +162,7 @@ class GradientMove(ResultMove):
         place, target = v.grid(row, pixel, self.cols), transformed_grid(v, element, *self.inputs)
         if not self.edge:
             ask_for_next(v, place, dy, self.rows, self.cols, pixel)
-        for i, values in both_ways(v, [down], [along], dy, place, lanes):
-            for j, value in enumerate(values):
-                v.store(value, target(out, i, j))
+        store_both_ways(v, [down], [along], dy, place, out, target, lanes)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import itertools
 
 from fastconv.machine import cpu
 
-__all__ = ["both_ways", "combine", "floats"]
+__all__ = ["both_ways", "combine", "floats", "store_both_ways"]
 
 ROWS = {16: 4, 32: 6}  # of a result that are made at a time, with so many vector registers
 
@@ -73,3 +73,10 @@ def both_ways(v, down, along, x, place, lanes=None):
         columns = [some_rows(v, down, rows, lambda i, j=j, x=x: v.load(place(x, i, j), lanes)) for j in range(len(along[0][0]))]
         for i, vectors in zip(rows, zip(*columns, strict=True), strict=True):
             yield i, some_rows(v, along, range(len(along[-1])), vectors.__getitem__)
+
+
+def store_both_ways(v, down, along, x, place, out, target, lanes=None, kept=None):
+    """The same into the places target(out, i, j), of which only `kept` lanes are written."""
+    for i, values in both_ways(v, down, along, x, place, lanes):
+        for j, value in enumerate(values):
+            v.store(value, target(out, i, j), kept)

@@ -11,15 +11,23 @@ from fastconv.kernels.denormals import flush_denormals, restore_denormals
 from fastconv.kernels.sharing import done, next_task, wait_for
 from fastconv.kernels.tile import STEPS, call_tile
 from fastconv.kernels.winograd_loops import RESULT, RESULT_EDGE, K, input_tile, product, results_at, shared_range
-from fastconv.kernels.winograd_sizes import GAP, E
+from fastconv.kernels.winograd_sizes import E
 from fastconv.machine import kernel
 
 __all__ = ["COUNTERS", "by_elements", "by_parts"]
 
-OF_DY, OF_KIND, OF_SUM = 3, 5, 3  # steps of the transforms: behind those of the input, for each kind of panel, of dy and of dU
+# steps of the transforms: the last one of the input; behind it, for each kind of panel, those of dy and from OF_SUM on of dU
+V_ELEMENT, OF_DY, OF_KIND, G_ELEMENT, OF_SUM = 2, 3, 5, 2, 3
 # what `turns` counts of each stage of `by_elements`: tiles, products and channels that were taken, and those that are done
 TILES, TILES_MADE, PRODUCTS, PRODUCTS_MADE, CHANNELS, CHANNELS_MADE, COUNTERS = range(7)
 TOGETHER = 8  # channels of a task
+
+
+@register_jitable
+def distances(tools, kind):
+    """How far it is from element to element of V, A dy AT and dU."""
+    own = OF_DY + OF_KIND * kind
+    return tools.move_steps[V_ELEMENT], tools.move_steps[own + G_ELEMENT], tools.move_steps[own + OF_SUM]
 
 
 @register_jitable
@@ -66,7 +74,7 @@ def by_parts(x, dy, parts, of_dw, tasks, chunk, wide, job, tools, steps, scratch
 
     `of_dw`: where the weights of the group begin, how far it is to those of the next channel, the address of the transform.
     """
-    size, flat, gap = parts.shape[1], parts.reshape(-1), GAP * job.lanes
+    size, flat = parts.shape[1], parts.reshape(-1)
     for slot in prange(len(scratch)):  # a task owns a part of dw of one block; a slot its rows of scratch and of steps
         before = flush_denormals()
         s = np.intp(slot)
@@ -75,7 +83,7 @@ def by_parts(x, dy, parts, of_dw, tasks, chunk, wide, job, tools, steps, scratch
             block, first, end, c0, c1, p = tasks[task]
             panel = tools.panels[p]
             kind, row = panel[3], panel[5]
-            v_element, g_element, u_element = chunk * wide + gap, chunk * row + gap, wide * row + gap
+            v_element, g_element, u_element = distances(tools, kind)
             g_at, u_at = E * v_element, E * (v_element + g_element)
             for t0 in range(first, end, chunk):
                 t1 = min(t0 + chunk, end)
@@ -98,7 +106,7 @@ def by_elements(x, dy, parts, of_dw, stages, wide, job, tools, steps, v, g, u, t
     v, g and u hold V, A dy AT and dU of a stage, the last two panel by panel.
     """
     size, flat, panels = parts.shape[1], parts.reshape(-1), tools.panels
-    v_element, g_size, u_size = tools.move_steps[2], len(g) // len(panels), len(u) // len(panels)
+    g_size, u_size = len(g) // len(panels), len(u) // len(panels)
     for slot in prange(len(steps)):  # a task owns a tile, an element of a panel of dU or some channels of dw; a slot its steps
         before = flush_denormals()
         s = np.intp(slot)
@@ -120,10 +128,7 @@ def by_elements(x, dy, parts, of_dw, stages, wide, job, tools, steps, v, g, u, t
             while task < count:
                 e, p = divmod(task, len(panels))
                 kind, row = panels[p, 3], panels[p, 5]
-                g_element, u_element = (
-                    tools.move_steps[OF_DY + OF_KIND * kind + 2],
-                    tools.move_steps[OF_DY + OF_KIND * kind + OF_SUM],
-                )
+                v_element, g_element, u_element = distances(tools, kind)
                 v_here, g_here, u_here = (v, 0, v_element), (g, p * g_size, g_element), (u, p * u_size, u_element)
                 add_product(e, v_here, wide, g_here, row, u_here, c1 - c0, first, end, kind, not begins, local, tools)
                 done(turns, counters + PRODUCTS_MADE)
