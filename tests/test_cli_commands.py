@@ -11,6 +11,7 @@ import pytest
 import fastconv as fc
 from fastconv.cli import explain, recipes, regime
 from fastconv.cli import models as cli_models
+from fastconv.layers import Conv2D
 from fastconv.models import ZOO
 from fastconv.training import RECIPES, SCHEDULES
 from terminal import document, run, trained_model
@@ -226,6 +227,27 @@ def test_quiet_training_prints_the_result_alone():
 def test_every_model_fits_every_data_set(name, data_set):
     net = recipes.build(name, data_set, (0.0, 1.0))
     assert net.input_shape == recipes.SHAPES[data_set] and net.output_shape == (10,) and net.output == "softmax"
+
+
+def test_width_multiplies_the_channels_of_networks_that_have_one():
+    plain, wide = (recipes.build("airbench", "cifar10", (0.0, 1.0), width=width) for width in (None, 1.5))
+    filters = [[layer.filters for layer in net.layers if isinstance(layer, Conv2D)] for net in (plain, wide)]
+    assert filters == [[24, 32, 32, 128, 128, 192, 192], [24, 48, 48, 192, 192, 288, 288]]
+    assert document("warmup", "cifar10", "--model", "small_cifar", "--width", 0.25)["model"] == "small_cifar"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--width", 2], "--width: got 2 for lenet5, which has one width; airbench, small_cifar, resnet20, resnet56 take one"),
+        (["--model", "airbench", "--width", 0], "--width: got 0.0; needed a number above 0"),
+        (["--model", "resnet20", "--width", "nan"], "--width: got nan; needed a number above 0"),
+    ],
+)
+def test_a_width_that_cannot_be_is_refused(arguments, words):
+    for command in ("train", "warmup"):
+        code, out, err = run(command, *arguments)
+        assert code == 2 and not out and words in err
 
 
 def test_the_classifiers_are_those_of_the_zoo_that_are_made_for_small_images():

@@ -44,6 +44,19 @@ def test_an_epoch_is_foreseen_and_nothing_changes():
     assert as_bytes(trainer.net) == before and [getattr(layer, "draws", None) for layer in trainer.net.layers] == draws
 
 
+def test_a_first_pass_that_takes_longer_tells_nothing():
+    class Late(Slow):
+        late = 2.5  # seconds, such as it takes to fetch many kernels from the cache
+
+        def forward(self, x, training=False):
+            time.sleep(self.late)
+            self.late = 0.0
+            return super().forward(x, training)
+
+    found = epoch_seconds(new_trainer(Late()), Batches(X, Y, 8), None, Clock(), 0.1)
+    assert 5 * 0.02 <= found < 1
+
+
 def test_an_estimate_changes_no_bit_of_the_training(capsys):
     nets = []
     for verbose in (0, 2):

@@ -1,8 +1,10 @@
 """What `train` and `warmup` make of a data set and a model: images, a network that fits them, and settings."""
 
 from dataclasses import replace
+from inspect import signature
 
-from fastconv.errors import DataError
+from fastconv.cli.models import CLASSIFIERS
+from fastconv.errors import DataError, OptionError
 
 __all__ = ["DATA_SETS", "OPTIMIZERS", "SHAPES", "build", "default_model", "images_of", "optimizer_of", "recipe_for"]
 
@@ -40,13 +42,28 @@ def images_of(data_set, folder=None, download=False):
         raise DataError(f"{what}; give --data FOLDER, set FASTCONV_DATA, or add --download") from None
 
 
-def build(model, data_set, normalize, *, dtype="float32", seed=0):
-    """A network of the zoo for the images of a data set; LeNet-5 pads 28×28 to the 32×32 that it was drawn for."""
+def build(model, data_set, normalize, *, width=None, dtype="float32", seed=0):
+    """A network of the zoo for the images of a data set, with `width` times as many channels as it is known with.
+
+    LeNet-5 pads 28×28 to the 32×32 that it was drawn for.
+    """
     from fastconv.models import ZOO
 
     shape = SHAPES[data_set]
     options = {"padding": "same"} if model == "lenet5" and shape[0] < 32 else {}
+    if width is not None:
+        options["width"] = known_with(model, width)
     return ZOO[model](shape, CLASSES, normalize=normalize, dtype=dtype, seed=seed, **options)
+
+
+def known_with(model, width):
+    """`width`, refused for a network whose numbers of channels are what it is known by."""
+    from fastconv.models import ZOO
+
+    wide = [name for name in CLASSIFIERS if "width" in signature(ZOO[name]).parameters]
+    if model not in wide:
+        raise OptionError(f"width: got {width:g} for {model}, which has one width; {', '.join(wide)} take one")
+    return width
 
 
 def default_model(data_set):

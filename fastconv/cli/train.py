@@ -21,6 +21,7 @@ EXAMPLES = (
     ("fastconv train --run digits-run", "and store what fastconv report makes a page of"),
     ("fastconv train mnist --model small_mnist --data ~/data", "99 % in seconds"),
     ("fastconv train cifar10 --data ~/data", "airbench, a network made for this"),
+    ("fastconv train cifar10 --width 1.5 --epochs 25 --data ~/data", "an hour of it"),
     ("fastconv train cifar10 --model convnetjs_cifar --data ~/data", "the files lie in ~/data or ~/data/cifar10"),
     ("fastconv train --optimizer momentum --lr 0.01 --epochs 3 --seed 1", ""),
     ("fastconv train --budget 60s --checkpoint run --resume", "as far as a minute goes; typed again it goes on"),
@@ -62,6 +63,7 @@ def add_network(parser):
     )
     names = ", ".join(CLASSIFIERS)
     parser.add_argument("--model", choices=CLASSIFIERS, metavar="NAME", help=f"{names} (default lenet5, for cifar10 airbench)")
+    parser.add_argument("--width", type=float, metavar="FACTOR", help="so many times the channels that the model is known with")
 
 
 def run(args, output):
@@ -98,7 +100,8 @@ def run(args, output):
 
 def new_trainer(args, recipe, x):
     """A fresh network, prepared for images x, and what trains it."""
-    net = build(args.model, args.data_set, recipe.normalize, seed=args.seed)
+    with as_options(args):
+        net = build(args.model, args.data_set, recipe.normalize, width=args.width, seed=args.seed)
     named_after(net, args.data_set)
     return recipe.trainer(net, x)
 
@@ -214,7 +217,8 @@ def report(args, output, trainer, test, testing, spent):
     spent = {**spent, **spent_by_phase(history["seconds"], testing)}
     text = "\n".join([tested_text(test), spent_text(spent), next_text(args)])
     summary = json.loads(trainer.net.summary().to_json())
-    names = {"data_set": args.data_set, "model": args.model, "seed": args.seed, "saved": args.save, "run": args.folder}
+    names = {"data_set": args.data_set, "model": args.model, "width": args.width, "seed": args.seed}
+    names |= {"saved": args.save, "run": args.folder}
     output.result(text, **names, test=test, seconds=spent, summary=summary, history=history)
 
 

@@ -4,6 +4,7 @@ from time import perf_counter
 
 from fastconv.cli.recipes import SHAPES, build, default_model
 from fastconv.cli.train import add_network
+from fastconv.cli.usage import as_options
 
 HELP = "compile now what train needs"
 ABOUT = """Runs one training step on zeros, so that every kernel that training needs is compiled and kept.  Useful before a
@@ -26,7 +27,9 @@ def run(args, output):
 
     args.model = args.model or default_model(args.data_set)
     started, before = perf_counter(), machine.compile_seconds()
-    trainer = Trainer(build(args.model, args.data_set, (0.0, 1.0), dtype=args.dtype))
+    with as_options(args):
+        net = build(args.model, args.data_set, (0.0, 1.0), width=args.width, dtype=args.dtype)
+    trainer = Trainer(net)
     x, y = np.zeros((BATCH, *SHAPES[args.data_set]), np.uint8), np.zeros(BATCH, np.int64)
     trainer.step(x, y)
     trainer.predict(x)
