@@ -35,6 +35,8 @@ NETS = {
     "strided": lambda: ((13, 11, 3), conv(10, 3, stride=2, padding=1) + conv(17, 3, True, padding=1) + dense(2)),
     "odd": lambda: ((11, 9, 5), conv(12, (4, 1), True, padding=((1, 0), (2, 1))) + conv(3, 1)),
     "wide": lambda: ((6, 6, 30), conv(32, 3, True, padding=1) + conv(31, 3, padding=1) + dense(33)),
+    "relu at the end": lambda: ((8, 8, 2), conv(3, 3, True) + [fc.Flatten(), fc.Dense(6, activation="relu")]),
+    "two relus at the end": lambda: ((8, 8, 2), conv(3, 3, True) + [*dense(9, 6), fc.ReLU()]),
     "only convolutions": lambda: ((8, 8, 2), conv(4, 3) + conv(8, 3, True)),
 }
 
@@ -68,17 +70,21 @@ def plain(net, x, dy=None):
         elif isinstance(layer, fc.Dense):
             values, options = before @ arrays["w"] + arrays["b"], None
         else:
-            values, options = before.reshape(len(x), -1), None
-        if layer.activation:
+            values, options = before if isinstance(layer, fc.ReLU) else before.reshape(len(x), -1), None
+        if is_rectified(layer):
             values = np.maximum(values, 0)
         backward.append((layer, arrays, before, values, options))
     return values, {} if dy is None else gradients(backward, dy.astype(np.float64))
 
 
+def is_rectified(layer):
+    return layer.activation == "relu" or isinstance(layer, fc.ReLU)
+
+
 def gradients(backward, dy):
     found = {}
     for layer, arrays, before, values, options in reversed(backward):
-        dy = dy.reshape(values.shape) * (values > 0 if layer.activation else 1)
+        dy = dy.reshape(values.shape) * (values > 0 if is_rectified(layer) else 1)
         if "b" in arrays:
             found[f"{layer.name}.b"] = dy.sum(tuple(range(dy.ndim - 1)))
         if isinstance(layer, fc.Conv2D):
@@ -133,6 +139,7 @@ def test_random_chains(seed):
         kernel = int(rng.choice([1, 2, 3, 5]))
         layers += conv(int(rng.integers(1, 33)), kernel, bool(rng.integers(2)), bool(rng.integers(4)), padding=kernel // 2)
     net = fc.Sequential(layers + dense(*rng.integers(1, 40, rng.integers(1, 4))), input_shape=(size, size + 1, 3), seed=seed)
+    net.layers[-1].activation = rng.choice([None, "relu"])
     x = rng.standard_normal((int(rng.integers(LANES // 2, 3 * LANES)), *net.input_shape)).astype(np.float32)
     y, dy, grads = one_step(net, x)
     assert chained(net) or sum(isinstance(layer, fc.Conv2D) for layer in layers) == 1  # which goes by itself
@@ -140,6 +147,28 @@ def test_random_chains(seed):
     close(y, exact)
     for key, gradient in grads.items():
         close(gradient, exact_grads[key], key)
+
+
+@pytest.mark.parametrize("behind", [fc.Dropout(0.0), fc.BatchNorm(), fc.Dense(7, activation="tanh")], ids=str)
+def test_gradients_of_layers_behind_a_chain_pass_the_relu_at_its_end(behind):
+    layers = [*conv(3, 3, True), fc.Flatten(), fc.Dense(12, activation="relu"), behind, fc.Dense(4)]
+    x = np.random.default_rng(1).standard_normal((BATCH, 8, 8, 2))
+    found = {}
+    for dtype in ("float32", "float64"):  # chains compute in float32
+        net = fc.Sequential(copy.deepcopy(layers), input_shape=(8, 8, 2), dtype=dtype, seed=3)
+        found[dtype] = one_step(net, x.astype(dtype))[2]
+        assert len(chained(net)) == (dtype == "float32")
+    for key, gradient in found["float32"].items():
+        close(gradient, found["float64"][key], key)
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (BATCH + 1, 4), (BATCH, 3), (BATCH, 5), (4 * BATCH,), (BATCH, 1, 4)], ids=str)
+def test_a_gradient_of_another_shape_is_refused(shape):
+    net = fc.Sequential([*conv(3, 3, True), *dense(4)], input_shape=(8, 8, 2))
+    net.forward(np.zeros((BATCH, 8, 8, 2), np.float32), training=True)
+    assert chained(net)
+    with pytest.raises(fc.ShapeError, match=r"dy: got shape .*; needed that of the output of dense_1, "):
+        net.backward(np.ones(shape, np.float32))
 
 
 @pytest.mark.parametrize("batch", [LANES // 2, LANES - 1, LANES, LANES + 1])

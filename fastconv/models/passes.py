@@ -5,7 +5,8 @@ import operator
 
 import numpy as np
 
-from fastconv.errors import TrainingError
+from fastconv.errors import ShapeError, TrainingError
+from fastconv.functional.activations import relu_grad
 from fastconv.layers.norm import paired
 from fastconv.models.inference import steps_for
 from fastconv.models.program import lower
@@ -69,9 +70,10 @@ class ChainedLayers:
         y = np.empty(shape, FLOAT32) if self.plan.training else space.take(shape, FLOAT32)
         self.chain.forward(x, y, work)
         self.idle.append((work, versions))
+        y = y.reshape(len(x), *self.out_shape)
         if self.plan.training:
-            self.pass_ = x, work
-        return y.reshape(len(x), *self.out_shape)
+            self.pass_ = x, y, work
+        return y
 
     def workspace(self):
         """A workspace that no other thread has."""
@@ -117,12 +119,22 @@ class ChainedLayers:
             raise TrainingError(
                 f"{self.layers[0].label}: backward needs a forward pass before it; call forward(x, training=True)"
             )
-        x, work = self.pass_
+        x, y, work = self.pass_
+        if dy.shape != y.shape:
+            raise ShapeError(f"dy: got shape {dy.shape}; needed that of the output of {self.layers[-1].label}, {y.shape}")
         if needs_dx:
             return self.replay(x, dy)
+        if self.ends_rectified:  # a convolution's ReLU is in its marks, that of a dense layer in what comes behind it
+            dy = relu_grad(dy, y)
         dy = np.ascontiguousarray(dy.reshape(len(dy), -1))
         self.chain.backward(x, dy, self.arrays(), self.gradients(), work)
         return None
+
+    @property
+    def ends_rectified(self):
+        """Whether the last layer is a dense one with a ReLU."""
+        last = self.plan.blocks[-1]
+        return last.geometry is None and last.relu
 
     def replay(self, x, dy):
         """The plain way."""
