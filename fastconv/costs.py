@@ -34,6 +34,7 @@ IN_FLIGHT = 6  # multiply-adds that a core has begun and not ended
 SCATTERED = 0.18  # cycles for a byte that Winograd's tiles read from memory or write to it, where a core is half as fast
 LENT, LENT_SUMS = 0.25, 0.6  # cycles for a byte of the tiles, and of the sums over them, that one thread writes and others read
 CUT = 5  # cycles to move a number to or from its place at stride 1
+COPIED = 1 / 6  # cycles for a byte that is written and read once
 
 
 def filters(geo):
@@ -55,19 +56,26 @@ def reading(geo, along, dtype, cpu):
     return READ * geo.terms * geo.o / along(geo) * vectors(along(geo), dtype, cpu)
 
 
+def framing(geo, dtype):
+    """What the padded copy has beside the image."""
+    return COPIED * (math.prod(geo.padded_shape) - math.prod(geo.x_shape)) * dtype.itemsize
+
+
 def direct(along):
     """For every product a run along the channels: its vectors are loaded and stored, and the loop around them is entered; one row
-    of results keeps one core busy."""
+    of results keeps one core busy.  And the frame of the padded copy."""
 
     def cost(geo, dtype, cpu):
         products = geo.macs / along(geo) * (6 + 3 * vectors(along(geo), dtype, cpu))
-        return LAUNCH + reading(geo, along, dtype, cpu) + products * (2 if geo.n * geo.p == 1 else 1)
+        products *= 2 if geo.n * geo.p == 1 else 1
+        return LAUNCH + reading(geo, along, dtype, cpu) + products + framing(geo, dtype)
 
     return cost
 
 
 def im2col(along, turned=0):
-    """Four products for each load and store; the windows are written and read; and `turned` cycles for each weight."""
+    """Four products for each load and store; the windows are written and read; and `turned` cycles for each weight.  And the
+    frame of the padded copy."""
 
     def cost(geo, dtype, cpu):
         windows = geo.n * geo.p * geo.q * geo.terms * geo.groups * dtype.itemsize
@@ -76,7 +84,8 @@ def im2col(along, turned=0):
             + 3 * LAUNCH
             + reading(geo, along, dtype, cpu)
             + geo.macs / along(geo) * (3 + 2 * vectors(along(geo), dtype, cpu))
-            + windows / 6
+            + COPIED * windows
+            + framing(geo, dtype)
         )
 
     return cost

@@ -9,6 +9,7 @@ from fastconv.errors import OptionError
 from fastconv.functional.arrays import as_array
 from fastconv.geometry import whole
 from fastconv.layers import Layer
+from fastconv.layers.block import untrained
 from fastconv.models import Sequential
 from fastconv.training.losses import find_loss
 from fastconv.training.step import restore, volatile
@@ -16,6 +17,9 @@ from fastconv.training.step import restore, volatile
 __all__ = ["GradientReport", "gradcheck"]
 
 EPS = np.finfo(np.float64).eps
+SMALL = (
+    1e-4  # of the largest derivative of all arrays: what is smaller may be nothing but rounding, as of a bias before BatchNorm
+)
 
 
 def gradcheck(subject, x, y=None, *, loss="softmax_cross_entropy", points=50, step=1e-4, tolerance=1e-6, seed=0):
@@ -29,7 +33,8 @@ def gradcheck(subject, x, y=None, *, loss="softmax_cross_entropy", points=50, st
     Parameters
     ----------
     subject : Sequential or Layer, of which a float64 copy is checked (running in training mode, with the same dropout mask each
-        time); or a function x -> (value, gradient with respect to x), such as `lambda p: fc.losses.hinge(p, labels)`
+        time; what is frozen stays so and has no row); or a function x -> (value, gradient with respect to x), such as
+        `lambda p: fc.losses.hinge(p, labels)`
     x : ndarray, the input at which to check, with the batch axis
     y : targets for `loss` of the output; None: f is the sum of the output times fixed random numbers
     loss : as in `Trainer`
@@ -48,7 +53,8 @@ def gradcheck(subject, x, y=None, *, loss="softmax_cross_entropy", points=50, st
     points, random = whole(points, "points", 1), np.random.default_rng(seed)
     arrays, value, gradients = prepare(subject, x, y, loss, random)
     found = gradients()
-    rows = [check(name, array, found[name], value, points, step, random) for name, array in arrays.items()]
+    least = SMALL * max(np.abs(found[name]).max(initial=0) for name in arrays)
+    rows = [check(name, array, found[name], least, value, points, step, random) for name, array in arrays.items()]
     return GradientReport(tuple(rows), tolerance)
 
 
@@ -67,7 +73,7 @@ def prepare(subject, x, y, loss, random):
 def twin(subject, x):
     """A float64 copy, as a Sequential."""
     layers = subject.layers if isinstance(subject, Sequential) else [subject]
-    copies = [type(layer)(**layer.config()) for layer in layers]
+    copies = [untrained(layer) for layer in layers]
     net = Sequential(copies, input_shape=x.shape[1:], dtype="float64", seed=getattr(subject, "seed", 0))
     for old, new in zip(layers, copies, strict=True):
         if old.input_shape is not None:
@@ -92,15 +98,20 @@ def of_network(net, x, y, loss, random):
 
     def gradients():
         found = {"x": net.backward(forward()[1], needs_dx=True)}
-        return found | {f"{layer.name}.{name}": g.copy() for layer in net.layers for name, g in layer.grads.items()}
+        return found | {name: g.copy() for name, (_, g) in trained(net).items()}
 
-    parameters = {f"{layer.name}.{name}": layer.arrays[name] for layer in net.layers for name in layer.grads}
+    parameters = {name: p for name, (p, _) in trained(net).items()}
     return {"x": x, **parameters}, lambda: forward()[0], gradients
 
 
-def check(name, array, gradient, value, points, step, random):
-    """The `Row` of one array."""
-    least = 1e-3 * np.abs(gradient).max(initial=0) or 1e-6  # smaller derivatives are compared as if they had this size
+def trained(net):
+    """{name: (parameter, gradient)} of all layers that are not frozen."""
+    return {f"{layer.name}.{name}": pair for layer in net.layers for name, pair in layer.trainable_arrays().items()}
+
+
+def check(name, array, gradient, least, value, points, step, random):
+    """The `Row` of one array; derivatives below `least`, or far below the largest of the array, count as of that size."""
+    least = max(1e-3 * np.abs(gradient).max(initial=0), least) or 1e-6
     chosen = np.sort(random.choice(array.size, min(points, array.size), replace=False))
     errors, skipped = [], 0
     for i in chosen:

@@ -56,7 +56,8 @@ def set_workspace_limit(mib):
     weights that no layer keeps; each core more takes a few MiB more.  (The memory of workspaces is used again: each thread that
     calls keeps up to 16 MiB of it for its next call, until it ends, and all threads together 16 MiB more for batches of small
     images.)  `FASTCONV_WORKSPACE` sets the limit from the start; `plan` shows what it refuses.  The choice of the algorithm
-    decides about the last bits of results.
+    decides about the last bits of results.  Small networks that go as one chain have their values in memory of their own, which
+    the limit does not touch.
 
     >>> import fastconv as fc
     >>> fc.set_workspace_limit(64)
@@ -208,8 +209,10 @@ class ChainPlan:
 
 def plan_chain(ops, dtype, mode="inference"):
     """The `ChainPlan` of a program, a tuple of Ops as `models.program.lower` makes it for "inference" or "training"."""
+    if mode not in ("inference", "training"):
+        raise OptionError(f"mode: got {mode!r}; needed inference or training")
     first, end, blocks, reasons = chain_blocks(ops, machine.cpu().vector_bytes // 4, mode == "training")
-    if dtype != np.float32:
+    if np.dtype(dtype) != np.float32:
         blocks, reasons = (), dict.fromkeys(range(len(ops)), "chains compute in float32")
     refused = tuple((position, ops[position].kind, reason) for position, reason in sorted(reasons.items()))
     chains = ((first, end - 1),) if blocks else ()

@@ -16,6 +16,7 @@ from fastconv.functional.arrays import freeze
 __all__ = ["Tuned", "autotune", "load_tuned"]
 
 HOPELESS = 20  # times the cycles of the cheapest estimate: not measured
+OPTIONS = ("stride", "padding", "dilation", "groups", "pad_mode", "flip", "layout")
 FIELDS = ("cpu", "threads", "direction", "x_shape", "w_shape", "dtype", "options", "algorithm")
 
 
@@ -64,6 +65,9 @@ def autotune(x_shape, w_shape, *, direction="forward", dtype="float32", store=No
     """
     if "algorithm" in options:
         raise OptionError(f"algorithm: got {options['algorithm']!r}; autotune finds the algorithm: leave it out")
+    unknown = sorted(set(options) - set(OPTIONS))
+    if unknown:
+        raise OptionError(f"autotune: got {unknown[0]!r}; needed options of conv2d, some of {', '.join(OPTIONS)}")
     plan = F.plan(x_shape, w_shape, direction=direction, dtype=dtype, **options)
     x_shape, w_shape = (tuple(map(int, shape)) for shape in (x_shape, w_shape))
     options = {name: freeze(value) for name, value in options.items()}
@@ -116,7 +120,7 @@ def read(path):
         entries = json.loads(Path(path).read_text())
         if not isinstance(entries, list) or not all(isinstance(e, dict) and set(FIELDS) <= set(e) for e in entries):
             raise ValueError(f"it is not a list of objects with {', '.join(FIELDS)}")
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read as choices of autotune ({error}); needed a file that autotune stored") from error
     return entries
 

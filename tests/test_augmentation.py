@@ -127,7 +127,7 @@ def test_a_cutout_is_a_square_with_its_centre_in_the_image():
         (lambda: Shift(-1), "rows: got -1"),
         (lambda: Crop(2, "mirror"), "mode: got 'mirror'"),
         (lambda: Cutout(0), "size: got 0"),
-        (lambda: Augment(Flip(), 3), "step 1 is 3"),
+        (lambda: Augment(Flip(), 3), "augment: step 1: got 3"),
         (lambda: Views(shift=-1), "shift: got -1"),
         (lambda: Views(mode="mirror"), "mode: got 'mirror'"),
     ],

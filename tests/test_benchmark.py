@@ -93,6 +93,8 @@ def test_taking_turns_measures_each_function():
         ("", "at least one row"),
         ("name,n\nx,1\n", "column h"),
         (",".join(benchmark.FIELDS) + "\nx,1,2,3,4,5,six,7,1,0,1,1\n", "line 2"),
+        (",".join(benchmark.FIELDS) + "\nx,1,8,8,4,4,3,3,1,1,1,0\n", "line 2: groups: got 0"),
+        (",".join(benchmark.FIELDS) + "\nx,1,8,8,4,4,3,3,1,1,1,1\ny,1,2,2,4,4,5,5,1,0,1,1\n", "line 3: height: a kernel of 5"),
     ],
 )
 def test_a_bad_list_of_shapes_is_refused(tmp_path, text, message):

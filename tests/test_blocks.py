@@ -93,7 +93,7 @@ def test_a_frozen_block_keeps_its_parameters_and_is_counted_as_such():
     fc.Trainer(net, fc.optim.SGD(0.1)).step(batch(net), [0, 1, 2, 0])
     after = net.get_weights()
     same = {name for name in before if (before[name] == after[name]).all()}
-    frozen = {f"residual_1.{name}" for name in ("conv2d_1.w", "batch_norm_1.scale", "batch_norm_1.shift")}
+    frozen = {name for name in before if name.startswith("residual_1.")}  # with the running statistics of its BatchNorm
     assert same == frozen | {"residual_2.conv2d_1.w", "residual_2.conv2d_1.b"}
     assert [row.frozen for row in net.rows()] == [0, 0, 152, 222, 0, 0]
     assert net.summary().totals.frozen == net.summary(expand_nested=True).totals.frozen == 374
@@ -259,10 +259,20 @@ def test_each_layer_inside_has_random_numbers_of_its_own():
         (lambda: fc.Residual(3), fc.OptionError, "body: got 3; needed a layer or a list of layers"),
         (lambda: fc.Residual([fc.ReLU], None), fc.OptionError, r"layers\[0\]: got <class .*; write its brackets too"),
         (lambda: fc.Residual([], activation="softmax"), fc.OptionError, r"activation: got 'softmax'"),
+        (lambda: fc.Concat(fc.Conv2D(3, 3)), fc.OptionError, "branches: got <conv2d.*; needed a list of branches, such as"),
+        (lambda: fc.Concat(None), fc.OptionError, "branches: got None; needed a list of branches"),
+        (lambda: fc.Residual(network()), fc.OptionError, r"body: got <.*; a network is no layer, .*\*net\.layers"),
+        (lambda: fc.Residual([network()]), fc.OptionError, r"layers\[0\]: got <.*; a network is no layer, .*\*net\.layers"),
+        (lambda: setattr(fc.Residual([]), "trainable", 1), fc.OptionError, r"residual\.trainable: got 1; needed True or False"),
+        (
+            lambda: setattr(network().layers[1], "rates", {"w": 1}),
+            fc.OptionError,
+            "residual_1.rates: .*a block has none, set those",
+        ),
         (lambda: fc.Add([[fc.ReLU()]]), fc.OptionError, "branches: got 1; needed two or more to add"),
         (lambda: fc.Concat([]), fc.OptionError, "branches: got none"),
         (lambda: fc.Concat([fc.ReLU(name="a"), fc.ReLU(name="a")]), fc.OptionError, "the name 'a' is there twice"),
-        (lambda: fc.Residual(fc.ReLU(name="a.b")), fc.OptionError, "the name 'a.b' has a dot"),
+        (lambda: fc.Residual(fc.ReLU(name="a.b")), fc.OptionError, "name: got 'a.b'; needed one without a dot"),
         (
             lambda: fc.Residual(fc.Conv2D(4, 3)).output_shape_for((8, 8, 3)),
             fc.ShapeError,

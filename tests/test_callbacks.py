@@ -143,8 +143,9 @@ def test_networks_are_kept_each_epoch_or_the_best(tmp_path):
 
 
 def test_a_file_that_cannot_be_written_is_a_note(tmp_path):
-    with pytest.warns(fc.FastconvWarning, match="cannot be written .* training goes on"):
-        trainer = fit(fc.callbacks.ModelCheckpoint(tmp_path / "none" / "a.safetensors"))
+    (tmp_path / "a.safetensors").mkdir()
+    with pytest.warns(fc.FastconvWarning, match="a.safetensors.*training goes on"):
+        trainer = fit(fc.callbacks.ModelCheckpoint(tmp_path / "a.safetensors"))
     assert len(trainer.history.rows()) == 3
 
 
@@ -188,14 +189,18 @@ def test_impossible_settings_are_refused(make, message):
 @pytest.mark.parametrize(
     "callback, message",
     [
-        (fc.callbacks.EarlyStopping(), r"no 'val_loss' among loss, accuracy; it needs fit\(…, validation=…\)"),
-        (fc.callbacks.EarlyStopping("error"), "no 'error' among loss, accuracy"),
+        (fc.callbacks.EarlyStopping(), "monitor: got 'val_loss'; needed one of loss, accuracy; pass validation=0.1 to fit"),
+        (fc.callbacks.EarlyStopping("error"), "monitor: got 'error'; needed one of loss, accuracy"),
+        (fc.callbacks.ReduceLROnPlateau(), "monitor: got 'val_loss'"),
+        (fc.callbacks.ModelCheckpoint("best.safetensors", save_best_only=True), "monitor: got 'val_loss'"),
         (fc.callbacks.ModelCheckpoint("{f1}.safetensors"), r"cannot be filled in \('f1'\); there are epoch, loss, accuracy"),
     ],
 )
-def test_a_metric_that_is_not_there_is_named(callback, message):
-    with pytest.raises(fc.TrainingError, match=message):
-        fit(callback)
+def test_a_metric_that_is_not_there_is_named_before_the_first_step(callback, message):
+    trainer = new_trainer()
+    with pytest.raises(fc.OptionError, match=rf"callbacks\[0\], {type(callback).__name__}: .*{message}"):
+        fit(callback, trainer=trainer)
+    assert trainer.epochs == 0 and trainer.history is None
 
 
 # Averages
@@ -289,6 +294,29 @@ def test_records_are_the_sizes_of_what_is_there(tmp_path):
     assert second["update_ratio"] == pytest.approx(np.linalg.norm(new - old) / np.linalg.norm(old), rel=1e-5)
     rows = list(csv.DictReader(recorder.to_csv(tmp_path / "sizes.csv").splitlines()))
     assert [row["layer"] for row in rows] == ["dense_1", "dense_2"] and rows[0]["epoch"] == rows[0]["iteration"] == "1"
+
+
+def test_layers_inside_blocks_are_recorded_too():
+    def trained(*callbacks):
+        body = [fc.Conv2D(2, 3, padding=1), fc.BatchNorm(), fc.ReLU(), fc.Add([[], fc.Conv2D(2, 1)])]
+        layers = [fc.Residual(body, name="block"), fc.GlobalAvgPool2D(), fc.Dense(2)]
+        net = fc.Sequential(layers, input_shape=(6, 6, 2), seed=0)
+        fc.Trainer(net, fc.optim.SGD(0.1)).fit(x, y, batch_size=6, verbose=0, callbacks=callbacks)
+        return net
+
+    x, y = np.random.default_rng(4).standard_normal((6, 6, 6, 2)).astype(np.float32), np.arange(6) % 2
+    recorder = fc.callbacks.Recorder(x, y)
+    net = trained(recorder)
+    assert as_bytes(net) == as_bytes(trained())
+    names = ["block", "conv2d_1", "batch_norm_1", "relu_1", "add_1", "add_1.conv2d_1", "global_avg_pool2d_1", "dense_1"]
+    rows = {row["layer"].removeprefix("block."): row for row in recorder.rows}
+    assert list(rows) == names
+    assert all(row["activation_gradient"] > 0 for row in rows.values())
+    assert 0.2 < rows["relu_1"]["activation_zeros"] < 0.8 and rows["batch_norm_1"]["activation_std"] == pytest.approx(1, rel=0.05)
+    inside = [rows[name] for name in ("conv2d_1", "batch_norm_1", "add_1")]
+    for size in ("gradient", "weight", "update"):
+        assert rows["block"][size] == pytest.approx(np.linalg.norm([row[size] for row in inside]), rel=1e-5)
+    assert rows["add_1"]["gradient"] == rows["add_1.conv2d_1"]["gradient"] and rows["relu_1"]["gradient"] is None
 
 
 # Clipping

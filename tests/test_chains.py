@@ -35,8 +35,8 @@ NETS = {
     "strided": lambda: ((13, 11, 3), conv(10, 3, stride=2, padding=1) + conv(17, 3, True, padding=1) + dense(2)),
     "odd": lambda: ((11, 9, 5), conv(12, (4, 1), True, padding=((1, 0), (2, 1))) + conv(3, 1)),
     "wide": lambda: ((6, 6, 30), conv(32, 3, True, padding=1) + conv(31, 3, padding=1) + dense(33)),
-    "relu at the end": lambda: ((8, 8, 2), conv(3, 3, True) + [fc.Flatten(), fc.Dense(6, activation="relu")]),
-    "two relus at the end": lambda: ((8, 8, 2), conv(3, 3, True) + [*dense(9, 6), fc.ReLU()]),
+    "relu at the end": lambda: ((8, 8, 2), [*conv(3, 3, True), fc.Flatten(), fc.Dense(6, activation="relu")]),
+    "two relus at the end": lambda: ((8, 8, 2), [*conv(3, 3, True), *dense(9, 6), fc.ReLU()]),
     "only convolutions": lambda: ((8, 8, 2), conv(4, 3) + conv(8, 3, True)),
 }
 
@@ -313,6 +313,15 @@ def test_a_plan_says_why_a_layer_goes_by_itself(reason):
     net = fc.Sequential([copy.deepcopy(layer) for layer in layers], **{"input_shape": (16, 16, 1)} | options)
     plan = planned(net, "training", batch)
     assert reason in str(plan)
+
+
+def test_a_dtype_may_be_a_name():
+    ops = models.lower(built("lenet5"), BATCH, "inference")
+    assert (
+        plans.plan_chain(ops, "float32") == plans.plan_chain(ops, np.dtype(np.float32))
+        and plans.plan_chain(ops, "float32").chains
+    )
+    assert not plans.plan_chain(ops, "float64").chains
 
 
 def test_layers_before_and_behind_a_chain_go_by_themselves():

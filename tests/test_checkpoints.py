@@ -100,6 +100,7 @@ def test_a_run_goes_on_to_the_same_bits_from_any_iteration(whole, tmp_path, step
     assert [row["lr"] for row in trainer.history.rows()] == [row["lr"] for row in done.history.rows()]
     assert again[-1].rows == callbacks[-1].rows and len(again[-1].rows) == 18
     assert trainer.optimizer == done.optimizer and trainer.epochs == 3
+    assert done.history.earlier_seconds == 0 < trainer.history.earlier_seconds <= sum(trainer.history.seconds.values())
 
 
 @pytest.mark.parametrize(
@@ -403,6 +404,7 @@ def test_changed_settings_are_said(tmp_path):
     "options, message",
     [
         ({"resume": True}, "there is no folder to look in"),
+        ({"resume": "auto"}, "there is no folder to look in"),
         ({"checkpoint": "new", "resume": True}, "holds no checkpoint"),
         ({"checkpoint": "new", "resume": "yes"}, "resume: got 'yes'"),
         ({"checkpoint": "old"}, "holds a run"),

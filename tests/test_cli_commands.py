@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 import subprocess
 import sys
 
@@ -203,6 +204,12 @@ def test_a_run_with_every_option_goes_on_from_its_checkpoint_to_the_same_result(
     assert code == 0 and "step-0000000006.safetensors, at epoch 2, iteration 3 of 4" in err
     again = document(*argv, *checkpoint, "--resume")
     assert again["test"] == whole["test"] and again["history"]["iterations"] == 8
+    assert whole["seconds"]["earlier"] == 0 < again["seconds"]["earlier"]
+    for spent in (whole["seconds"], again["seconds"]):
+        total, parts = spent["total"], {name: value for name, value in spent.items() if name not in ("total", "earlier")}
+        assert 0 < sum(parts.values()) < total  # the rest is what no phase is
+    _, out, _ = run(*argv, *checkpoint, "--resume")
+    assert re.search(r"Time: [\d.]+ s \([\d.]+ s of them before the run was resumed\) = reading .* \+ rest [\d.]+\n", out)
 
 
 def test_a_budget_picks_the_epochs():
@@ -239,7 +246,7 @@ def test_width_multiplies_the_channels_of_networks_that_have_one():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--width", 2], "--width: got 2 for lenet5, which has one width; airbench, small_cifar, resnet20, resnet56 take one"),
+        (["--model", "course39", "--width", 2], "--width: got 2 for course39, which has one width; lenet5, small_mnist, "),
         (["--model", "airbench", "--width", 0], "--width: got 0.0; needed a number above 0"),
         (["--model", "resnet20", "--width", "nan"], "--width: got nan; needed a number above 0"),
     ],
@@ -339,3 +346,18 @@ def test_classes_have_the_names_of_the_data_set():
     cli_models.named_after(net, "fashion_mnist")
     assert cli_models.known_classes(net)[9] == "Ankle boot"
     assert cli_models.known_classes(ZOO["cat_or_not"]()) == ("0", "1")
+
+
+def test_predict_answers_with_the_names_that_the_network_was_saved_with(tmp_path):
+    net = fc.Sequential([fc.Flatten(), fc.Dense(2)], input_shape=(4, 4, 1), output="softmax", name="pets on mnist")
+    net.classes = ["cat", "dog"]
+    net.save(tmp_path / "pets.safetensors")
+    np.save(tmp_path / "pet.npy", np.random.default_rng(0).integers(0, 256, (4, 4), np.uint8))
+    top = document("predict", tmp_path / "pets.safetensors", tmp_path / "pet.npy")["images"][0]["top"]
+    assert {(row["label"], row["class"]) for row in top} == {(0, "cat"), (1, "dog")}
+
+
+def test_summary_says_which_images_are_too_small():
+    code, out, err = run("summary", "vgg16", "--input", "3x3x3")
+    assert code == 2 and not out
+    assert "--input: got (3, 3, 3), images too small for VGG-16; needed 32×32 pixels or more" in err

@@ -96,6 +96,22 @@ def test_an_algorithm_that_cannot_serve_the_call_says_why(direction):
                 assert reason in str(error.value) and algorithm.name in str(error.value)
 
 
+@pytest.mark.parametrize("options", [{"padding": "same", "dilation": 20_000}, {"padding": 10**6, "stride": 10**6}], ids=str)
+def test_auto_makes_no_copy_that_is_nearly_all_padding(options):
+    x, w = np.arange(50, dtype=np.float32).reshape(1, 5, 5, 2), np.arange(18, dtype=np.float32).reshape(3, 3, 2, 1)
+    y = fc.conv2d(x, w, **options)
+    for direction in ("forward", "input_grad", "weight_grad"):
+        assert fc.plan(x.shape, w.shape, direction=direction, **options).workspace < 1 << 20
+    if "dilation" in options:  # all taps but the middle one see padding
+        expected, taps = x @ w[1, 1], 1
+    else:  # all windows but the middle one
+        expected, taps = np.zeros((1, 3, 3, 1)), 9
+        expected[0, 1, 1, 0] = (x[0, :3, :3] * w[..., 0]).sum()
+    np.testing.assert_array_equal(y, expected)
+    dx, dw = fc.conv2d_input_grad(y, w, x.shape, **options), fc.conv2d_weight_grad(y, x, w.shape, **options)
+    assert dx.any() and np.count_nonzero(dw.any((2, 3))) == taps
+
+
 def test_every_algorithm_has_a_call_that_it_accepts():
     for algorithm in plans.ALGORITHMS:
         assert [case for case in KINDS_OF_LAYER if refusal(case, algorithm, "forward") is None], algorithm.name

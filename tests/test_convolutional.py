@@ -107,9 +107,62 @@ def test_what_cannot_be_convolutional_is_refused():
         fc.to_convolutional(rows)
     with pytest.raises(ShapeError, match=r"got \(31, 32, 3\); needed \(32, 32, 3\) or larger"):
         fc.to_convolutional(fc.models.lenet5(), (31, 32, 3))
+    for shape, got in ((64, "64"), ((40, 40, "a"), "'a'")):
+        with pytest.raises(OptionError, match=rf"input_shape.*: got {got}; needed"):
+            fc.to_convolutional(fc.models.lenet5(), shape)
+    with pytest.raises(OptionError, match="net: got None; needed a network"):
+        fc.to_convolutional(None)
     mixed = fc.Sequential([fc.Flatten(), fc.BatchNorm(), fc.Dense(3)], input_shape=(4, 4, 2))
     with pytest.raises(OptionError, match=r"batch_norm_1.* stands between Flatten and Dense"):
         fc.to_convolutional(mixed)
+
+
+@pytest.mark.parametrize("shape", [None, (9, 9, 8)])
+def test_a_flat_map_at_the_end_is_refused(shape):
+    """Its softmax goes over the places of the board; over the channel of a map it would be 1 everywhere."""
+    with pytest.raises(OptionError, match="net: ends in a flat map of 7×7, one answer for all its places; needed Dense"):
+        fc.to_convolutional(reduced("alphago_policy"), shape)
+
+
+@pytest.mark.parametrize(
+    "adaptive, whole", [(fc.AdaptiveAvgPool2D, fc.GlobalAvgPool2D), (fc.AdaptiveMaxPool2D, fc.GlobalMaxPool2D)]
+)
+def test_adaptive_pooling_to_one_is_global_pooling(adaptive, whole):
+    nets = [
+        fc.Sequential([fc.Conv2D(4, 3), *pool, fc.Dense(5)], input_shape=(8, 9, 1), dtype="float64")
+        for pool in ([adaptive(1), fc.Flatten()], [whole()])
+    ]
+    nets[1].set_weights(nets[0].get_weights())
+    first, second = (fc.to_convolutional(net, (11, 13, 1)) for net in nets)
+    assert first.output_shape == (4, 5, 5)
+    x = images((11, 13, 1))
+    np.testing.assert_allclose(first.predict(x), second.predict(x), rtol=1e-12)
+
+
+def test_adaptive_pooling_that_divides_its_maps_becomes_windows():
+    layers = [fc.Conv2D(4, 3), fc.AdaptiveAvgPool2D((2, 1)), fc.Flatten(), fc.Dense(3)]
+    net = fc.Sequential(layers, input_shape=(8, 9, 1), dtype="float64")
+    made, x = fc.to_convolutional(net, (11, 10, 1)), images((11, 10, 1))
+    found = made.predict(x)
+    assert found.shape == (2, 2, 2, 3)
+    for p, q in np.ndindex(2, 2):
+        np.testing.assert_allclose(found[:, p, q], net.predict(x[:, 3 * p : 3 * p + 8, q : q + 9]), rtol=1e-11)
+    uneven = fc.Sequential([fc.AdaptiveMaxPool2D(3), fc.Flatten(), fc.Dense(3)], input_shape=(8, 9, 1))
+    with pytest.raises(OptionError, match="has windows of several sizes on 8×9; needed a size that divides these"):
+        fc.to_convolutional(uneven)
+
+
+def test_what_training_was_told_is_kept():
+    block = fc.Residual([fc.Conv2D(4, 3, padding=1, l2=0.3), fc.SeparableConv2D(4, 3, padding=1)])
+    layers = [fc.Conv2D(4, 3, l1=0.1), block, fc.Flatten(), fc.Dense(5, l1=0.2, l2=0.1), fc.Dense(3, l2=1)]
+    net = fc.Sequential(layers, input_shape=(6, 6, 1), dtype="float64", output="softmax", classes=("a", "b", "c"))
+    block.body[1].layers[0].trainable = False
+    block.body[0].rates, net.layers[3].rates = {"b": 8.0}, {"w": 0.5}
+    made = fc.to_convolutional(net)
+    assert made.penalty() == pytest.approx(net.penalty(), rel=1e-12) and net.penalty() > 0
+    kept = {layer.label: (dict(layer.rates), layer.trainable) for layer in net.walk()}
+    assert all(kept[layer.label] == (dict(layer.rates), layer.trainable) for layer in made.walk())
+    assert made.classes == ("a", "b", "c")
 
 
 # ---- stride in the place of pooling, images that are not square

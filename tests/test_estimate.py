@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import fastconv as fc
+from fastconv.training import Recipe
 from fastconv.training import run as run_module
 from fastconv.training.batches import Batches, one_ahead
 from fastconv.training.clock import Clock
@@ -79,6 +80,15 @@ def test_a_budget_picks_the_epochs(monkeypatch, capsys):
     again.fit(X, Y, epochs=4, batch_size=8, verbose=0, schedule="one_cycle")
     assert as_bytes(again.net) == as_bytes(trainer.net)
     assert new_trainer().fit(X, Y, budget=1, batch_size=8, verbose=0).settings["epochs"] == 1
+
+
+def test_a_budget_takes_the_place_of_a_recipes_epochs():
+    recipe = Recipe(normalize=(0, 1), optimizer=fc.optim.SGD(0.01), epochs=99, batch_size=8)
+    stop = fc.callbacks.LambdaCallback(on_train_begin=lambda logs: None)
+    history = recipe.train(new_trainer(Slow()).net, X, Y, budget=0.2, verbose=0, callbacks=stop).history
+    assert 1 <= history.settings["epochs"] < 99
+    with pytest.raises(fc.OptionError, match=r"budget: got 0\.2 and epochs=2"):
+        recipe.train(new_trainer().net, X, Y, budget=0.2, epochs=2, verbose=0)
 
 
 def test_a_run_takes_about_its_budget():

@@ -55,6 +55,23 @@ def test_a_network_passes_with_its_own_weights_and_loss():
         assert value.tobytes() == weights[name].tobytes()
 
 
+def test_a_derivative_that_is_nothing_but_rounding_passes():
+    """The bias of a convolution before BatchNorm changes nothing."""
+    layers = [fc.Conv2D(3, 3), fc.BatchNorm(), fc.ReLU(), fc.Flatten(), fc.Dense(4)]
+    report = fc.gradcheck(fc.Sequential(layers, input_shape=(8, 8, 2)), IMAGES, [1, 3], points=20)
+    assert report.passed, report
+    assert abs(next(row for row in report.rows if row.name == "conv2d_1.b").analytic) < 1e-12
+
+
+def test_frozen_layers_stay_frozen_and_have_no_rows():
+    layers = [fc.Conv2D(3, 3, name="a"), fc.BatchNorm(name="b"), fc.ReLU(), fc.Residual([fc.Conv2D(3, 1, name="c")], name="r")]
+    net = fc.Sequential([*layers, fc.GlobalAvgPool2D(), fc.Dense(4, name="d")], input_shape=(8, 8, 2))
+    layers[1].trainable = layers[3].trainable = False
+    report = fc.gradcheck(net, IMAGES[:1], [1], points=10)
+    assert report.passed, report
+    assert [row.name for row in report.rows] == ["x", "a.w", "a.b", "d.w", "d.b"]
+
+
 @pytest.mark.parametrize("loss, y", [("hinge", [1, 0]), ("mean_squared_error", np.ones((2, 3)))])
 def test_other_losses(loss, y):
     net = fc.Sequential([fc.Flatten(), fc.Dense(3)], input_shape=(8, 8, 2))

@@ -1,5 +1,7 @@
 """Layers: gradients, parameters that nobody changes by accident, and no state in inference."""
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -408,3 +410,75 @@ def test_a_subclass_is_not_taken_for_the_layer_it_extends():
 
 def test_every_layer_is_tried_above():
     assert {type(template) for template, _ in EVERY} == {*LAYERS.values(), Scale}
+
+
+# ---- what is set of a layer at any time
+
+
+@pytest.mark.parametrize("name", [3, "", "a.b", b"first", ("a",)], ids=repr)
+def test_a_name_is_text_that_a_file_can_hold(name):
+    with pytest.raises(fc.OptionError, match=r"name: got .*; needed"):
+        fc.Conv2D(3, 3, name=name)
+    layer = fc.Dense(3, name="first")
+    with pytest.raises(fc.OptionError, match="name: got"):
+        layer.name = name
+    assert layer.name == "first"
+
+
+@pytest.mark.parametrize("value", ["no", 0, None, [True]], ids=repr)
+def test_trainable_is_true_or_false(value):
+    layer = fc.Dense(3, name="first")
+    with pytest.raises(fc.OptionError, match=r"first\.trainable: got .*; needed True or False"):
+        layer.trainable = value
+    layer.trainable = np.False_
+    assert layer.trainable is False and fc.Dense(3, bias=np.True_).bias is True
+
+
+@pytest.mark.parametrize(
+    "rates, message",
+    [
+        ({"zz": 1}, "got 'zz'; needed some of its parameters: w, b"),
+        ({"w": -1}, r"rates\['w'\]: got -1; needed a number from 0"),
+        ({"w": "fast"}, r"rates\['w'\]: got 'fast'"),
+        ({"w": float("nan")}, r"rates\['w'\]: got nan"),
+        (0.1, 'got 0.1; needed factors by parameter, such as {"w": 0.1}'),
+    ],
+    ids=repr,
+)
+def test_rates_are_factors_of_parameters(rates, message):
+    layer = built(fc.Dense(3), (4,))
+    layer.rates = {"b": 2}
+    with pytest.raises(fc.OptionError, match=message):
+        layer.rates = rates
+    assert dict(layer.rates) == {"b": 2.0} and dict(copy.deepcopy(layer).rates) == {"b": 2.0}
+    with pytest.raises(TypeError):
+        layer.rates["w"] = -1
+
+
+def test_rates_set_before_the_layer_has_its_place_are_checked_there():
+    for layer, got in ((fc.Dense(3), "got 'zz'; needed some of"), (fc.ReLU(), "got 'zz'; needed {}, it has no parameters")):
+        layer.rates = {"zz": 1.0}
+        with pytest.raises(fc.OptionError, match=got):
+            fc.Sequential([layer], input_shape=(4,))
+
+
+@pytest.mark.parametrize(
+    "activation, hint",
+    [
+        ("elu", r"fc\.ELU\(\)"),
+        ("gelu", r"fc\.GELU\(\)"),
+        ("swish", r"fc\.Swish\(\)"),
+        ("softmax", r"fc\.Softmax\(\)"),
+        ("linear", "pass None"),
+    ],
+)
+def test_an_activation_that_is_a_layer_is_called_one(activation, hint):
+    for make in (lambda: fc.Conv2D(3, 3, activation=activation), lambda: fc.Dense(3, activation=activation)):
+        with pytest.raises(fc.OptionError, match=f"activation: got '{activation}'; needed None, relu, .*{hint}"):
+            make()
+
+
+@pytest.mark.parametrize("padding", ["same", "full", "valid"])
+def test_zeros_around_an_image_are_a_number(padding):
+    with pytest.raises(fc.OptionError, match=f"padding: got '{padding}'; needed a number of pixels"):
+        fc.ZeroPad2D(padding)

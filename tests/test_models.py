@@ -201,8 +201,20 @@ def test_names_are_given_in_order_and_own_names_stay():
             "output: got 'argmax'; needed one of linear, softmax, sigmoid",
         ),
         (lambda: small().predict(np.zeros((1, 9, 8, 2)), batch_size=0), "batch_size: got 0"),
+        (lambda: fc.Sequential(None, input_shape=(3,)), r"layers: got None; needed a list of layers, such as \[fc.Flatten"),
+        (lambda: fc.Sequential(fc.ReLU(), input_shape=(3,)), "layers: got <relu: ReLU.*; needed a list of layers"),
+        (lambda: fc.Sequential([small()], input_shape=(9, 8, 2)), r"layers\[0\]: got <.*a network is no layer, .*\*net\.layers"),
+        (lambda: fc.Sequential([], input_shape=(3,), name=3), "name: got 3; needed text or None"),
+        (lambda: small().set_weights([1]), r"weights: got \[1\]; needed arrays by name, as get_weights\(\) gives"),
+        (lambda: setattr(small(), "trainable", "no"), "trainable: got 'no'; needed True or False"),
+        (lambda: fc.Ensemble(small()), r"nets: got <.*; needed a list of networks, such as \[net\]"),
+        (lambda: fc.Ensemble(["a.safetensors"]), r"nets\[0\]: got 'a.safetensors'; needed a network, such as fc.load"),
+        (
+            lambda: fc.Ensemble([small(output="softmax"), small(output="sigmoid")]),
+            r"nets\[1\]: predict gives sigmoid; needed softmax, as nets\[0\]",
+        ),
     ],
-    ids=["class", "name twice", "layer twice", "two axes", "zero", "number", "dtype", "output", "batch size"],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_wrong_arguments_are_named(make, message):
     with pytest.raises(fc.OptionError, match=message):
@@ -273,7 +285,50 @@ def test_input_is_never_changed_whatever_its_memory_order():
     assert net.forward(np.ascontiguousarray(x), training=True).tobytes() == y.tobytes()
 
 
+# ---- freezing
+
+
+def test_a_frozen_network_learns_nothing_until_it_is_told_to():
+    block = fc.Residual([fc.Conv2D(4, 3, padding=1), fc.BatchNorm()])
+    net = fc.Sequential([fc.Conv2D(4, 3), block, fc.Flatten(), fc.Dense(3)], input_shape=(6, 6, 1))
+    assert net.trainable
+    net.trainable = np.False_
+    assert not net.trainable and not any(layer.learns for layer in net.walk())
+    x, before = images(net, 8), net.get_weights()
+    fc.Trainer(net).fit(x, np.arange(8) % 3, verbose=0)
+    assert all((array == before[name]).all() for name, array in net.get_weights().items())
+    net.layers[-1].trainable = True
+    assert net.trainable and net.summary().totals.trainable == net.layers[-1].params["w"].size + 3
+    net.trainable = True
+    assert all(layer.trainable for layer in net.walk())
+
+
+# ---- names of classes
+
+
+@pytest.mark.parametrize("outputs, classes", [(3, ("a", "b", "c")), (1, ["no", "yes"]), (3, None)], ids=str)
+def test_a_network_has_names_for_its_classes(outputs, classes):
+    net = fc.Sequential([fc.Dense(outputs)], input_shape=(3,), classes=classes)
+    assert net.classes == (classes and tuple(classes))
+
+
+@pytest.mark.parametrize(
+    "classes", ["abc", ("a", "b"), ("a", "b", 3), ("a", "b", ""), ("a", "b", "c" * 201), 3, {"a": 1}], ids=repr
+)
+def test_names_of_classes_are_one_for_each_output(classes):
+    net = fc.Sequential([fc.Dense(3)], input_shape=(3,), classes=("x", "y", "z"))
+    with pytest.raises(fc.OptionError, match=r"classes: got .*; needed 3 names in the order of the labels"):
+        net.classes = classes
+    assert net.classes == ("x", "y", "z")
+
+
 # ---- seeds
+
+
+@pytest.mark.parametrize("seed", [2**200, 10**40, -1, 1.5, "x", True, [1, 2]], ids=repr)
+def test_a_seed_is_a_number_that_can_be_saved(seed):
+    with pytest.raises(fc.OptionError, match="seed: got"):
+        fc.Sequential([], input_shape=(3,), seed=seed)
 
 
 def test_one_seed_gives_every_layer_its_own_stream():

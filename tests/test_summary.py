@@ -273,3 +273,17 @@ def test_html_folds_what_is_inside_a_block():
     inside = inside[: inside.index("</tbody>")]
     assert inside.count("<tr>") == 6 and f"{'&nbsp;' * 12}conv2d_3" in inside
     assert "checkbox" not in models.lenet5().summary().to_html()
+
+
+@pytest.mark.parametrize("width", ["x", 0, 1.5])
+def test_a_width_that_is_none_is_named(width):
+    with pytest.raises(fc.OptionError, match="width: got"):
+        models.lenet5().summary().text(width=width)
+
+
+@pytest.mark.parametrize("threads, words", [(1, "batch 1, 1 thread: cycles"), (2, "batch 1, 2 threads: cycles")])
+def test_a_plan_counts_its_threads(threads, words, monkeypatch):
+    for place in ("forecast", "summary_table"):
+        monkeypatch.setattr(f"fastconv.models.{place}.cycles_per_second", lambda: 1e9)
+    monkeypatch.setattr("fastconv.models.summary_table.get_threads", lambda: threads)
+    assert any(words in note for note in models.ten_filters().summary(plan=True).notes())

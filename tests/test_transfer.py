@@ -58,7 +58,7 @@ def test_some_layers_come_from_a_file(trained):
         (["maxpool2d_1"], "no layer 'maxpool2d_1'"),
         ([], "no layer is wanted"),
         (lambda name: False, "no layer is wanted"),
-        ("conv_a", "needed a list"),
+        ("conv_a", r'needed a list .*; pass a list, \["conv_a"\]'),
         (None, r"unknown \['head_5.b', 'head_5.w'\], missing \['head_3.b', 'head_3.w'\]"),
     ],
 )
@@ -126,3 +126,43 @@ def test_a_checkpoint_of_a_frozen_network_goes_on(tmp_path):
 
     whole, _ = run(4), run(2, checkpoint=tmp_path)
     assert run(4, checkpoint=tmp_path, resume=True) == whole
+
+
+def residual_base():
+    body = [fc.Conv2D(2, 3, padding=1), fc.BatchNorm(), fc.ReLU(), fc.Conv2D(2, 3, padding=1), fc.BatchNorm()]
+    return [fc.Conv2D(2, 3), fc.BatchNorm(), fc.ReLU(), fc.Residual(body), fc.BatchNorm(), fc.GlobalAvgPool2D()]
+
+
+def moved_statistics(net):
+    """Running statistics that are not those of a new network."""
+    rng = np.random.default_rng(1)
+    weights = net.get_weights()
+    moved = {name: rng.uniform(0.5, 2, array.shape) for name, array in weights.items() if name.endswith((".mean", ".var"))}
+    net.set_weights({**weights, **moved})
+
+
+def test_a_frozen_base_answers_after_training_as_before():
+    base = residual_base()
+    net = fc.Sequential([*base, fc.Dense(3, name="head")], input_shape=(10, 10, 1), seed=0)
+    moved_statistics(net)
+    for layer in base:
+        layer.trainable = False
+    features = fc.Sequential(base, input_shape=(10, 10, 1))
+    before, weights = features.predict(X), net.get_weights()
+    np.testing.assert_allclose(features.forward(X, training=True), before, rtol=1e-5, atol=1e-6)
+    fc.Trainer(net, fc.optim.Adam(0.1)).fit(X, Y, epochs=2, verbose=0)
+    np.testing.assert_array_equal(features.predict(X), before)
+    changed = [name for name, array in net.get_weights().items() if not np.array_equal(array, weights[name])]
+    assert sorted(changed) == ["head.b", "head.w"]
+
+
+def test_gradients_go_through_frozen_normalisation():
+    norm = fc.BatchNorm()
+    layers = [fc.Conv2D(3, 3), norm, fc.ReLU(), fc.Conv2D(2, 3), fc.BatchNorm(), fc.Flatten(), fc.Dense(3)]
+    net = fc.Sequential(layers, input_shape=(7, 7, 2), dtype="float64", seed=3)
+    moved_statistics(net)
+    norm.trainable = layers[4].trainable = False  # with a ReLU behind it and without
+    x = np.random.default_rng(2).standard_normal((1, 7, 7, 2))
+    np.testing.assert_allclose(net.forward(x, training=True), net.forward(x), rtol=1e-12)
+    report = fc.gradcheck(net, x, [1])
+    assert report.passed, report

@@ -229,12 +229,22 @@ def test_the_page_has_every_number_and_nothing_live(stored, tmp_path):
     page = fc.viz.report(folder, tmp_path / "page.html").read_text()
     assert page == (folder / "report.html").read_text()  # the same bytes each time
     assert f"{found.accuracy:.2%}" in page and f"{net.n_parameters:,}" in page and "SGD(lr=0.05" in page
-    assert page.count("<svg") == 2 and page.count("<figure><img") == len(found.mistakes(32)) + 4
+    assert page.count("<svg") == 2 and page.count("<figure><img") == len(found.mistakes(32)) + 4 + 1 + 4
     for row in found.rows():
         assert f">{row['images']}<" in page
     assert "<b>dog" not in page and "&lt;b&gt;dog&lt;/b&gt;" in page and "<i>first" not in page and "a &lt;net&gt;" in page
     outside = re.findall(r"""(?:src|href)=["']?(?!data:image/png|#)[^"'\s>]+""", page)
     assert not outside and "<script" not in page and "@import" not in page
+
+
+def test_the_page_shows_what_the_convolution_makes_of_the_worst_mistake(stored):
+    pytest.importorskip("matplotlib")
+    folder, net, found, x = stored
+    page = fc.viz.report(folder).read_text()
+    first = net.layers[1]
+    image = (x[found.mistakes(1)].astype(np.float32) - 128) / 74
+    y = np.maximum(fc.conv2d(image, first.params["w"], first.params["b"]), 0)[0]
+    assert [page.count(data_uri(as_bytes(y[..., c], 0, y.max()))) for c in range(4)] == [1] * 4
 
 
 def test_the_matrix_of_the_page_is_the_confusion_matrix(stored):

@@ -83,13 +83,13 @@ def test_layers_that_are_not_trained_and_every_setting_are_kept(tmp_path):
         fc.GlobalAvgPool2D(),
         fc.Dense(4, activation="tanh", bias=False, initializer="glorot_uniform"),
     ]
-    net = fc.Sequential(layers, input_shape=(14, 15, 2), seed=2**100)
+    net = fc.Sequential(layers, input_shape=(14, 15, 2), seed=10**40 - 1, classes=("cat", "dog", "Kätzchen", "犬"))
     net.layers[1].trainable = False
     net.save(tmp_path / "net.safetensors")
     again = fc.load(tmp_path / "net.safetensors")
     assert [repr(layer) for layer in again.layers] == [repr(layer) for layer in net.layers]
     assert [layer.trainable for layer in again.layers] == [layer.trainable for layer in net.layers]
-    assert again.seed == 2**100
+    assert again.seed == 10**40 - 1 and again.classes == ("cat", "dog", "Kätzchen", "犬")
 
 
 @pytest.mark.parametrize("name", models.ZOO)
@@ -108,11 +108,30 @@ def test_layers_of_ones_own_come_back_when_they_are_passed(tmp_path):
     assert again.layers[0].gain == 2.0
     with pytest.raises(fc.ModelFileError, match=r"layers\[0\] is of the unknown type 'Scale'; pass load\(path, layers="):
         fc.load(tmp_path / "net.safetensors")
+    with pytest.raises(fc.ModelFileError, match=r"layers\[0\]: Scale makes dict, no layer"):
+        fc.load(tmp_path / "net.safetensors", layers={"Scale": dict})
 
 
 def test_a_loaded_network_draws_no_random_weights(saved, monkeypatch):
     monkeypatch.setattr(arrays, "draw", None)
     fc.load(saved[0])
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda net, path: fc.load(3), 'path: got 3; needed the name of a file, such as "model.safetensors"'),
+        (lambda net, path: net.save(3), "path: got 3; needed the name of a file"),
+        (lambda net, path: net.load_weights(3), "path: got 3; needed the name of a file"),
+        (lambda net, path: net.load_weights(path, only=3), "only: got 3; needed a list of names, or a function of a name$"),
+        (lambda net, path: net.load_weights(path, only="dense_1"), r'only: got .*; pass a list, \["dense_1"\]'),
+        (lambda net, path: fc.load(path, layers=[Scale]), 'layers: got .*; needed classes by name, such as {"Scale": Scale}'),
+    ],
+    ids=["load", "save", "load_weights", "only", "only one", "layers"],
+)
+def test_wrong_arguments_are_named(saved, call, message):
+    with pytest.raises(fc.OptionError, match=message):
+        call(trained(), saved[0])
 
 
 # ---- saving
@@ -159,6 +178,7 @@ def test_a_network_that_json_cannot_hold_is_refused_before_anything_is_written(t
         (Conv2D(2, 1), "would be taken for fastconv's; rename it"),
         (Forgetful(3), "keep constructor arguments as attributes"),
         (fc.Conv2D(1, 3, padding=200_000), "cannot be saved: .* beyond anything sensible"),
+        (fc.Conv2D(1, 3, name="half a character: \ud800"), "cannot be saved: .*surrogates"),
     ]:
         with pytest.raises(fc.OptionError, match=message):
             fc.Sequential([layer], input_shape=(3, 3, 2)).save(tmp_path / "net.safetensors")
@@ -314,6 +334,15 @@ LIES = {
     "member of another type": (bend(lambda a: a.update(layers={})), "layers is {}, not of the right type"),
     "unknown dtype": (bend(lambda a: a.update(dtype="float8")), "describes a network that cannot be: dtype: got 'float8'"),
     "unknown output": (bend(lambda a: a.update(output="cmd")), "output: got 'cmd'"),
+    "classes are a number": (bend(lambda a: a.update(classes=3)), "classes is 3, not of the right type"),
+    "classes without names": (bend(lambda a: a.update(classes=None)), "classes is None, not of the right type"),
+    "too few classes": (bend(lambda a: a.update(classes=["a", "b"])), r"cannot be: classes: got \['a', 'b'\]; needed 3 names"),
+    "classes of another type": (
+        bend(lambda a: a.update(classes=["a", "b", ["c"]])),
+        "cannot be: classes: got .*; needed 3 names",
+    ),
+    "class with a long name": (bend(lambda a: a.update(classes=["a", "b", "c" * 201])), "cannot be: classes: got"),
+    "seed is too large": (bend(lambda a: a.update(seed="9" * 41)), "needed up to 40 digits"),
     "seed is no number": (bend(lambda a: a.update(seed="-1")), "seed: got '-1'"),
     "unknown layer": (bend(lambda a: a["layers"][0].update(type="os.system")), r"layers\[0\] is of the unknown type 'os.system'"),
     "layer is no object": (bend(lambda a: a["layers"].append(7)), r"layers\[8\]: got 7; needed an object"),
@@ -322,7 +351,9 @@ LIES = {
     "unknown setting": (set_layer(0, colour="red"), r"layers\[0\]: Conv2D refuses its settings: .*colour"),
     "setting of another type": (set_layer(0, filters="4"), r"layers\[0\]: Conv2D refuses its settings: filters: got '4'"),
     "setting out of range": (set_layer(5, rate=2), r"layers\[5\]: Dropout refuses its settings: rate: got 2"),
-    "name is a number": (set_layer(0, name=5), "is not a layer with a proper name"),
+    "name is a number": (set_layer(0, name=5), r"layers\[0\]: Conv2D refuses its settings: name: got 5; needed text"),
+    "name with a dot": (set_layer(0, name="a.b"), "name: got 'a.b'; needed one without a dot"),
+    "name of nothing": (set_layer(0, name=""), "name: got ''; needed text"),
     "same name twice": (set_layer(3, name="conv2d_1"), "the name 'conv2d_1' is there twice"),
     "absurd number of filters": (set_layer(0, filters=10**30), "is beyond anything sensible; at most 131,072"),
     "absurd image": (bend(lambda a: a.update(input_shape=[10**9, 10**9, 2])), "the size 1000000000 is beyond anything sensible"),

@@ -1,5 +1,6 @@
 """The zoo: the literature's counts, and every network beside the same one in PyTorch."""
 
+import inspect
 import subprocess
 import sys
 
@@ -123,8 +124,85 @@ def test_a_summary_of_vgg16_needs_neither_weights_nor_numba():
 
 @pytest.mark.parametrize("width", [0, -1, "wide", True, float("nan")])
 def test_a_width_that_is_none_is_named(width):
-    with pytest.raises(fc.OptionError, match="width: got"):
-        models.vgg16(width=width)
+    for build in (models.vgg16, models.lenet5):
+        with pytest.raises(fc.OptionError, match="width: got"):
+            build(width=width)
+
+
+WORKED_EXAMPLES = ("ten_filters", "course39", "cat_or_not")  # known by their numbers
+
+
+@pytest.mark.parametrize("name", [name for name in models.ZOO if name not in WORKED_EXAMPLES])
+def test_width_multiplies_every_number_of_channels_and_hidden_units(name):
+    """At a quarter a layer with weights has about a quarter of the outputs, but for the first of airbench and the last of all."""
+    whole, quarter = (outputs_of(models.ZOO[name](width=width)) for width in (1.0, 0.25))
+    assert whole == outputs_of(models.ZOO[name]()) and len(whole) == len(quarter)
+    fixed = {0} if name == "airbench" else set()
+    for i in set(range(len(whole) - 1)) - fixed:
+        assert abs(quarter[i] - whole[i] / 4) <= 1
+
+
+def outputs_of(net):
+    """Channels or units that each layer with weights gives."""
+    return [row.output_shape[-1] for row in net.rows(expand_nested=True) if row.parameters and row.type != "BatchNorm"]
+
+
+# ---- arguments
+
+
+@pytest.mark.parametrize(
+    "build, message",
+    [
+        *((lambda groups=groups: models.alexnet(groups=groups), "groups: got") for groups in (0, "x", None, 1.5)),
+        (lambda: models.lenet5(filters=6), r"filters: got 6; needed 2 whole numbers in a tuple, such as \(6, 16\)"),
+        (lambda: models.lenet5(filters=(6,)), r"filters: got \(6,\); needed 2 whole numbers"),
+        (lambda: models.small_mnist(filters=(6, "a")), r"filters\[1\]: got 'a'; needed a whole number"),
+        (lambda: models.small_mnist(units=0), "units: got 0; needed a whole number"),
+        (lambda: models.airbench(filters=()), r"filters: got \(\); needed some whole numbers in a tuple"),
+        (lambda: models.tiny_vgg(filters=(10,)), r"filters: got \(10,\); needed a whole number"),
+    ],
+)
+def test_numbers_of_channels_that_are_none_are_named(build, message):
+    with pytest.raises(fc.OptionError, match=message):
+        build()
+
+
+ARGUMENTS = [
+    *(({"normalize": value}, r"normalize: got .*; needed \(mean, std\)") for value in (5, "zero", (1, 2, 3), (1,))),
+    *(({"input_shape": value}, r"input_shape: got .*; needed \(height, width, channels\)") for value in (None, 40, "abc", (40,))),
+]
+
+
+@pytest.mark.parametrize("options, message", ARGUMENTS, ids=[str(options) for options, _ in ARGUMENTS])
+@pytest.mark.parametrize("name", models.ZOO)
+def test_wrong_arguments_are_named_by_every_network(name, options, message):
+    with pytest.raises(fc.OptionError, match=message):
+        models.ZOO[name](**options)
+
+
+@pytest.mark.parametrize("name", [name for name in models.ZOO if "classes" in inspect.signature(models.ZOO[name]).parameters])
+@pytest.mark.parametrize("classes", [0, "ten", None])
+def test_a_number_of_classes_that_is_none_is_named(name, classes):
+    with pytest.raises(fc.OptionError, match=r"classes: got .*; needed a whole number of at least 1"):
+        models.ZOO[name](classes=classes)
+
+
+@pytest.mark.parametrize(
+    "name, side", [("vgg16", 32), ("alexnet", 67), ("zfnet", 55), ("googlenet", 47), ("lenet5", 16), ("cat_or_not", 16)]
+)
+def test_images_that_are_too_small_get_the_smallest_size_that_works(name, side):
+    build = models.ZOO[name]
+    for shape in ((3, 3, 3), (side - 1, 300, 3), (300, side - 1, 3)):
+        with pytest.raises(
+            fc.ShapeError, match=f"input_shape: got .*, images too small for .*; needed {side}×{side} pixels or more"
+        ):
+            build(shape)
+    assert build((side, side, 3)).input_shape == (side, side, 3)
+
+
+def test_what_size_cannot_help_keeps_its_own_message():
+    with pytest.raises(fc.ShapeError, match="mean has 2 numbers for 3 channels"):
+        models.vgg16((3, 3, 3), normalize=((1, 2), (3, 4)))
 
 
 # ---- beside PyTorch
@@ -171,21 +249,37 @@ def test_forward_is_pytorchs(name, twin):
     assert error(last, expected) < 1e-4
 
 
-@pytest.mark.parametrize("name", REDUCED)
-def test_gradients_are_pytorchs(name, twin):
-    net = varied(reduced(name, dtype="float64"))
+def errors(net, twin):
+    """The largest error of the output of a training pass, and of all gradients, beside those of PyTorch."""
     for layer in net.layers:
         if isinstance(layer, fc.Dropout):
             layer.rate = 0.0
     x = images(net, 3)
     y = net.forward(x, training=True)
-    dy = np.random.default_rng(3).normal(size=y.shape)
+    dy = np.random.default_rng(3).normal(size=y.shape).astype(net.dtype)
     expected_y, expected = twin(net).gradients(x, dy)
-    assert error(y, expected_y) < 1e-9
-    assert error(net.backward(dy, needs_dx=True), expected["x"]) < 1e-7
-    found = {f"{layer.name}.{name}": gradient for layer in net.layers for name, gradient in layer.grads.items()}
-    assert found.keys() == expected.keys() - {"x"}
-    assert max(error(found[name], expected[name]) for name in found) < 1e-7
+    found = {"x": net.backward(dy, needs_dx=True)}
+    found |= {f"{layer.name}.{name}": gradient for layer in net.layers for name, gradient in layer.grads.items()}
+    assert found.keys() == expected.keys()
+    return error(y, expected_y), max(error(found[name], expected[name]) for name in found)
+
+
+@pytest.mark.parametrize("name", REDUCED)
+def test_gradients_are_pytorchs(name, twin):
+    output, gradients = errors(varied(reduced(name, dtype="float64")), twin)
+    assert output < 1e-9 and gradients < 1e-7
+
+
+# Not those where rounding grows: BatchNorm over one pixel of three images, deep and narrow or with narrow maps; dirac filters
+UNSTEADY = ("resnet50", "resnet101", "resnet152", "mobilenet_v1", "airbench")
+SLOW = ("googlenet", "vgg19", "resnet34", "resnet56")  # each with a smaller one of its kind, but the first
+SINGLE = [pytest.param(name, marks=[pytest.mark.full] * (name in SLOW)) for name in REDUCED if name not in UNSTEADY]
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_gradients_in_single_precision_are_pytorchs(name, twin):
+    output, gradients = errors(varied(reduced(name)), twin)
+    assert output < 1e-4 and gradients < 1e-3
 
 
 @pytest.mark.full

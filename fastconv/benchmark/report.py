@@ -48,7 +48,7 @@ class Report:
         lines = [f"faster than before: {summary(changes)}"] if changes else []
         ratios = [row.ratio for row in self.rows if row.ratio]
         if not ratios:
-            return (*lines, f"{len(self.rows)} rows; PyTorch is not installed, so nothing to compare with")
+            return (*lines, f"{len(self.rows)} rows, not compared: PyTorch is not installed, or --no-peer was given")
         return (*lines, f"ratio to PyTorch: {summary(ratios)}")
 
     def beside(self, path):

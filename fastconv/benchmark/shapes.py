@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from fastconv import functional as F
-from fastconv.errors import DataError
+from fastconv.errors import DataError, FastconvError
+from fastconv.geometry import whole
 from fastconv.kernels import aligned
 
 __all__ = ["FIELDS", "NETWORKS", "POOLINGS", "SMALL_NETWORKS", "Case", "NetworkCase", "PoolCase", "normal", "read_shapes"]
@@ -145,6 +146,10 @@ def shape_of(row, path, line):
     if missing:
         raise DataError(f"{path}, line {line}: nothing in column {missing[0]}; needed all of {','.join(FIELDS)}")
     try:
-        return Case(row["name"], *(int(row[field]) for field in FIELDS[1:]))
+        case = Case(row["name"], *(whole(int(row[field]), field, 0 if field == "pad" else 1) for field in FIELDS[1:]))
+        case.plan()
+    except FastconvError as error:
+        raise DataError(f"{path}, line {line}: {error}") from error
     except ValueError as error:
         raise DataError(f"{path}, line {line}: {error}; needed whole numbers in all columns but name") from error
+    return case

@@ -41,9 +41,11 @@ def named_after(net, data_set):
 
 
 def known_classes(net):
-    """The class names of the data set that the network's name tells, or numbers."""
+    """The network's own class names, those of the data set that its name tells, or numbers."""
     from fastconv.data.classes import CLASS_NAMES
 
+    if net.classes is not None:
+        return net.classes
     data_set = (net.name or "").rpartition(" on ")[2]
     count = max(net.output_shape[-1], 2)
     names = CLASS_NAMES.get(data_set, ())

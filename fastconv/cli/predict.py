@@ -5,7 +5,8 @@ from fastconv.errors import DataError, ModelFileError
 
 HELP = "what a trained network says about images"
 ABOUT = """Reads images, brings them to the network's size and colours, and prints the most probable classes.  A picture that is
-dark on light where the network knows light on dark (or the other way round) is inverted; a message says so."""
+dark on light where the network knows light on dark (or the other way round) is inverted; a message says so.  Classes have the
+names that the network was saved with: net.classes = ("cat", "dog") before net.save."""
 EXAMPLES = (
     ("fastconv predict digits.safetensors my7.png", ""),
     ("fastconv predict digits.safetensors *.png --json", ""),

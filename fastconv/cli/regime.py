@@ -26,9 +26,9 @@ def add_regime(parser):
     group.add_argument(
         "--views", choices=VIEWS, help="average the answers to several views of each test image (default: the recipe's)"
     )
-    group.add_argument("--budget", type=duration, metavar="TIME", help="as many epochs as fit into 60s, 5min, 1h")
+    group.add_argument("--budget", type=duration, metavar="TIME", help="not with --epochs: as many as fit into 60s, 5min, 1h")
     group.add_argument("--checkpoint", metavar="FOLDER", help="write the state of the run there after each epoch")
-    group.add_argument("--every", metavar="TIME", help="and also every 30s, 5min, or so many iterations")
+    group.add_argument("--every", type=interval, metavar="TIME", help="and also every 30s, 5min, or so many iterations")
     group.add_argument("--resume", action="store_true", help="go on from the newest checkpoint, to the same bits")
 
 
@@ -52,6 +52,17 @@ def duration(text):
     except OptionError as error:
         raise ArgumentTypeError(str(error).partition(": ")[2]) from None
     return text
+
+
+def interval(text):
+    """ "120" as a number of iterations; "5min" and "epoch" as they are."""
+    if text.isdecimal() and int(text):
+        return int(text)
+    try:
+        return text if text == "epoch" else duration(text)
+    except ArgumentTypeError:
+        needed = 'a number of iterations from 1 on, a time such as "30s" or "5min", or "epoch"'
+        raise ArgumentTypeError(f"got {text!r}; needed {needed}") from None
 
 
 def regime_of(args, recipe):
@@ -91,8 +102,7 @@ def checkpoint_of(args):
         if args.resume or args.every:
             raise UsageError(f"--{'resume' if args.resume else 'every'}: needs --checkpoint FOLDER")
         return {}
-    every = args.every or "epoch"
-    settings = Checkpoint(args.checkpoint, every=int(every) if every.isdecimal() else every)
+    settings = Checkpoint(args.checkpoint, every=args.every or "epoch")
     if not args.resume and Checkpoints(settings).files():
         raise UsageError(f"--checkpoint: {args.checkpoint} holds a run; --resume goes on with it, another folder begins anew")
     return {"checkpoint": settings, "resume": "auto" if args.resume else False}

@@ -1,7 +1,7 @@
 """`fastconv summary`: the layers of a network and every count, as formulas with their values."""
 
 from fastconv.cli.models import find_model
-from fastconv.cli.usage import UsageError, positive, sizes
+from fastconv.cli.usage import UsageError, as_options, positive, sizes
 
 HELP = "layers, shapes, parameters as formulas, multiply-adds"
 ABOUT = """Shows the layers of a network with all counts.  Nothing is computed and no weights are needed (with --plan one
@@ -45,7 +45,7 @@ def run(args, output):
     """Print or save the network's summary, or compare it at several sizes."""
     options = {name: getattr(args, name) for name in ("batch", "training", "plan", "dense", "expand_nested")}
     shapes = args.input or [None]
-    found = [find_model(args.model, shape).summary(**options) for shape in shapes]
+    found = [found_model(args, shape).summary(**options) for shape in shapes]
     kind = "json" if args.json else args.format
     text = form(found[0], kind) if len(found) == 1 else comparison(found, kind)
     if args.save:
@@ -59,6 +59,12 @@ def run(args, output):
         output.text(text.rstrip("\n"))
     if args.plan:
         output.compiled()
+
+
+def found_model(args, shape):
+    """The network that was asked for, at one input size."""
+    with as_options(args, input_shape="input"):
+        return find_model(args.model, shape)
 
 
 def form(summary, kind):

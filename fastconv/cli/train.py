@@ -33,7 +33,9 @@ def arguments(parser):
     add_network(parser)
     add_regime(parser)
     parser.add_argument(
-        "--data", metavar="FOLDER", help="where the files of the data set lie (default: FASTCONV_DATA, then the cache)"
+        "--data",
+        metavar="FOLDER",
+        help="where the files lie (default: FASTCONV_DATA, then the cache); digits need none",
     )
     parser.add_argument("--download", action="store_true", help="fetch the files where they are missing (needs the extra data)")
     parser.add_argument("--images", type=positive, metavar="N", help="train on the first N images only")
@@ -70,6 +72,8 @@ def run(args, output):
     """Train, save, test once, and say what happened."""
     started = perf_counter()
     args.model = args.model or default_model(args.data_set)
+    check_data(args)
+    check_length(args)
     check_target(args.save)
     check_folder(args.folder)
     with as_options(args):
@@ -88,6 +92,8 @@ def run(args, output):
         output.flush()
     settings = {**recipe.settings(), **saving, "budget": args.budget}
     settings["callbacks"] += beside
+    if args.budget:
+        del settings["epochs"]  # the budget picks them
     if not fitted(trainer, settings, x[: args.images], y[: args.images], args, output):
         return INTERRUPTED
     if args.save:
@@ -143,6 +149,19 @@ def kept(net, steps, path):
         return "nothing was learned and nothing was saved"
     net.save(path)
     return f"the network after {steps.done:,} iterations is saved in {path}"
+
+
+def check_data(args):
+    """Refuse a folder for images that lie in the package."""
+    if args.data_set == "digits" and args.data is not None:
+        others = ", ".join(name for name in DATA_SETS if name != "digits")
+        raise UsageError(f"--data: got {args.data!r}; the digits lie in fastconv itself: leave it out, or name one of {others}")
+
+
+def check_length(args):
+    """Refuse two answers to how long."""
+    if args.epochs is not None and args.budget is not None:
+        raise UsageError(f"--epochs: got {args.epochs} and --budget {args.budget}; needed one of them: a budget picks the epochs")
 
 
 def check_target(path):
@@ -214,7 +233,8 @@ def tested(trainer, test, views=None):
 def report(args, output, trainer, test, testing, spent):
     """The result, and where the time went."""
     history = json.loads(trainer.history.to_json())
-    spent = {**spent, **spent_by_phase(history["seconds"], testing)}
+    earlier = history["earlier_seconds"]
+    spent = {**spent, "total": spent["total"] + earlier, "earlier": earlier, **spent_by_phase(history["seconds"], testing)}
     text = "\n".join([tested_text(test), spent_text(spent), next_text(args)])
     summary = json.loads(trainer.net.summary().to_json())
     names = {"data_set": args.data_set, "model": args.model, "width": args.width, "seed": args.seed}
@@ -236,16 +256,17 @@ def tested_text(test):
 
 
 def spent_text(spent):
-    """Training by phase, compilation apart, and whatever is left."""
+    """Training by phase, compilation apart, and whatever is left; with what was trained before the run was resumed."""
     apart = ("reading", "compile", "test")
-    phases = {name: seconds for name, seconds in spent.items() if name not in ("total", *apart)}
+    phases = {name: seconds for name, seconds in spent.items() if name not in ("total", "earlier", *apart)}
     training = sum(phases.values())
     rest = spent["total"] - training - sum(spent[name] for name in apart)
+    earlier = f" ({spent['earlier']:.1f} s of them before the run was resumed)" if spent["earlier"] else ""
     kept = " (kept for the next run)" if spent["compile"] > 0.1 else ""
+    inside = ", ".join(f"{name} {seconds:.1f}" for name, seconds in phases.items())
     return (
-        f"Time: {spent['total']:.1f} s = reading {spent['reading']:.1f} + compilation {spent['compile']:.1f}{kept} + training "
-        f"{training:.1f} ({', '.join(f'{name} {seconds:.1f}' for name, seconds in phases.items())}) + test {spent['test']:.1f} + "
-        f"rest {rest:.1f}"
+        f"Time: {spent['total']:.1f} s{earlier} = reading {spent['reading']:.1f} + compilation {spent['compile']:.1f}{kept} + "
+        f"training {training:.1f} ({inside}) + test {spent['test']:.1f} + rest {rest:.1f}"
     )
 
 

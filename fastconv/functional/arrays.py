@@ -4,6 +4,7 @@ Kernels are compiled for one form only: C-contiguous, aligned, native, writable.
 """
 
 import operator
+from math import prod
 
 import numpy as np
 
@@ -11,10 +12,11 @@ from fastconv.errors import DTypeError, OptionError, ShapeError
 from fastconv.kernels import aligned
 from fastconv.machine import require_memory
 
-__all__ = ["as_array", "empty", "freeze", "images", "ready", "restore", "result", "result_dtype"]
+__all__ = ["as_array", "empty", "freeze", "images", "ready", "restore", "result", "result_dtype", "sizes_of"]
 
 LAYOUTS = ("NHWC", "NCHW")
 FLOAT32 = np.dtype(np.float32)
+MOST_NUMBERS = 1 << 60  # of an array
 WORTH_ASKING = 1 << 28  # bytes of one new array above which the free memory is looked up first
 
 
@@ -97,8 +99,8 @@ def images(a, name, layout):
     return a.transpose(0, 2, 3, 1) if layout == "NCHW" else a
 
 
-def image_shape(shape, name, layout):
-    """The same for a shape."""
+def sizes_of(shape, name):
+    """A shape that an array can have, as a tuple of ints."""
     if not isinstance(shape, (tuple, list)):
         raise ShapeError(f"{name}: got {shape!r}; needed the shape of an array, a tuple of 2, 3 or 4 sizes")
     try:
@@ -107,6 +109,14 @@ def image_shape(shape, name, layout):
         raise ShapeError(f"{name}: got {tuple(shape)}; needed whole numbers") from None
     if min(shape, default=0) < 0:
         raise ShapeError(f"{name}: got {shape}; a size cannot be negative")
+    if prod(shape) > MOST_NUMBERS:
+        raise ShapeError(f"{name}: got {shape}; needed no more numbers than memory can have, {MOST_NUMBERS:,}")
+    return shape
+
+
+def image_shape(shape, name, layout):
+    """The same for a shape."""
+    shape = sizes_of(shape, name)
     if len(shape) == 4 and layout == "NHWC":
         return shape
     return images(np.broadcast_to(np.float32(0), shape), name, layout).shape

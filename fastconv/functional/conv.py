@@ -4,7 +4,18 @@ import numpy as np
 
 from fastconv import plans
 from fastconv.errors import DTypeError, OptionError, ShapeError
-from fastconv.functional.arrays import as_array, check_layout, deliver, freeze, image_shape, images, ready, result, result_dtype
+from fastconv.functional.arrays import (
+    as_array,
+    check_layout,
+    deliver,
+    freeze,
+    image_shape,
+    images,
+    ready,
+    result,
+    result_dtype,
+    sizes_of,
+)
 from fastconv.kernels.codes import ACTIVATIONS
 from fastconv.machine import require_memory
 
@@ -194,7 +205,7 @@ def conv2d_input_grad(
 
     Returns
     -------
-    dx : array of shape `x_shape`
+    dx : array of shape `x_shape`, without the axes that dy lacks
 
     Raises
     ------
@@ -285,9 +296,7 @@ def callers_filters(dw, flip, rank, layout):
 
 def filter_shape(w_shape, rank, layout):
     """HWIO shape of the weights from the caller's form."""
-    if not isinstance(w_shape, (tuple, list)):
-        raise ShapeError(f"w_shape: got {w_shape!r}; needed the shape of w, a tuple of 2 or 4 sizes")
-    return weights(np.broadcast_to(np.float32(0), w_shape), rank, layout).shape
+    return weights(np.broadcast_to(np.float32(0), sizes_of(w_shape, "w_shape")), rank, layout).shape
 
 
 def check_gradient(got, needed):
@@ -341,6 +350,8 @@ def plan(
     Compiles nothing and computes nothing.  `direction` is "forward", "input_grad" or "weight_grad"; the rest as in `conv2d`.
     """
     check_layout(layout)
+    if not isinstance(direction, str):
+        raise OptionError(f"direction: got {direction!r}; needed the name of one, such as forward")
     x4 = image_shape(x_shape, "x_shape", layout)
     hwio = filter_shape(w_shape, len(x_shape), layout)
     options = frozen(stride, padding, dilation, groups, pad_mode, flip, algorithm)

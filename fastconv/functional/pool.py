@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from fastconv.errors import DTypeError, ShapeError
+from fastconv.errors import DTypeError, OptionError, ShapeError
 from fastconv.functional.arrays import (
     as_array,
     deliver,
@@ -109,6 +109,8 @@ def max_pool2d_grad(dy, x, size, *, stride=None, padding=0, ceil_mode=False, arg
 
 
 def found_again(x, geo, layout):
+    if isinstance(x, tuple):
+        raise OptionError(f"argmax: got None with the shape of x, {x}; needed argmax of the forward pass, or x itself")
     x = images(as_array(x, "x"), "x", layout)
     return winners(x, geo, empty(geo.y_shape, result_dtype(x)))
 

@@ -26,6 +26,7 @@ __all__ = [
 ]
 
 AXES = ("height", "width")
+MOST_PIXELS = 2**31 - 1  # of a kernel, a step, a frame
 
 
 def whole(value, name, least):
@@ -46,10 +47,18 @@ def pair(value, name, least=1):
     ((3, 3), (5, 3))
     """
     if not isinstance(value, (tuple, list)):
-        return (whole(value, name, least),) * 2
+        return (pixels(value, name, least),) * 2
     if len(value) != 2:
         raise OptionError(f"{name}: got {value!r}; needed one number or (height, width)")
-    return tuple(whole(v, f"{name}[{i}]", least) for i, v in enumerate(value))
+    return tuple(pixels(v, f"{name}[{i}]", least) for i, v in enumerate(value))
+
+
+def pixels(value, name, least):
+    """A number of pixels that an image can have."""
+    number = whole(value, name, least)
+    if number > MOST_PIXELS:
+        raise OptionError(f"{name}: got {value}; needed at most {MOST_PIXELS:,}")
+    return number
 
 
 def kernel_span(kernel, dilation=1):

@@ -12,13 +12,19 @@ POINT = ((1, 1, 1, 0), (1, 1, 1, 0))  # window of a layer that works on single p
 # Gradient before a fused activation, from its output alone (a leaky ReLU keeps the sign, so its output serves as well).
 FUSED = {"relu": F.relu_grad, "leaky_relu": F.leaky_relu_grad, "sigmoid": F.sigmoid_grad, "tanh": F.tanh_grad}
 
+HINTS = {
+    "softmax": "; softmax is a layer, fc.Softmax(), and training needs none: losses take what comes before it",
+    "linear": "; for none pass None",
+    **{name.lower(): f"; {name.lower()} is a layer, put fc.{name}() behind this one" for name in ("ELU", "GELU", "Swish")},
+}
+
 
 def check_activation(name):
     """`name` itself if a layer can compute it together with its own work, or OptionError."""
     if name is None or (isinstance(name, str) and name in FUSED):
         return name
-    hint = "; softmax is a layer, fc.Softmax(), and training needs none: losses take what comes before it"
-    raise OptionError(f"activation: got {name!r}; needed None, {', '.join(FUSED)}{hint if name == 'softmax' else ''}")
+    hint = HINTS.get(name, "") if isinstance(name, str) else ""
+    raise OptionError(f"activation: got {name!r}; needed None, {', '.join(FUSED)}{hint}")
 
 
 def before_activation(name, dy, y):

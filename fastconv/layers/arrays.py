@@ -17,8 +17,6 @@ INITIAL, TRAINING = 0, 1  # the random streams of a layer: first weights, and wh
 class Arrays:
     """Parameters, gradients and buffers of one layer; `Layer` says their shapes."""
 
-    name = None
-    trainable = True
     version = 0
     input_shape = None
     dtype = None

@@ -19,13 +19,12 @@ A layer of your own needs `forward` and `backward`, and `parameter_shapes` if it
 
 import inspect
 import re
-from types import MappingProxyType
 
 import numpy as np
 
 from fastconv.errors import OptionError, ShapeError, TrainingError
-from fastconv.layers.arrays import Arrays
 from fastconv.layers.op import Op
+from fastconv.layers.settable import Settable
 from fastconv.layers.values import frozen, plain
 
 __all__ = ["Layer"]
@@ -33,14 +32,14 @@ __all__ = ["Layer"]
 MOST_PENALTY = 1e6  # of l1 and l2
 
 
-class Layer(Arrays):
+class Layer(Settable):
     """Base of all layers.  Shapes are those of one image or row, without the batch axis.
 
     Attributes
     ----------
-    name : str, unique in its network, which gives one ("conv2d_1") where it is None
-    trainable : bool; False keeps the parameters as they are in training (running statistics of BatchNorm still move)
-    rates : {"w": 0.1, …}, factors on the learning rates of parameters, 0 for none; like `trainable` not saved with the network
+    name : str without a dot, unique in its network, which gives one ("conv2d_1") where it is None
+    trainable : bool; False keeps the parameters as they are in training, and the running statistics of BatchNorm; it is saved
+    rates : {"w": 0.1, …}, factors on the learning rates of parameters, 0 for none; these are not saved with the network
     input_shape, output_shape, dtype : known once the layer has a place in a network or was built
     version : int, grows with every change of an array
     params, grads, buffers : read-only mappings; see `fastconv.layers.arrays`
@@ -52,7 +51,6 @@ class Layer(Arrays):
     traits = ()  # attributes that decide the result, beyond shapes, geometry and activation
     shares_memory = False  # True: in inference the output is the input itself, or a view of it
     nested = ()  # constructor arguments that hold layers: of a block, see `fastconv.layers.block`
-    rates = MappingProxyType({})
     scope = ""  # "residual_1." for a layer inside the block of that name
     _kept = None
 
@@ -133,10 +131,6 @@ class Layer(Arrays):
     def walk(self):
         """This layer, and for a block all layers inside it, each before what it holds."""
         yield self
-
-    def rate(self, name):
-        """The factor on the learning rate of one parameter."""
-        return self.rates.get(name, 1.0)
 
     @property
     def learns(self):

@@ -30,11 +30,11 @@ import numpy as np
 
 from fastconv.errors import OptionError
 from fastconv.layers.base import Layer
-from fastconv.layers.connect import check_kinds, given_names, places
+from fastconv.layers.connect import check_kinds, given_names, listed, places, way_out
 from fastconv.layers.inner_arrays import InnerArrays
 from fastconv.layers.norm import paired
 
-__all__ = ["Block", "backward_through", "forward_through", "layer_list"]
+__all__ = ["Block", "backward_through", "forward_through", "layer_list", "untrained"]
 
 
 def layer_list(value, name):
@@ -43,7 +43,7 @@ def layer_list(value, name):
         return (value,)
     if value is None or isinstance(value, (list, tuple)):
         return tuple(value or ())
-    raise OptionError(f"{name}: got {value!r:.80}; needed a layer or a list of layers")
+    raise OptionError(f"{name}: got {value!r:.80}; needed a layer or a list of layers{way_out(value)}")
 
 
 def forward_through(steps, x, training=False):
@@ -79,6 +79,7 @@ class Block(InnerArrays):
 
     def __init__(self, branches, name=None):
         super().__init__(name)
+        branches = listed(branches, "branches", "branches, such as [fc.Conv2D(8, 1), fc.Conv2D(8, 3, padding=1)]")
         self.branches = tuple(layer_list(branch, f"branches[{i}]") for i, branch in enumerate(branches))
         self.layers = tuple(layer for branch in self.branches for layer in branch)
         check_kinds(self.layers)

@@ -7,12 +7,12 @@ import numpy as np
 from fastconv.errors import OptionError, ShapeError
 from fastconv.layers.base import Layer
 
-__all__ = ["check_kinds", "connect", "given_names", "places", "shapes_through"]
+__all__ = ["check_kinds", "connect", "given_names", "listed", "places", "shapes_through", "way_out"]
 
 
 def connect(layers, input_shape, dtype, seed):
     """The layers as a tuple, each with a name, its input shape and its own random stream; ShapeError where one does not fit."""
-    layers = tuple(layers)
+    layers = listed(layers, "layers", "layers, such as [fc.Flatten(), fc.Dense(10)] or net.layers")
     check_kinds(layers)
     names = given_names(layers)
     inputs = shapes_through(layers, names, input_shape)[:-1]
@@ -23,12 +23,26 @@ def connect(layers, input_shape, dtype, seed):
     return layers
 
 
+def listed(values, name, what):
+    """`values` as a tuple, or OptionError for what is no list; `what` should be in it."""
+    try:
+        return tuple(values)
+    except TypeError:
+        raise OptionError(f"{name}: got {values!r:.80}; needed a list of {what}") from None
+
+
+def way_out(value):
+    """What to write for something that is no layer, in words; "" where nothing comes to mind."""
+    if isinstance(value, type):
+        return "; write its brackets too"
+    return "; a network is no layer, take those in it: *net.layers" if hasattr(value, "layers") else ""
+
+
 def check_kinds(layers):
     """Only layers, and each object once, blocks opened: a layer remembers one batch and one place."""
     for i, layer in enumerate(layers):
         if not isinstance(layer, Layer):
-            hint = "; write its brackets too" if isinstance(layer, type) else ""
-            raise OptionError(f"layers[{i}]: got {layer!r}; needed a layer, such as fc.Conv2D(10, 3){hint}")
+            raise OptionError(f"layers[{i}]: got {layer!r:.80}; needed a layer, such as fc.Conv2D(10, 3){way_out(layer)}")
     for layer, times in Counter(inner for outer in layers for inner in outer.walk()).items():
         if times > 1:
             raise OptionError(f"layers: {layer!r} is there {times} times; make a new layer for each place")
@@ -40,9 +54,6 @@ def given_names(layers):
     twice = [name for name, times in taken.items() if times > 1]
     if twice:
         raise OptionError(f"layers: the name {twice[0]!r} is there twice; names must differ")
-    dotted = [name for name in taken if "." in str(name)]
-    if dotted:
-        raise OptionError(f"layers: the name {dotted[0]!r} has a dot, which stands between a block and its layers; use another")
     numbers, names = Counter(), []
     for layer in layers:
         name = layer.name

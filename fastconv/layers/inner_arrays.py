@@ -2,6 +2,7 @@
 
 from fastconv.errors import OptionError
 from fastconv.layers.base import Layer
+from fastconv.layers.values import flag
 
 __all__ = ["InnerArrays"]
 
@@ -38,8 +39,13 @@ class InnerArrays(Layer):
 
     @trainable.setter
     def trainable(self, value):
+        value = flag(value, f"{self.label}.trainable")
         for layer in self.layers:
             layer.trainable = value
+
+    def check_rates(self, values):
+        if values:
+            raise OptionError(f"{self.label}.rates: got {values}; a block has none, set those of its layers")
 
     @property
     def learns(self):

@@ -67,6 +67,9 @@ class BatchNorm(Pointwise):
 
     This is PyTorch's convention (momentum 0.1); the same in Keras is written momentum = 0.9.  The running variance takes the
     unbiased one of the batch, as in PyTorch.  Parameters "scale" and "shift" are trained; buffers "mean" and "var" are saved.
+
+    With trainable = False nothing of it changes: it normalises by the running statistics in training, too, as in Keras, and
+    these stay as they are.  So a base that was loaded and frozen answers after training as before.
     """
 
     kind = "batch_norm"
@@ -96,9 +99,11 @@ class BatchNorm(Pointwise):
         return arrays
 
     def forward(self, x, training=False):
-        if training:
+        if training and self.trainable:
             return self.normalise(x)
         own = self.arrays
+        if training:
+            self.keep(factor=own["scale"] / np.sqrt(own["var"] + self.eps))
         return F.batch_norm(x, own["scale"], own["shift"], mean=own["mean"], var=own["var"], eps=self.eps)
 
     def normalise(self, x, rectified=False):
@@ -121,15 +126,19 @@ class BatchNorm(Pointwise):
         self.touch()
 
     def backward(self, dy, needs_dx=True):
+        if not self.trainable:
+            return dy * self.kept("factor") if needs_dx else None
         x, mean, var, line = self.kept("x", "mean", "var", "line")
         dx, dscale, dshift = batch_gradients(dy, x, self.arrays["scale"], mean, var, self.eps, needs_dx, line)
-        if self.trainable:
-            self.set_grads(scale=dscale, shift=dshift)
+        self.set_grads(scale=dscale, shift=dshift)
         return dx
 
 
 class Rectified:
-    """A `BatchNorm` and the `ReLU` behind it as one step of training: the same bits in fewer passes over memory."""
+    """A `BatchNorm` and the `ReLU` behind it as one step of training: the same bits in fewer passes over memory.
+
+    A frozen one does not look at the batch: then the two layers work one after the other.
+    """
 
     def __init__(self, norm, relu):
         self.norm, self.relu = norm, relu
@@ -141,10 +150,14 @@ class Rectified:
 
     def forward(self, x, training=False):
         """Both layers."""
-        return self.norm.normalise(x, rectified=True) if training else self.relu.forward(self.norm.forward(x))
+        if training and self.norm.trainable:
+            return self.norm.normalise(x, rectified=True)
+        return self.relu.forward(self.norm.forward(x, training), training)
 
     def backward(self, dy, needs_dx=True):
         """Both gradients."""
+        if not self.norm.trainable:
+            dy = self.relu.backward(dy, needs_dx)
         return self.norm.backward(dy, needs_dx)
 
 

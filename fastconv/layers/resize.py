@@ -1,6 +1,7 @@
 """Layers that make images larger without weights."""
 
 from fastconv import functional as F
+from fastconv.errors import OptionError
 from fastconv.geometry import pair, resolve_padding
 from fastconv.layers.base import Layer, image_shape
 from fastconv.layers.values import frozen
@@ -19,6 +20,9 @@ class ZeroPad2D(Layer):
 
     def __init__(self, padding=1, *, channels=0, name=None):
         super().__init__(name)
+        if isinstance(padding, str):  # a rule for windows, and this layer has none
+            needed = "a number of pixels, (vertical, horizontal) or ((top, bottom), (left, right))"
+            raise OptionError(f"padding: got {padding!r}; needed {needed}")
         self.padding, self.channels = frozen(padding), frozen(channels)
         resolve_padding(self.padding, (1, 1), (1, 1)), pair(self.channels, "channels", least=0)
 

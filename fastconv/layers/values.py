@@ -4,13 +4,23 @@ from math import isfinite
 
 from fastconv.errors import OptionError
 
-__all__ = ["flag", "fraction", "frozen", "plain"]
+__all__ = ["flag", "fraction", "frozen", "layer_name", "plain"]
 
 
 def flag(value, name):
-    """`value` if it is True or False, else OptionError."""
-    if not isinstance(value, bool):
+    """`value` as a bool if it is True or False, Python's or NumPy's, else OptionError."""
+    found = plain(value)
+    if not isinstance(found, bool):
         raise OptionError(f"{name}: got {value!r}; needed True or False")
+    return found
+
+
+def layer_name(value):
+    """`value` if it can be the name of a layer, which is a part of its arrays' names, else OptionError."""
+    if value is not None and not (isinstance(value, str) and value):
+        raise OptionError(f'name: got {value!r:.80}; needed text, such as "first", or None for a name by the kind of layer')
+    if value is not None and "." in value:
+        raise OptionError(f"name: got {value!r:.80}; needed one without a dot, which stands between a block and its layers")
     return value
 
 

@@ -2,8 +2,10 @@
 
 from fastconv.errors import OptionError
 from fastconv.layers import BatchNorm, Conv2D, Dense, GlobalMaxPool2D, MaxPool2D, ReLU
+from fastconv.models.arguments import image_shape
+from fastconv.models.sequential import checked_network
 from fastconv.models.whitening import whiten
-from fastconv.models.zoo import classifier, scaled
+from fastconv.models.zoo import head, network, scaled_each
 
 __all__ = ["airbench", "begin_airbench"]
 
@@ -33,11 +35,11 @@ def airbench(
     >>> net.n_parameters, net.summary().totals.macs
     (757024, 48072576)
     """
-    layers = [Conv2D(2 * 2 * 2 * input_shape[-1], 2, padding=padding, bias=False, activation="relu")]
-    for count in filters:
-        layers += [conv(scaled(count, width)), MaxPool2D(2), BatchNorm(), ReLU(), conv(scaled(count, width)), BatchNorm(), ReLU()]
-    layers += [GlobalMaxPool2D(), Dense(classes, bias=False)]
-    return classifier(layers, "airbench", normalize, input_shape=input_shape, dtype=dtype, seed=seed)
+    layers = [Conv2D(2 * 2 * 2 * image_shape(input_shape)[2], 2, padding=padding, bias=False, activation="relu")]
+    for count in scaled_each(filters, width):
+        layers += [conv(count), MaxPool2D(2), BatchNorm(), ReLU(), conv(count), BatchNorm(), ReLU()]
+    layers += [GlobalMaxPool2D(), head(classes, bias=False)]
+    return network(layers, "airbench", normalize, input_shape=input_shape, dtype=dtype, seed=seed)
 
 
 def conv(filters):
@@ -55,12 +57,12 @@ def begin_airbench(net, x):
     ------
     OptionError : not a network like `airbench`
     """
-    head = net.layers[-1]
-    if not isinstance(head, Dense):
-        raise OptionError(f"begin_airbench: the network ends in {head!r}; needed Dense, as models.airbench() has it")
+    last = checked_network(net, "net").layers[-1:]
+    if not last or not isinstance(last[0], Dense):
+        raise OptionError(f"begin_airbench: the network ends in {last}; needed Dense, as models.airbench() has it")
     whiten(net, x)
     for layer in net.layers:
         if isinstance(layer, BatchNorm):
             layer.rates = {"scale": 0.0, "shift": SHIFTS}
-    head.set_params(w=head.params["w"] / SCALE)
-    head.rates = {"w": SCALE**-2}
+    last[0].set_params(w=last[0].params["w"] / SCALE)
+    last[0].rates = {"w": SCALE**-2}

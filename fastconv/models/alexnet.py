@@ -1,7 +1,8 @@
 """AlexNet, with which convolutional networks won ImageNet in 2012, and ZFNet, which won it a year later."""
 
+from fastconv.geometry import whole
 from fastconv.layers import Conv2D, Dense, Dropout, Flatten, LocalResponseNorm, MaxPool2D
-from fastconv.models.zoo import classifier, scaled
+from fastconv.models.zoo import head, network, scaled
 
 __all__ = ["alexnet", "zfnet"]
 
@@ -17,6 +18,7 @@ def alexnet(input_shape=(227, 227, 3), classes=1000, *, groups=1, lrn=True, widt
     >>> alexnet().n_parameters, alexnet(groups=2).n_parameters
     (62378344, 60965224)
     """
+    groups = whole(groups, "groups", 1)
     c1, c2, c3, c4, c5 = (scaled(count, width, groups) for count in (96, 256, 384, 384, 256))
     norm = lambda: [LocalResponseNorm()] if lrn else []  # noqa: E731
     layers = [
@@ -25,7 +27,7 @@ def alexnet(input_shape=(227, 227, 3), classes=1000, *, groups=1, lrn=True, widt
         *tail(c3, c4, c5, scaled(4096, width), classes, groups),
     ]
     name = "AlexNet" if groups == 1 else f"AlexNet, {groups} groups"
-    return classifier(layers, name, normalize, input_shape=input_shape, dtype=dtype, seed=seed)
+    return network(layers, name, normalize, input_shape=input_shape, dtype=dtype, seed=seed)
 
 
 def zfnet(input_shape=(225, 225, 3), classes=1000, *, lrn=True, width=1.0, normalize=None, dtype="float32", seed=0):
@@ -45,7 +47,7 @@ def zfnet(input_shape=(225, 225, 3), classes=1000, *, lrn=True, width=1.0, norma
         *(Conv2D(c2, 5, stride=2, activation="relu"), MaxPool2D(3, stride=2, padding=1), *norm()),
         *tail(c3, c4, c5, scaled(4096, width), classes, 1),
     ]
-    return classifier(layers, "ZFNet", normalize, input_shape=input_shape, dtype=dtype, seed=seed)
+    return network(layers, "ZFNet", normalize, input_shape=input_shape, dtype=dtype, seed=seed)
 
 
 def tail(c3, c4, c5, units, classes, groups):
@@ -56,5 +58,5 @@ def tail(c3, c4, c5, units, classes, groups):
         Conv2D(c5, 3, padding=1, groups=groups, activation="relu"),
         MaxPool2D(3, stride=2),
         *(Flatten(), Dropout(0.5), Dense(units, activation="relu"), Dropout(0.5), Dense(units, activation="relu")),
-        Dense(classes),
+        head(classes),
     ]

@@ -1,7 +1,7 @@
 """AlphaGo's policy network: from a position on the board to the probability of each move."""
 
 from fastconv.layers import Conv2D, Flatten
-from fastconv.models.zoo import classifier, scaled
+from fastconv.models.zoo import network, scaled
 
 __all__ = ["alphago_policy"]
 
@@ -20,4 +20,4 @@ def alphago_policy(input_shape=(19, 19, 48), *, filters=192, width=1.0, normaliz
     layers = [Conv2D(count, 5, padding=2, activation="relu")]
     layers += [Conv2D(count, 3, padding=1, activation="relu") for _ in range(11)]
     layers += [Conv2D(1, 1), Flatten()]
-    return classifier(layers, "AlphaGo policy", normalize, input_shape=input_shape, dtype=dtype, seed=seed)
+    return network(layers, "AlphaGo policy", normalize, input_shape=input_shape, dtype=dtype, seed=seed)

@@ -3,7 +3,8 @@
 {"format": 1, "input_shape": [28, 28, 1], "dtype": "float32", "seed": "0", "name": null, "output": "softmax",
  "layers": [{"type": "Conv2D", "trainable": true, "config": {"filters": 6, "size": 5, …, "name": "conv2d_1"}}, …]}
 
-The layers of a block stand in its config, described alike: {"type": "Residual", …, "config": {"body": [{"type": …}, …]}}.
+The layers of a block stand in its config, described alike: {"type": "Residual", …, "config": {"body": [{"type": …}, …]}}.  A
+network whose classes have names has one more member, "classes": ["cat", "dog"].
 """
 
 import json
@@ -11,6 +12,7 @@ from math import prod
 
 from fastconv.errors import FastconvError, ModelFileError, OptionError
 from fastconv.layers import LAYERS, Layer
+from fastconv.models.arguments import SEED_DIGITS
 from fastconv.models.ledger import rows
 
 __all__ = ["from_json", "members", "to_json"]
@@ -31,6 +33,7 @@ MEMBERS = {
     "output": str,
     "layers": list,
 }
+OPTIONAL = {"classes": list}
 
 
 def to_json(net):
@@ -44,9 +47,13 @@ def to_json(net):
         "output": net.output,
         "layers": [describe(layer) for layer in net.layers],
     }
+    if net.classes is not None:
+        found["classes"] = list(net.classes)
     try:
         check(found)
-        return json.dumps(found, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(found, ensure_ascii=False, allow_nan=False)
+        text.encode()  # refuses halves of characters, which a file cannot hold
+        return text
     except (ModelFileError, TypeError, ValueError) as error:
         raise OptionError(f"this network cannot be saved: {error}") from None
 
@@ -76,8 +83,9 @@ def from_json(text, network, layers, limit):
     check(found)
     classes = {**LAYERS, **layers}
     made = [make_layer(f"layers[{i}]", described, classes) for i, described in enumerate(found["layers"])]
+    settings = {key: found.get(key) for key in ("input_shape", "dtype", "name", "output", "classes")}
     try:
-        net = network(made, **{key: found[key] for key in ("input_shape", "dtype", "name", "output")}, seed=int(found["seed"]))
+        net = network(made, **settings, seed=int(found["seed"]))
     except FastconvError as error:
         raise ModelFileError(f"describes a network that cannot be: {str(error).splitlines()[0]}") from None
     check_size(net, limit)
@@ -111,9 +119,9 @@ def check(found):
     if not isinstance(found, dict) or found.get("format") != FORMAT or isinstance(found["format"], bool):
         got = found.get("format") if isinstance(found, dict) else None
         raise ModelFileError(f"has format {got!r}; this version of fastconv reads format {FORMAT}")
-    check_members(found, MEMBERS, "the architecture")
-    if not (found["seed"].isascii() and found["seed"].isdigit() and len(found["seed"]) <= 40):
-        raise ModelFileError(f"seed: got {found['seed'][:50]!r}; needed up to 40 digits")
+    check_members(found, MEMBERS | {key: kind for key, kind in OPTIONAL.items() if key in found}, "the architecture")
+    if not (found["seed"].isascii() and found["seed"].isdigit() and len(found["seed"]) <= SEED_DIGITS):
+        raise ModelFileError(f"seed: got {found['seed'][:50]!r}; needed up to {SEED_DIGITS} digits")
     if (count := layers_in(found["layers"])) > MOST_LAYERS:
         raise ModelFileError(f"describes {count:,} layers; at most {MOST_LAYERS:,} are read")
     check_numbers(found["input_shape"], "input_shape", MOST_FEATURES if len(found["input_shape"]) == 1 else MOST_NUMBER)
@@ -169,8 +177,8 @@ def make_layer(where, described, classes):
         layer = classes[kind](**config)
     except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
         raise ModelFileError(f"{where}: {kind} refuses its settings: {error}") from None
-    if not isinstance(layer, Layer) or not isinstance(layer.name, str | None):
-        raise ModelFileError(f"{where}: {kind} with name {config.get('name')!r:.80} is not a layer with a proper name")
+    if not isinstance(layer, Layer):
+        raise ModelFileError(f"{where}: {kind} makes {type(layer).__name__}, no layer; pass a class derived from fc.Layer")
     if layer.trainable != described["trainable"]:  # a block's says something of layers that have theirs already
         layer.trainable = described["trainable"]
     return layer

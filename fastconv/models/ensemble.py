@@ -4,7 +4,10 @@ import numpy as np
 
 from fastconv.errors import OptionError, ShapeError
 from fastconv.geometry import whole
+from fastconv.layers import Softmax
+from fastconv.layers.connect import listed
 from fastconv.models.inputs import checked_batch
+from fastconv.models.sequential import checked_network
 
 __all__ = ["Ensemble"]
 
@@ -21,7 +24,7 @@ class Ensemble:
 
     Raises
     ------
-    OptionError : no network, or one that gives raw scores;  ShapeError : shapes that differ
+    OptionError : no network, one that gives raw scores, or softmax and sigmoid mixed;  ShapeError : shapes that differ
 
     >>> from fastconv.models import lenet5
     >>> both = Ensemble([lenet5(seed=0), lenet5(seed=1)])
@@ -30,19 +33,24 @@ class Ensemble:
     """
 
     def __init__(self, nets):
-        self.nets = tuple(nets)
+        self.nets = listed(nets, "nets", "networks, such as [net]")
         if not self.nets:
             raise OptionError("nets: got none; needed at least one network")
-        first = self.nets[0]
         for i, net in enumerate(self.nets):
+            checked_network(net, f"nets[{i}]")
+            first = self.nets[0]
             if (net.input_shape, net.output_shape) != (first.input_shape, first.output_shape):
                 raise ShapeError(
                     f"nets[{i}]: goes from {net.input_shape} to {net.output_shape}; needed {first.input_shape} to "
                     f"{first.output_shape}, as nets[0]"
                 )
-            if net.output == "linear" and net.ends_in_logits:
+            if answer_of(net) == "linear":
                 raise OptionError(
                     f"nets[{i}]: predict gives raw scores, whose mean says little; set net.output to softmax or sigmoid"
+                )
+            if answer_of(net) != answer_of(first):
+                raise OptionError(
+                    f"nets[{i}]: predict gives {answer_of(net)}; needed {answer_of(first)}, as nets[0]; set net.output alike"
                 )
 
     @property
@@ -65,3 +73,10 @@ class Ensemble:
 
     def __repr__(self):
         return f"<Ensemble of {len(self.nets)} networks: {self.input_shape} -> {self.output_shape}>"
+
+
+def answer_of(net):
+    """What `predict` gives: "softmax", "sigmoid" or, for raw scores, "linear"."""
+    if net.ends_in_logits:
+        return net.output
+    return "softmax" if isinstance(net.layers[-1], Softmax) else "sigmoid"

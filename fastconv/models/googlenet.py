@@ -1,7 +1,7 @@
 """GoogLeNet: nine inception modules, each four branches side by side."""
 
-from fastconv.layers import Concat, Conv2D, Dense, Dropout, GlobalAvgPool2D, LocalResponseNorm, MaxPool2D
-from fastconv.models.zoo import classifier, scaled
+from fastconv.layers import Concat, Conv2D, Dropout, GlobalAvgPool2D, LocalResponseNorm, MaxPool2D
+from fastconv.models.zoo import head, network, scaled
 
 __all__ = ["googlenet", "inception"]
 
@@ -38,8 +38,8 @@ def googlenet(input_shape=(224, 224, 3), classes=1000, *, lrn=True, width=1.0, n
     ]
     for stage in MODULES:
         layers += [*(inception(*(scaled(count, width) for count in counts)) for counts in stage), pool()]
-    layers[-1:] = [GlobalAvgPool2D(), Dropout(0.4), Dense(classes)]
-    return classifier(layers, "GoogLeNet", normalize, input_shape=input_shape, dtype=dtype, seed=seed)
+    layers[-1:] = [GlobalAvgPool2D(), Dropout(0.4), head(classes)]
+    return network(layers, "GoogLeNet", normalize, input_shape=input_shape, dtype=dtype, seed=seed)
 
 
 def inception(one, before3, three, before5, five, pooled):

@@ -1,8 +1,8 @@
 """MobileNet: depthwise and pointwise convolutions in turn."""
 
-from fastconv.layers import BatchNorm, Conv2D, Dense, DepthwiseConv2D, GlobalAvgPool2D, ReLU
+from fastconv.layers import BatchNorm, Conv2D, DepthwiseConv2D, GlobalAvgPool2D, ReLU
 from fastconv.models.resnet import convolution
-from fastconv.models.zoo import classifier, scaled
+from fastconv.models.zoo import head, network, scaled
 
 __all__ = ["mobilenet_v1"]
 
@@ -21,5 +21,5 @@ def mobilenet_v1(input_shape=(224, 224, 3), classes=1000, *, width=1.0, normaliz
     for filters, stride in PAIRS:
         layers += [DepthwiseConv2D(3, stride=stride, padding=1, bias=False), BatchNorm(), ReLU()]
         layers += [Conv2D(scaled(filters, width), 1, bias=False), BatchNorm(), ReLU()]
-    layers += [GlobalAvgPool2D(), Dense(classes)]
-    return classifier(layers, "MobileNet v1", normalize, input_shape=input_shape, dtype=dtype, seed=seed)
+    layers += [GlobalAvgPool2D(), head(classes)]
+    return network(layers, "MobileNet v1", normalize, input_shape=input_shape, dtype=dtype, seed=seed)

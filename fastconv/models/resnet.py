@@ -1,7 +1,7 @@
 """Residual networks for ImageNet: 18 to 152 layers with weights on their main path."""
 
-from fastconv.layers import BatchNorm, Conv2D, Dense, GlobalAvgPool2D, MaxPool2D, ReLU, Residual
-from fastconv.models.zoo import classifier, scaled
+from fastconv.layers import BatchNorm, Conv2D, GlobalAvgPool2D, MaxPool2D, ReLU, Residual
+from fastconv.models.zoo import head, network, scaled
 
 __all__ = ["convolution", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
 
@@ -68,4 +68,4 @@ def resnet(depth, body, counts, width, classes, normalize, **options):
             shortcut = None if (stride, before) == (1, after) else convolution(after, 1, stride)
             layers.append(Residual(main, shortcut, activation="relu"))
             before = after
-    return classifier([*layers, GlobalAvgPool2D(), Dense(classes)], f"ResNet-{depth}", normalize, **options)
+    return network([*layers, GlobalAvgPool2D(), head(classes)], f"ResNet-{depth}", normalize, **options)

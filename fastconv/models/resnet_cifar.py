@@ -1,8 +1,8 @@
 """Residual networks for small images, and one made for processors."""
 
-from fastconv.layers import AvgPool2D, Dense, GlobalAvgPool2D, ReLU, Residual, ZeroPad2D
+from fastconv.layers import AvgPool2D, GlobalAvgPool2D, ReLU, Residual, ZeroPad2D
 from fastconv.models.resnet import convolution
-from fastconv.models.zoo import classifier, scaled
+from fastconv.models.zoo import head, network, scaled
 
 __all__ = ["resnet20", "resnet56"]
 
@@ -40,7 +40,7 @@ def resnet_cifar(n, width, classes, normalize, **options):
             body = [*convolution(after, 3, stride), ReLU(), *convolution(after)]
             layers.append(Residual(body, without_weights(before, after) if stride > 1 else None, activation="relu"))
             before = after
-    return classifier([*layers, GlobalAvgPool2D(), Dense(classes)], f"ResNet-{6 * n + 2} for CIFAR", normalize, **options)
+    return network([*layers, GlobalAvgPool2D(), head(classes)], f"ResNet-{6 * n + 2} for CIFAR", normalize, **options)
 
 
 def without_weights(before, after):

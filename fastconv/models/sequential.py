@@ -1,6 +1,7 @@
 """A chain of layers: shapes through it, numbers through it, gradients back."""
 
 import warnings
+from collections.abc import Mapping
 from math import prod
 
 import numpy as np
@@ -11,14 +12,16 @@ from fastconv.geometry import whole
 from fastconv.layers import Normalize, Sigmoid, Softmax
 from fastconv.layers.block import backward_through, forward_through
 from fastconv.layers.connect import connect
+from fastconv.layers.values import flag
 from fastconv.models import ledger, weights_file
+from fastconv.models.arguments import class_names, element_type, name_of, seed_of, shape_of
 from fastconv.models.inference import run
 from fastconv.models.inputs import as_batch, checked_batch
 from fastconv.models.passes import steps_of
 from fastconv.models.space import Space
 from fastconv.models.summary import Summary
 
-__all__ = ["Sequential", "load"]
+__all__ = ["Sequential", "checked_network", "load"]
 
 OUTPUTS = ("linear", "softmax", "sigmoid")
 MOST_BATCH_SIZES = 8  # whose passes are kept ready
@@ -35,16 +38,19 @@ class Sequential:
     layers : sequence of Layer, each used once
     input_shape : (height, width, channels) or (features,), without the batch axis
     dtype : "float32" or "float64"; input of any other real type is cast, values are never rescaled (see `Normalize`)
-    seed : int; one seed gives every layer a stream of its own (`numpy.random.SeedSequence.spawn`), or None for a new one
+    seed : int of up to 40 digits; one seed gives every layer a stream of its own (`numpy.random.SeedSequence.spawn`), or None
+        for a new one
     name : str, optional
     output : "linear", "softmax" or "sigmoid": what `predict` applies to the output of the last layer.  Losses take logits, so a
         classifier ends without Softmax and says "softmax" here; a `Trainer` sets it to suit its loss, `save` keeps it, and it is
         ignored where the last layer is a Softmax or Sigmoid already.
+    classes : names of the classes in the order of their labels, optional, saved with the network: `fastconv predict` answers
+        with them.  Those of a folder of pictures: net.classes = classes, the third that `data.image_folder` gives
 
     Raises
     ------
     ShapeError : a layer does not fit; the message shows the table of layers up to it
-    OptionError : a layer or a name twice, an unknown dtype or output
+    OptionError : a layer or a name twice, an unknown dtype or output, classes that are not one for each output
 
     Weights are allocated at first use: shapes, `n_parameters` and `summary` need none.
 
@@ -56,14 +62,16 @@ class Sequential:
 
     _bytes_seen = False
     _last_steps = None
+    _classes = None
 
-    def __init__(self, layers, *, input_shape, dtype="float32", seed=0, name=None, output="linear"):
+    def __init__(self, layers, *, input_shape, dtype="float32", seed=0, name=None, output="linear", classes=None):
         self.input_shape = shape_of(input_shape)
         self.dtype = element_type(dtype)
-        self.seed = np.random.SeedSequence(seed).entropy
-        self.name = name
+        self.seed = seed_of(seed)
+        self.name = name_of(name)
         self.layers = connect(layers, self.input_shape, self.dtype, self.seed)
         self.output = output
+        self.classes = classes
         self._steps = {}
         self._spaces = []
 
@@ -77,6 +85,26 @@ class Sequential:
         if value not in OUTPUTS:
             raise OptionError(f"output: got {value!r}; needed one of {', '.join(OUTPUTS)}")
         self._output = value
+
+    @property
+    def classes(self):
+        """Names of the classes in the order of their labels, or None."""
+        return self._classes
+
+    @classes.setter
+    def classes(self, value):
+        self._classes = class_names(value, self.output_shape[-1])
+
+    @property
+    def trainable(self):
+        """Whether any layer is trained; setting it sets all of them, those inside blocks too."""
+        return any(layer.trainable for layer in self.layers)
+
+    @trainable.setter
+    def trainable(self, value):
+        value = flag(value, "trainable")
+        for layer in self.layers:
+            layer.trainable = value
 
     @property
     def output_shape(self):
@@ -214,6 +242,8 @@ class Sequential:
 
     def set_weights(self, weights, *, strict=True, allow_nonfinite=False):
         """Overwrite parameters and buffers by name; with strict=False names may be missing.  An error changes nothing."""
+        if not isinstance(weights, Mapping):
+            raise OptionError(f"weights: got {weights!r:.80}; needed arrays by name, as get_weights() gives them")
         known = {f"{layer.name}.{name}": (layer, name) for layer in self.layers for name in layer.array_shapes()}
         unknown, missing = sorted(weights.keys() - known.keys()), sorted(known.keys() - weights.keys())
         if unknown or (strict and missing):
@@ -284,19 +314,8 @@ def load(path, layers=None, *, allow_nonfinite=False):
     return weights_file.read(path, Sequential, layers, allow_nonfinite)
 
 
-def shape_of(value):
-    """`input_shape` as a tuple of positive ints."""
-    if not isinstance(value, (tuple, list)) or len(value) not in (1, 3):
-        raise OptionError(f"input_shape: got {value!r}; needed (height, width, channels) or (features,), without the batch axis")
-    return tuple(whole(size, f"input_shape[{i}]", 1) for i, size in enumerate(value))
-
-
-def element_type(dtype):
-    """float32 or float64 as a numpy.dtype."""
-    try:
-        name = "" if dtype is None else np.dtype(dtype).name
-    except TypeError:
-        name = ""
-    if name not in ("float32", "float64"):
-        raise OptionError(f"dtype: got {dtype!r}; networks compute in float32 or float64")
-    return np.dtype(name)
+def checked_network(value, name):
+    """`value` if it is a `Sequential`, else OptionError."""
+    if not isinstance(value, Sequential):
+        raise OptionError(f"{name}: got {value!r:.80}; needed a network, such as fc.load(path) gives")
+    return value

@@ -1,8 +1,8 @@
 """A small residual network for 32×32 pixels, made for processors."""
 
-from fastconv.layers import Dense, GlobalMaxPool2D, MaxPool2D, ReLU, Residual
+from fastconv.layers import GlobalMaxPool2D, MaxPool2D, ReLU, Residual
 from fastconv.models.resnet import convolution
-from fastconv.models.zoo import classifier, scaled
+from fastconv.models.zoo import head, network, scaled_each
 
 __all__ = ["small_cifar"]
 
@@ -20,10 +20,10 @@ def small_cifar(
     >>> net.n_parameters, net.summary().totals.macs
     (660842, 25659264)
     """
-    first, *stages = (scaled(count, width) for count in filters)
+    first, *stages = scaled_each(filters, width)
     conv, norm = convolution(first)
     layers = [conv, MaxPool2D(2), norm, ReLU()]
     for i, count in enumerate(stages):
         layers += [MaxPool2D(2)] * bool(i) + [*convolution(count), ReLU(), Residual([*convolution(count), ReLU()])]
-    layers += [GlobalMaxPool2D(), Dense(classes)]
-    return classifier(layers, "small CIFAR", normalize, input_shape=input_shape, dtype=dtype, seed=seed)
+    layers += [GlobalMaxPool2D(), head(classes)]
+    return network(layers, "small CIFAR", normalize, input_shape=input_shape, dtype=dtype, seed=seed)

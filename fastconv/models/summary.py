@@ -76,6 +76,7 @@ class Summary:
 
     def text(self, width=None, plain=None):
         """The table as text, `width` characters wide (the terminal's by default); `plain`: ASCII only."""
+        width = None if width is None else whole(width, "width", 1)
         return self.table().text(width, plain)
 
     def to_json(self, path=None):

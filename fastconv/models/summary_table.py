@@ -120,11 +120,17 @@ def plan_notes(summary):
         return
     what = "forward and both gradients" if summary.training else "forward"
     yield (
-        f"Time: an estimate for the convolutions alone, {what}, batch {summary.batch:,}, {get_threads()} threads: cycles by the "
+        f"Time: an estimate for the convolutions alone, {what}, batch {summary.batch:,}, {threads()}: cycles by the "
         f"plans, {cycles_per_second():.3g} of them a second, as one convolution has just shown."
     )
     if summary.chain:
         yield f"* {summary.chain[0]} to {summary.chain[-1]} go through the cache as one chain, usually faster than these times."
+
+
+def threads():
+    """ "1 thread", "2 threads"."""
+    count = get_threads()
+    return f"{count} thread{'s' * (count > 1)}"
 
 
 def number(value):

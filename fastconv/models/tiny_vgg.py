@@ -1,26 +1,19 @@
 """TinyVGG, the network that CNN Explainer shows."""
 
-from fastconv.layers import Conv2D, Dense, Flatten, MaxPool2D
-from fastconv.models.sequential import Sequential
-from fastconv.models.zoo import input_layers
+from fastconv.layers import Conv2D, Flatten, MaxPool2D
+from fastconv.models.zoo import head, network, scaled
 
 __all__ = ["tiny_vgg"]
 
 
-def tiny_vgg(input_shape=(64, 64, 3), classes=10, *, filters=10, normalize=None, dtype="float32", seed=0):
+def tiny_vgg(input_shape=(64, 64, 3), classes=10, *, filters=10, width=1.0, normalize=None, dtype="float32", seed=0):
     """Twice (conv 3×3 - conv 3×3 - pool 2×2), then one dense layer.  Wang et al. 2020, CNN Explainer, arXiv:2004.15004.
 
     >>> tiny_vgg().n_parameters
     19920
     """
-    layers = input_layers(normalize)
+    layers, count = [], scaled(filters, width)
     for _ in range(2):
-        layers += [Conv2D(filters, 3, activation="relu"), Conv2D(filters, 3, activation="relu"), MaxPool2D(2)]
-    return Sequential(
-        [*layers, Flatten(), Dense(classes)],
-        input_shape=input_shape,
-        dtype=dtype,
-        seed=seed,
-        name="TinyVGG",
-        output="softmax",
-    )
+        layers += [Conv2D(count, 3, activation="relu"), Conv2D(count, 3, activation="relu"), MaxPool2D(2)]
+    layers += [Flatten(), head(classes)]
+    return network(layers, "TinyVGG", normalize, input_shape=input_shape, dtype=dtype, seed=seed)

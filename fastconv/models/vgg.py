@@ -1,7 +1,7 @@
 """VGG: nothing but 3×3 filters and 2×2 pooling, sixteen or nineteen layers with weights."""
 
 from fastconv.layers import Conv2D, Dense, Dropout, Flatten, MaxPool2D
-from fastconv.models.zoo import classifier, scaled
+from fastconv.models.zoo import head, network, scaled
 
 __all__ = ["vgg16", "vgg19"]
 
@@ -37,4 +37,4 @@ def vgg(name, depths, width, classes, normalize, **options):
         layers.append(MaxPool2D(2))
     units = scaled(4096, width)
     layers += [Flatten(), Dense(units, activation="relu"), Dropout(0.5), Dense(units, activation="relu"), Dropout(0.5)]
-    return classifier([*layers, Dense(classes)], name, normalize, **options)
+    return network([*layers, head(classes)], name, normalize, **options)

@@ -7,6 +7,7 @@ and setting, the names, shapes and types of all tensors, and that all numbers ar
 import json
 import os
 import stat
+from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
 
 import numpy as np
@@ -36,7 +37,7 @@ def save(net, path):
 
     from fastconv.files import atomic_write
 
-    path = os.fspath(path)
+    path = file_name(path)
     if not path.endswith(SUFFIX):
         raise OptionError(f'path: got {path!r}; models are safetensors files: name it "{os.path.splitext(path)[0]}{SUFFIX}"')
     header = architecture.to_json(net)
@@ -45,10 +46,10 @@ def save(net, path):
 
 def read(path, network, layers, allow_nonfinite):
     """The network of class `network` in a file that `save` wrote; everything is checked before anything is allocated."""
-    path = os.fspath(path)
+    path, layers = file_name(path), own_layers(layers)
     with naming(path), opened(path) as file:
         check_header(path)
-        net = architecture.from_json(header_of(file), network, layers or {}, limit=os.path.getsize(path))
+        net = architecture.from_json(header_of(file), network, layers, limit=os.path.getsize(path))
         check_tensors(file, net)
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (the file is no dict)
         if not allow_nonfinite:
@@ -58,6 +59,21 @@ def read(path, network, layers, allow_nonfinite):
         except FastconvError as error:
             raise ModelFileError(f"holds weights that its network refuses: {error}") from None
     return net
+
+
+def file_name(path):
+    """`path`, of any kind that names a file, as text."""
+    try:
+        return os.fsdecode(path)
+    except TypeError:
+        raise OptionError(f'path: got {path!r:.80}; needed the name of a file, such as "model{SUFFIX}"') from None
+
+
+def own_layers(layers):
+    """`layers` as a dict of classes by name, or OptionError."""
+    if layers is not None and not isinstance(layers, Mapping):
+        raise OptionError(f'layers: got {layers!r:.80}; needed classes by name, such as {{"Scale": Scale}}')
+    return dict(layers or {})
 
 
 @contextmanager
@@ -107,10 +123,13 @@ def check_header(path):
 
 def chosen(only, names, weights):
     """Those of `names`, layers of a network, whose `weights` are wanted; OptionError where there are none."""
+    if isinstance(only, str) or not (callable(only) or isinstance(only, Iterable)):
+        hint = f'; pass a list, ["{only}"]' if isinstance(only, str) else ""
+        raise OptionError(f"only: got {only!r:.80}; needed a list of names, or a function of a name{hint}")
     there = {key.partition(".")[0] for key in weights}
     wanted = [name for name in names if name in there and only(name)] if callable(only) else list(only)
     missing = [name for name in wanted if name not in there or name not in names]
-    if missing or not wanted or isinstance(only, str):
+    if missing or not wanted:
         hint = f"no layer {missing[0]!r} with weights in both" if missing else "no layer is wanted"
         common = ", ".join(name for name in names if name in there) or "none"
         raise OptionError(f"only: got {only!r:.80}: {hint}; needed a list of some of: {common}")

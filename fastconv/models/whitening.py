@@ -8,6 +8,7 @@ from fastconv.functional.arrays import as_array
 from fastconv.geometry import pair
 from fastconv.layers import Conv2D
 from fastconv.layers.values import fraction
+from fastconv.models.sequential import checked_network
 
 __all__ = ["whiten", "whitening_filters"]
 
@@ -53,13 +54,13 @@ def whiten(net, x, *, eps=5e-4):
     """Give the first convolution of `net` the whitening filters of images x, and freeze it; returns that layer.
 
     x (N, *net.input_shape) as the network gets them; the first 5,000 count.  The layer needs 2·KH·KW·C filters in one group.
-    Like every `trainable = False` the freezing is not saved with the network.
+    The freezing is saved with the network.
 
     Raises
     ------
     OptionError : no convolution, or one with another number of filters
     """
-    layer = next((layer for layer in net.layers if isinstance(layer, Conv2D)), None)
+    layer = next((layer for layer in checked_network(net, "net").layers if isinstance(layer, Conv2D)), None)
     if layer is None:
         raise OptionError("whiten: the network has no Conv2D on its main path; needed one as its first layer with weights")
     kh, kw, channels, filters = layer.filter_shape(layer.input_shape)

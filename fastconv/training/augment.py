@@ -1,8 +1,10 @@
 """Augmentation: the same pictures, slightly different each time they are shown."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
+
+from fastconv.training.checks import images_only, number
 
 __all__ = ["Warp"]
 
@@ -27,7 +29,12 @@ class Warp:
     stretch: float = 0.15
     slant: float = 0.2
 
+    def __post_init__(self):
+        for setting in fields(self):
+            number(getattr(self, setting.name), setting.name, "a number of at least 0", lambda most: most >= 0)
+
     def __call__(self, x, random):
+        images_only(x, "Warp")
         n, h, w, _ = x.shape
         angle = np.deg2rad(self._draw(random, self.turn, n, 1))
         stretched, shifted = 1 + self._draw(random, self.stretch, n, 2), self._draw(random, self.shift, n, 2)

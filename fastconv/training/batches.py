@@ -8,7 +8,10 @@ import numpy as np
 from fastconv.errors import DataError, OptionError, ShapeError
 from fastconv.functional.arrays import as_array
 from fastconv.geometry import whole
+from fastconv.layers.values import flag
 from fastconv.models.inputs import hint, needed
+from fastconv.training.crops import augmentation
+from fastconv.training.labels import as_targets
 
 __all__ = ["Batches", "Place", "examples", "split"]
 
@@ -35,7 +38,7 @@ def examples(x, y, net, loss):
     DataError : no examples, an input that is NaN or infinite (with its index), a label that is no class
     DTypeError : not numbers
     """
-    x, y = images(x, net.input_shape), as_array(y, "y")
+    x, y = images(x, net.input_shape), as_targets(y)
     if not len(x):
         raise DataError("x: got 0 examples; needed at least one")
     if y.ndim == 0 or len(y) != len(x):
@@ -118,16 +121,17 @@ class Batches:
     rows : int array, which examples; None for all
     seed : int, from which order and augmentation are drawn
     shuffle : whether each epoch has an order of its own; otherwise that of `rows`
-    augment : function (x, numpy Generator) -> x of the same shape, applied to each batch; None for none.  Where it has a true
-        attribute `wants_place`, it gets place=`Place` besides.  With one, each batch is
-        made ahead on a background thread: that gained a quarter with `Warp` and nothing with cheap ones; without, it cost a tenth
+    augment : function (x, numpy Generator) -> x of the same shape, applied to each batch; None for none; another
+        shape is a ShapeError.  Where it has a true attribute `wants_place`, it gets place=`Place` besides.  With one, each batch
+        is made ahead on a background thread: that gained a quarter with `Warp` and nothing with cheap ones; without, it cost a
+        tenth
 
     `len` is the number of iterations in an epoch.  A batch is valid until the next one is asked for: its memory is used again.
     """
 
     def __init__(self, x, y, size, *, rows=None, seed=0, shuffle=False, augment=None):
         self.x, self.y = x, y
-        self.seed, self.shuffle, self.augment = seed, shuffle, augment
+        self.seed, self.shuffle, self.augment = seed, flag(shuffle, "shuffle"), augmentation(augment)
         self.rows = np.arange(len(x)) if rows is None else rows
         self.size = whole(size, "batch_size", 1)
         self.ahead = augment is not None
@@ -164,7 +168,7 @@ class Batches:
         if self.augment is None:
             return x
         place = {"place": Place(self.seed, number, rows)} if getattr(self.augment, "wants_place", False) else {}
-        return self.augment(x, generator(self.seed, AUGMENT, number, i), **place)
+        return like(x, self.augment(x, generator(self.seed, AUGMENT, number, i), **place))
 
     def sentence(self, epochs, what="images"):
         """What a batch, an iteration and an epoch are, in numbers.
@@ -176,6 +180,16 @@ class Batches:
         rest = f" (the last batch has {last})" if last and len(self) > 1 else ""
         text = f"{count:,} {what} in batches of {self.size}: {len(self):,} {plural('iteration', len(self))} = 1 epoch{rest}"
         return text if epochs == 1 else f"{text}; {epochs:,} epochs = {epochs * len(self):,} iterations"
+
+
+def like(x, made):
+    """What an augmentation made of x, if that is as many examples of the same shape."""
+    if made is None:
+        raise OptionError("augment: got None for a batch; needed the new images: return them")
+    made = as_array(made, "augment")
+    if made.shape != x.shape:
+        raise ShapeError(f"augment: got shape {made.shape} for a batch of shape {x.shape}; needed the same shape")
+    return made
 
 
 def plural(noun, count):

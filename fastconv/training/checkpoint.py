@@ -2,7 +2,6 @@
 
 import contextlib
 import re
-import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,10 @@ from time import monotonic
 from fastconv.errors import FastconvError, FastconvWarning, ModelFileError, OptionError
 from fastconv.geometry import whole
 from fastconv.training import tensors_file
+from fastconv.training.checks import file_name, writable
 from fastconv.training.durations import seconds
 
-__all__ = ["Checkpoint", "Checkpoints"]
+__all__ = ["Checkpoint", "Checkpoints", "known_resume"]
 
 KIND, FORMAT = "checkpoint", 1
 NAME = re.compile(r"step-(\d{10})\.safetensors")
@@ -38,7 +38,7 @@ class Checkpoint:
     keep: int = 2
 
     def __post_init__(self):
-        object.__setattr__(self, "folder", Path(self.folder))
+        object.__setattr__(self, "folder", Path(file_name(self.folder, "checkpoint", "run")))
         whole(self.keep, "checkpoint: keep", 1)
         if isinstance(self.every, str) and self.every != "epoch":
             seconds(self.every, "checkpoint: every")
@@ -66,14 +66,8 @@ class Checkpoints:
 
         resume : False (there must be none), "auto" (go on from one, if there is one) or True (there must be one)
         """
-        if resume not in (False, True, "auto"):
-            raise OptionError(f'resume: got {resume!r}; needed "auto", True or False')
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=self.folder).close()
-        except OSError as error:
-            what = f"checkpoint: {self.folder} is no folder that can be written ({error.strerror})"
-            raise FastconvError(f"{what}; give another one") from None
+        resume = known_resume(resume)
+        writable(self.folder, "checkpoint")
         found = self.files()
         if found and not resume:
             raise OptionError(
@@ -127,6 +121,13 @@ class Checkpoints:
             with contextlib.suppress(OSError):
                 path.unlink()
         return True
+
+
+def known_resume(resume):
+    """`resume` if it is one of its three values, else OptionError."""
+    if not (isinstance(resume, bool) or (isinstance(resume, str) and resume == "auto")):
+        raise OptionError(f'resume: got {resume!r}; needed "auto", True or False')
+    return resume
 
 
 def note(text):

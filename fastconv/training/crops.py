@@ -5,11 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from fastconv.errors import OptionError
+from fastconv.errors import OptionError, ShapeError
 from fastconv.geometry import whole
+from fastconv.training.checks import callable_with, images_only, number
 
-__all__ = ["AlternatingFlip", "Augment", "Crop", "Cutout", "Flip", "Shift"]
+__all__ = ["AlternatingFlip", "Augment", "Crop", "Cutout", "Flip", "Shift", "augmentation"]
 
+FUNCTION = "a function (images, generator) -> images, such as fastconv.training.Flip()"
 MODES = ("constant", "edge", "reflect")  # as in numpy.pad; constant is 0
 
 
@@ -22,8 +24,7 @@ class Augment(tuple):
 
     def __new__(cls, *steps):
         for i, step in enumerate(steps):
-            if not callable(step):
-                raise OptionError(f"augment: step {i} is {step!r}; needed a function (images, generator) -> images")
+            augmentation(step, f"augment: step {i}")
         return super().__new__(cls, steps)
 
     @property
@@ -47,10 +48,10 @@ class Flip:
     probability: float = 0.5
 
     def __post_init__(self):
-        if not 0 <= self.probability <= 1:
-            raise OptionError(f"probability: got {self.probability!r}; needed a number from 0 to 1")
+        number(self.probability, "probability", "a number from 0 to 1", lambda p: 0 <= p <= 1)
 
     def __call__(self, x, random):
+        images_only(x, "Flip")
         chosen = random.random(len(x)) < self.probability
         return np.where(chosen[:, None, None, None], x[:, :, ::-1], x)
 
@@ -70,6 +71,7 @@ class AlternatingFlip:
             raise OptionError(
                 "AlternatingFlip: needs the place of the batch in a run, which Trainer.fit gives; use Flip elsewhere"
             )
+        images_only(x, "AlternatingFlip")
         mirrored = (place.coins() < 0.5) != (place.epoch % 2 == 1)
         return np.where(mirrored[:, None, None, None], x[:, :, ::-1], x)
 
@@ -92,8 +94,10 @@ class Shift:
         whole(self.rows, "rows", 0)
         whole(self.columns, "columns", 0)
         check_mode(self.mode)
+        check_fill(self.fill)
 
     def __call__(self, x, random):
+        images_only(x, "Shift")
         r, c = random.integers(0, 2 * self.rows + 1, len(x)), random.integers(0, 2 * self.columns + 1, len(x))
         return cut(padded(x, self.rows, self.columns, self.mode, self.fill), r, c, x.shape)
 
@@ -113,8 +117,10 @@ class Crop:
     def __post_init__(self):
         whole(self.padding, "padding", 0)
         check_mode(self.mode)
+        check_fill(self.fill)
 
     def __call__(self, x, random):
+        images_only(x, "Crop")
         return Shift(self.padding, mode=self.mode, fill=self.fill)(x, random)
 
 
@@ -130,12 +136,24 @@ class Cutout:
 
     def __post_init__(self):
         whole(self.size, "size", 1)
+        check_fill(self.fill)
 
     def __call__(self, x, random):
-        n, h, w, _ = x.shape
+        images_only(x, "Cutout")
+        n, h, w, channels = x.shape
+        check_fill(self.fill, channels)
         inside = [near(np.arange(side), random.integers(0, side, n)[:, None] - self.size // 2, self.size) for side in (h, w)]
         hole = inside[0][:, :, None] & inside[1][:, None, :]
         return np.where(hole[..., None], np.asarray(self.fill, x.dtype), x)
+
+
+def augmentation(augment, name="augment"):
+    """`augment` if `Trainer.fit` can take it, None for none, else OptionError."""
+    if augment is None:
+        return None
+    if isinstance(augment, (list, tuple)) and not callable(augment):
+        raise OptionError(f"{name}: got a {type(augment).__name__}; needed {FUNCTION}; Augment(a, b) makes one of several")
+    return callable_with(augment, name, FUNCTION, 2, ("place",) if getattr(augment, "wants_place", False) else ())
 
 
 def near(places, first, size):
@@ -148,11 +166,20 @@ def check_mode(mode):
         raise OptionError(f"mode: got {mode!r}; needed one of {', '.join(MODES)}")
 
 
+def check_fill(fill, channels=None):
+    """OptionError where `fill` is neither a number nor some; ShapeError where these are not as many as the channels."""
+    for value in np.ravel(np.asarray(fill, object)):
+        number(value, "fill", "a number, or one for each channel, such as (125, 123, 114)")
+    if channels is not None and np.size(fill) not in (1, channels):
+        raise ShapeError(f"fill: got {np.size(fill)} numbers; needed one, or one for each channel of the images ({channels})")
+
+
 def padded(x, rows, columns, mode="constant", fill=0):
     """Images with a frame."""
     if mode != "constant":
         return np.pad(x, ((0, 0), (rows, rows), (columns, columns), (0, 0)), mode)
     n, h, w, channels = x.shape
+    check_fill(fill, channels)
     frame = np.empty((n, h + 2 * rows, w + 2 * columns, channels), x.dtype)
     frame[...] = np.asarray(fill).astype(x.dtype)
     frame[:, rows : rows + h, columns : columns + w] = x

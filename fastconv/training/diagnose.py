@@ -4,7 +4,9 @@ import numpy as np
 
 from fastconv.functional.updates import Together, sum_of_squares
 
-__all__ = ["overflows", "suspect"]
+__all__ = ["INPUT", "overflows", "suspect"]
+
+INPUT = "the input is not finite"
 
 
 def overflows(array):
@@ -33,9 +35,9 @@ def in_arrays(net):
 
 def forward(net, loss, x, y):
     """The first output that is not finite, or what the loss and the backward pass say."""
-    if not np.isfinite(x).all():
-        return "the input is not finite"
     scores = before = np.asarray(x, net.dtype)
+    if not np.isfinite(before).all():
+        return INPUT if not np.isfinite(x).all() else f"{INPUT} as {net.dtype}"
     for number, (layer, scores) in enumerate(net.trace(x, training=True), start=1):
         if not np.isfinite(scores).all():
             name, _ = inside(layer, before)

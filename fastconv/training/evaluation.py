@@ -37,10 +37,7 @@ class Evaluation:
             p = np.concatenate([1 - p, p], axis=1)
         else:
             labels = class_labels(y, p.shape)
-        names = tuple(map(str, range(p.shape[1]) if classes is None else classes))
-        if len(names) != p.shape[1]:
-            raise OptionError(f"classes: got {len(names)} names; the network has {p.shape[1]} classes")
-        return cls(p, labels, names)
+        return cls(p, labels, class_names(classes, p.shape[1]))
 
     @property
     def accuracy(self):
@@ -125,9 +122,24 @@ def evaluate(net, x, y, *, classes=None, batch_size=256, views=None):
 
     Raises
     ------
-    ShapeError, DTypeError, DataError : x or y does not fit the network;  OptionError : not as many names as classes
+    ShapeError, DTypeError, DataError : x or y does not fit the network
+    OptionError : `net` is no network, or there are not as many names as classes
     """
+    if isinstance(net, type) or not (hasattr(net, "predict") and hasattr(net, "input_shape")):
+        raise OptionError(f"net: got {net!r}; needed a network or an Ensemble; of a Trainer pass trainer.net")
     return Evaluation.of(answers(net, images(x, net.input_shape), batch_size, views), y, classes)
+
+
+def class_names(classes, count):
+    """Names of so many classes as a tuple, their numbers for None; OptionError for another number of names."""
+    if classes is None:
+        return tuple(map(str, range(count)))
+    if isinstance(classes, str) or not hasattr(classes, "__iter__"):
+        raise OptionError(f'classes: got {classes!r}; needed the names of {count} classes, such as ["cat", "dog"]')
+    names = tuple(map(str, classes))
+    if len(names) != count:
+        raise OptionError(f"classes: got {len(names)} names; the network has {count} classes")
+    return names
 
 
 def class_row(counts, label, classes):

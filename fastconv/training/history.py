@@ -42,6 +42,7 @@ class History:
     threads, cpu, versions : what it ran on
     iterations : whole steps done, also those of an epoch that was not finished
     seconds : dict, where the time went: compile, data, forward, backward, update, evaluate
+    earlier_seconds : those of them that were spent before the run went on from a checkpoint, in all
     stopped : "" after all epochs, else "interrupt" (Ctrl-C), "nonfinite", "callback" (it asked to stop) or "error"
     """
 
@@ -53,6 +54,7 @@ class History:
         self.cpu, self.versions = machine["cpu"], machine["versions"]
         self.iterations = 0
         self.seconds = {}
+        self.earlier_seconds = 0.0
         self.stopped = ""
         self._rows = []
 
@@ -98,7 +100,7 @@ class History:
 
     def to_json(self, path=None):
         """Rows, settings, machine and versions as JSON text; written to `path` if given (all or nothing)."""
-        names = ("settings", "stopped", "iterations", "seconds", "threads", "cpu", "versions")
+        names = ("settings", "stopped", "iterations", "seconds", "earlier_seconds", "threads", "cpu", "versions")
         record = {"schema": 1, **{name: getattr(self, name) for name in names}, "rows": self._rows}
         return delivered(json.dumps(finite(record), indent=2, ensure_ascii=False) + "\n", path)
 

@@ -5,7 +5,22 @@ import numpy as np
 from fastconv.errors import DataError, DTypeError, ShapeError
 from fastconv.functional.arrays import as_array
 
-__all__ = ["binary_targets", "class_labels", "same_shape"]
+__all__ = ["as_targets", "binary_targets", "class_labels", "same_shape"]
+
+
+def as_targets(y):
+    """`y` as an array of real numbers; DTypeError for anything else, such as names of classes, which are to be numbered."""
+    try:
+        return as_array(y, "y")
+    except DTypeError:
+        if y is None:
+            message = "y: got None; needed a target for each example: class numbers 0 ... K-1, or what the loss takes"
+            raise DTypeError(message) from None
+        first = next(iter(np.ravel(y)), None)
+        if not isinstance(first, (str, bytes)):
+            raise
+    message = f"y: got text such as {str(first)!r}; needed numbers: number the classes 0 ... K-1"
+    raise DTypeError(f"{message}, such as by names, y = np.unique(y, return_inverse=True)")
 
 
 def class_labels(labels, shape):
@@ -22,7 +37,7 @@ def class_labels(labels, shape):
     DTypeError : numbers that are not whole
     DataError : a number that is no class, a row that is not one-hot; the message has the first bad index
     """
-    labels, shape = as_array(labels, "y"), tuple(shape)
+    labels, shape = as_targets(labels), tuple(shape)
     classes = shape[-1] if len(shape) > 1 else 0
     if classes < 2:
         raise ShapeError(
@@ -74,7 +89,7 @@ def binary_targets(targets, shape):
 
 def same_shape(targets, shape):
     """Targets of the very shape of the predictions; an axis of length 1 at the end may be missing or too many."""
-    targets, shape = as_array(targets, "y"), tuple(shape)
+    targets, shape = as_targets(targets), tuple(shape)
     if targets.shape != shape and without_last_one(targets.shape) == without_last_one(shape):
         targets = targets.reshape(shape)
     if targets.shape != shape:

@@ -10,10 +10,11 @@ from functools import partial
 
 import numpy as np
 
-from fastconv.errors import OptionError
+from fastconv.errors import OptionError, ShapeError
 from fastconv.functional.arrays import as_array, result_dtype
 from fastconv.layers.values import fraction
-from fastconv.training.labels import binary_targets, class_labels, same_shape
+from fastconv.training.checks import callable_with
+from fastconv.training.labels import as_targets, binary_targets, class_labels, same_shape
 
 __all__ = [
     "LOSSES",
@@ -203,15 +204,28 @@ def find_loss(loss):
     targets unchecked."""
     if isinstance(loss, Loss):
         return loss
-    if callable(loss):
-        name = getattr(loss, "__name__", "loss")
-        known = LOSSES.get(name)
-        return known if known and known.function is loss else Loss(name, loss, unchecked, None, None)
     if isinstance(loss, str) and loss in LOSSES:
         return LOSSES[loss]
-    raise OptionError(f"loss: got {loss!r}; needed one of {', '.join(LOSSES)}, or a function that returns (loss, gradient)")
+    needed = f"one of {', '.join(LOSSES)}, or a function (predictions, targets) that returns (loss, gradient)"
+    name = getattr(callable_with(loss, "loss", needed, 2), "__name__", "loss")
+    known = LOSSES.get(name)
+    return known if known and known.function is loss else Loss(name, partial(own, loss), unchecked, None, None)
+
+
+def own(loss, predictions, targets):
+    """What a loss of the user's own returns, if it is a number and a gradient."""
+    found = loss(predictions, targets)
+    if not (isinstance(found, (tuple, list)) and len(found) == 2):
+        raise OptionError(f"loss: got {type(found).__name__} from {loss!r}; needed a pair: return loss, gradient")
+    value, gradient = found
+    gradient = as_array(gradient, "loss: gradient")
+    if np.ndim(value) or np.asarray(value).dtype.kind not in "iuf":
+        raise OptionError(f"loss: got {value!r} as the value; needed one number, the mean over the batch: float(losses.mean())")
+    if gradient.shape != predictions.shape:
+        raise ShapeError(f"loss: got a gradient of shape {gradient.shape}; needed {predictions.shape}, that of the predictions")
+    return float(value), gradient
 
 
 def unchecked(targets, shape):
     """Targets for a loss of the user's own, who alone knows what they are."""
-    return as_array(targets, "y")
+    return as_targets(targets)

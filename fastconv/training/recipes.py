@@ -8,6 +8,7 @@ from fastconv.models import begin_airbench
 from fastconv.training.augment import Warp
 from fastconv.training.callbacks import Lookahead, ReduceLROnPlateau, fading
 from fastconv.training.crops import AlternatingFlip, Augment, Crop, Flip, Shift
+from fastconv.training.hooks import as_callbacks
 from fastconv.training.losses import Loss, label_smoothed
 from fastconv.training.optimizers import SGD, AdaDelta, Adam
 from fastconv.training.trainer import Trainer
@@ -57,7 +58,10 @@ class Recipe:
         Returns the `Trainer`, which has the history.
         """
         trainer, settings = self.trainer(net, x, seed=seed), self.settings()
-        trainer.fit(x, y, **{**settings, **options, "callbacks": [*settings["callbacks"], *options.get("callbacks", ())]})
+        if options.get("budget") is not None:
+            del settings["epochs"]  # the budget picks them
+        callbacks = [*settings["callbacks"], *as_callbacks(options.get("callbacks"))]
+        trainer.fit(x, y, **{**settings, **options, "callbacks": callbacks})
         return trainer
 
 

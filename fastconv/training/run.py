@@ -11,6 +11,7 @@ from fastconv.training.estimate import affordable, epoch_seconds
 from fastconv.training.history import History
 from fastconv.training.interrupts import Interrupts
 from fastconv.training.means import Means
+from fastconv.training.schedules import factor_at
 from fastconv.training.snapshot import compare, identity, put_back, taken
 from fastconv.training.step import NotFinite
 
@@ -67,6 +68,11 @@ class Run:
             "batch_size": self.batches.size,
             "shuffle": self.batches.shuffle,
         }
+
+    def metrics(self):
+        """The names in the logs of an epoch's end."""
+        names = ("loss",) if self.trainer.loss.hits is None else ("loss", "accuracy")
+        return names if self.held_out is None else (*names, *(f"val_{name}" for name in names))
 
     def __call__(self):
         with self.progress, self.ctrl_c:
@@ -212,18 +218,26 @@ class Run:
             known = f"the mean loss of the epoch so far is {means.loss:.4g}" if means.count else "it was the epoch's first"
             place = f"epoch {self.epoch + 1}, iteration {self.step_in_epoch + 1} of {len(self.batches)}"
             raise NotFinite(
-                f"stopped in {place}: {error}; {known}.  The weights are those before this step.  Try a smaller learning rate "
-                f"than in {self.trainer.optimizer}"
+                f"stopped in {place}: {error}; {known}.  The weights are those before this step.  {self.advice(error)}"
             ) from None
         means.add(value, scores, y)
         self.history.iterations += 1
+
+    def advice(self, error):
+        """What to do about a step whose numbers are not finite."""
+        if not error.of_input:
+            return f"Try a smaller learning rate than in {self.trainer.optimizer}"
+        if self.batches.augment is not None:
+            return "The examples are finite: look at what augment makes of them"
+        return f"Scale the examples to numbers that {self.trainer.net.dtype} can hold"
 
     def optimizer(self, iteration):
         """The optimizer for one iteration of the run."""
         settings = self.trainer.optimizer
         if self.schedule is None:
             return settings
-        return replace(settings, lr=settings.lr * self.schedule(iteration / (self.epochs * len(self.batches))))
+        factor = factor_at(self.schedule, iteration / (self.epochs * len(self.batches)))
+        return replace(settings, lr=settings.lr * factor)
 
     def validate(self):
         """{"val_loss": …} of the examples held out; {} without any, or when Ctrl-C came meanwhile."""

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from math import cos, pi
 
 from fastconv.errors import OptionError
+from fastconv.training.checks import callable_with, number
 
-__all__ = ["SCHEDULES", "Step", "WarmUp", "cosine", "find_schedule", "linear", "one_cycle"]
+__all__ = ["SCHEDULES", "Step", "WarmUp", "cosine", "factor_at", "find_schedule", "linear", "one_cycle"]
 
 
 def linear(done):
@@ -29,6 +30,17 @@ def one_cycle(done, warm_up=0.2):
     return done / warm_up if done < warm_up else (1.0 - done) / (1.0 - warm_up)
 
 
+def rising(parts):
+    """Parts of a run as a tuple, else OptionError."""
+    needed = "rising parts of the run between 0 and 1, such as (0.5, 0.75)"
+    if isinstance(parts, str) or not hasattr(parts, "__iter__"):
+        raise OptionError(f"at: got {parts!r}; needed {needed}")
+    found = tuple(number(part, "at", needed, lambda part: 0 < part < 1) for part in parts)
+    if list(found) != sorted(found):
+        raise OptionError(f"at: got {found}; needed {needed}")
+    return found
+
+
 @dataclass(frozen=True)
 class Step:
     """1 at first, times `factor` at each of the parts `at` of the run.
@@ -43,11 +55,8 @@ class Step:
     factor: float = 0.1
 
     def __post_init__(self):
-        object.__setattr__(self, "at", tuple(self.at))
-        if not all(0 < part < 1 for part in self.at) or list(self.at) != sorted(self.at):
-            raise OptionError(f"at: got {self.at}; needed rising parts of the run between 0 and 1, such as (0.5, 0.75)")
-        if not 0 <= self.factor <= 1:
-            raise OptionError(f"factor: got {self.factor}; needed a number from 0 to 1, such as 0.1")
+        object.__setattr__(self, "at", rising(self.at))
+        number(self.factor, "factor", "a number from 0 to 1, such as 0.1", lambda factor: 0 <= factor <= 1)
 
     def __call__(self, done):
         """The factor when so much of the run is done."""
@@ -68,8 +77,7 @@ class WarmUp:
     then: str | Callable | None = "cosine"
 
     def __post_init__(self):
-        if not 0 < self.part < 1:
-            raise OptionError(f"part: got {self.part}; needed a part of the run between 0 and 1, such as 0.05")
+        number(self.part, "part", "a part of the run between 0 and 1, such as 0.05", lambda part: 0 < part < 1)
         find_schedule(self.then)
 
     def __call__(self, done):
@@ -85,11 +93,17 @@ SCHEDULES = {"linear": linear, "cosine": cosine, "one_cycle": one_cycle, "step":
 
 def find_schedule(schedule):
     """The function of a name; functions are taken as they are, None stays None (the rate never changes)."""
-    if schedule is None or callable(schedule):
-        return schedule
-    if schedule in SCHEDULES:
+    if schedule is None:
+        return None
+    if isinstance(schedule, str) and schedule in SCHEDULES:
         return SCHEDULES[schedule]
-    raise OptionError(f"schedule: got {schedule!r}; needed one of {', '.join(SCHEDULES)}, a function of 0 … 1, or None")
+    return callable_with(schedule, "schedule", f"one of {', '.join(SCHEDULES)}, a function of 0 … 1, or None")
+
+
+def factor_at(schedule, done):
+    """What a schedule says when so much of the run is done; OptionError where that is no number."""
+    needed = f"a number to multiply the learning rate by when {done:.3g} of the run is done"
+    return number(schedule(done), "schedule", needed)
 
 
 SCHEDULES["warm_up"] = WarmUp()

@@ -92,6 +92,7 @@ def put_back(run, tree):
     run.history.go_on(**tree["history"])
     for phase, seconds in tree["seconds"].items():
         run.clock.seconds[phase] += seconds
+    run.history.earlier_seconds = sum(tree["seconds"].values())
     run.compiled = tree["seconds"]["compile"]
     run.hooks.set_states(tree["callbacks"])
 

@@ -8,13 +8,15 @@ import numpy as np
 
 from fastconv.errors import ModelFileError, TrainingError
 from fastconv.functional.updates import Together, sum_of_squares
-from fastconv.training.diagnose import suspect
+from fastconv.training.diagnose import INPUT, suspect
 
 __all__ = ["NotFinite", "Stepper"]
 
 
 class NotFinite(TrainingError):
-    """A loss or a gradient that is not a finite number."""
+    """A loss or a gradient that is not a finite number; `of_input`: because the examples are not."""
+
+    of_input = False
 
 
 class Stepper:
@@ -117,7 +119,9 @@ class Stepper:
         cause = suspect(self.net, self.loss, x, y)
         restore(before)
         what = f"the loss is {value}" if not isfinite(value) else f"the loss is {value:.4g}, but its gradient overflows"
-        return NotFinite(f"{what}: {cause}")
+        error = NotFinite(f"{what}: {cause}")
+        error.of_input = cause.startswith(INPUT)
+        return error
 
 
 def step_all(optimizer, moves, together):

@@ -1,13 +1,16 @@
 """What trains a network: a loss, an optimizer, and their state from one call to the next."""
 
+from numbers import Real
 from time import perf_counter
 
 import numpy as np
 
 from fastconv.errors import FastconvError, OptionError
 from fastconv.geometry import whole
+from fastconv.models import Sequential
 from fastconv.training.batches import Batches, examples, images, split
-from fastconv.training.checkpoint import Checkpoints
+from fastconv.training.checkpoint import Checkpoints, known_resume
+from fastconv.training.checks import number
 from fastconv.training.clock import Clock
 from fastconv.training.durations import seconds
 from fastconv.training.hooks import Hooks
@@ -55,8 +58,8 @@ class Trainer:
     """
 
     def __init__(self, net, optimizer=None, loss="softmax_cross_entropy", seed=None, *, clip_norm=None, clip_value=None):
-        self.net = net
-        self.optimizer = Adam() if optimizer is None else optimizer
+        self.net = network(net)
+        self.optimizer = Adam() if optimizer is None else with_steps(optimizer)
         self.loss = find_loss(loss)
         self.seed = net.seed if seed is None else whole(seed, "seed", 0)
         if self.loss.output in ("softmax", "sigmoid") and not net.ends_in_logits:
@@ -70,14 +73,14 @@ class Trainer:
         self.done = 0.0
         self.stop_training = False
         self.clip = {"norm": limit(clip_norm, "clip_norm"), "value": limit(clip_value, "clip_value")}
-        self.stepper = Stepper(net, self.loss, clip_norm, clip_value)
+        self.stepper = Stepper(net, self.loss, *self.clip.values())
 
     def fit(
         self,
         x,
         y,
         *,
-        epochs=1,
+        epochs=None,
         batch_size=64,
         validation=None,
         callbacks=(),
@@ -95,9 +98,9 @@ class Trainer:
         ----------
         x : (N, *net.input_shape), bytes or numbers; grey images may come without the channel axis
         y : class numbers or one-hot rows; 0 and 1 for binary_cross_entropy; numbers for mean_squared_error
-        epochs, batch_size : whole numbers; the last batch of an epoch has what is left
+        epochs, batch_size : whole numbers, epochs by default 1; the last batch of an epoch has what is left
         validation : (x, y), or the fraction of the examples to hold out (drawn from the seed, the same ones at each call)
-        callbacks : objects with any of Keras's hooks; see `fastconv.training.hooks`
+        callbacks : objects with any of Keras's hooks, or a single one; see `fastconv.training.hooks`
         verbose : 0 silent, 1 bar and a row for each epoch, 2 rows only
         shuffle : a new order in each epoch
         schedule : a name in `fastconv.training.SCHEDULES`, such as "cosine" or "one_cycle", or a function from the part of the
@@ -107,8 +110,9 @@ class Trainer:
         checkpoint : folder for checkpoints of this run, or `fc.Checkpoint(folder, every="5min", keep=2)`
         resume : "auto" goes on from the newest checkpoint where there is one; True needs one; False begins, and refuses a folder
             that holds a run.  Everything else is to be given as it was.  The run ends in the same bits as without the break
-        budget : a time such as "60s" or "5min", in the place of `epochs`: as many as fit, by a few timed passes before the start
-            that change nothing; at least one.  `history.settings["epochs"]` says how many, and giving that number repeats the run
+        budget : a time such as "60s" or "5min", in the place of `epochs` (not both): as many as fit, by a few timed passes before
+            the start that change nothing; at least one.  `history.settings["epochs"]` says how many, and giving that number
+            repeats the run
 
         Raises
         ------
@@ -125,8 +129,7 @@ class Trainer:
         rows, held_out = self._validation(validation, x, y)
         batches = Batches(x, y, batch_size, rows=rows, seed=self.seed, shuffle=shuffle, augment=augment)
         hooks = Hooks(callbacks, self)
-        schedule, epochs = find_schedule(schedule), whole(epochs, "epochs", 1)
-        budget = None if budget is None else seconds(budget, "budget")
+        schedule, (epochs, budget) = find_schedule(schedule), length(epochs, budget)
         checkpoints = None if checkpoint is None else Checkpoints(checkpoint)
         run = Run(
             self,
@@ -140,8 +143,9 @@ class Trainer:
             found=opened(checkpoints, resume),
             budget=budget,
         )
-        self.history, self.stop_training = run.history, False
         run.fit_into_budget(started)
+        hooks.begin(run.epochs, len(batches), verbose, run.metrics())
+        self.history, self.stop_training = run.history, False
         return run()
 
     def step(self, x, y):
@@ -171,8 +175,8 @@ class Trainer:
                 return None, Batches(*examples(*validation, self.net, self.loss), 256)
             except FastconvError as error:
                 raise type(error)(f"validation: {error}") from None
-        if isinstance(validation, float):
-            rows, held_out = split(validation, len(x), self.seed)
+        if isinstance(validation, Real) and not isinstance(validation, bool):
+            rows, held_out = split(float(validation), len(x), self.seed)
             return rows, Batches(x, y, 256, rows=held_out)
         raise OptionError(f"validation: got {type(validation).__name__}; needed (x, y), or a fraction between 0 and 1")
 
@@ -188,17 +192,42 @@ class Trainer:
         return means.values()
 
 
+def network(net):
+    """`net` if it is a network, else OptionError."""
+    if not isinstance(net, Sequential):
+        raise OptionError(f"net: got {net!r}; needed a network such as fc.models.lenet5() or fc.Sequential([…], input_shape=…)")
+    return net
+
+
+def with_steps(optimizer):
+    """`optimizer` if it is one, else OptionError."""
+    needed = "needed an optimizer such as fc.optim.Adam(1e-3)"
+    if isinstance(optimizer, type):
+        name = optimizer.__name__
+        raise OptionError(f"optimizer: got the class {name}; {needed}; make an object of it: {name}(…)")
+    if not all(callable(getattr(optimizer, method, None)) for method in ("init", "step")):
+        raise OptionError(f"optimizer: got {optimizer!r}; {needed}")
+    return optimizer
+
+
+def length(epochs, budget):
+    """(epochs, seconds of the budget or None), of which only one can be asked for."""
+    if budget is None:
+        return 1 if epochs is None else whole(epochs, "epochs", 1), None
+    if epochs is not None:
+        raise OptionError(f"budget: got {budget!r} and epochs={epochs!r}; needed one of them: a budget picks the epochs")
+    return 1, seconds(budget, "budget")
+
+
 def limit(value, name):
     """A bound on gradients: a number above 0, or None for none."""
-    if value is not None and not (isinstance(value, (int, float)) and value > 0):
-        raise OptionError(f"{name}: got {value!r}; needed a number above 0, or None")
-    return value
+    return None if value is None else number(value, name, "a number above 0, or None", lambda most: most > 0)
 
 
 def opened(checkpoints, resume):
     """The checkpoint to go on from, as `Checkpoints.open` finds it."""
     if checkpoints is not None:
         return checkpoints.open(resume)
-    if resume is True:
+    if known_resume(resume):
         raise OptionError("resume: there is no folder to look in; pass checkpoint=")
     return None

@@ -6,7 +6,9 @@ import numpy as np
 
 from fastconv.errors import OptionError
 from fastconv.geometry import whole
-from fastconv.training.crops import check_mode, padded
+from fastconv.layers.values import flag
+from fastconv.training.checks import callable_with, images_only
+from fastconv.training.crops import check_fill, check_mode, padded
 
 __all__ = ["Views", "answers", "averaged", "scores_of"]
 
@@ -29,11 +31,14 @@ class Views:
     mode: str = "constant"
 
     def __post_init__(self):
+        flag(self.flip, "flip")
         whole(self.shift, "shift", 0)
         check_mode(self.mode)
+        check_fill(self.fill)
 
     def __call__(self, x):
         """Each view of all images x (N, H, W, C)."""
+        images_only(x, "Views")
         h, w = x.shape[1:3]
         frame = padded(x, self.shift, self.shift, self.mode, self.fill)
         corners = [(r, c) for r in (0, 2 * self.shift) for c in (0, 2 * self.shift)] if self.shift else []
@@ -46,6 +51,7 @@ class Views:
 
 def averaged(net, x, views):
     """The mean of what `net.predict` answers to each view."""
+    callable_with(views, "views", "a function from images to several batches of them, such as fastconv.training.Views(flip=True)")
     given = [np.asarray(net.predict(view, len(x) or 1)) for view in views(x)]
     if not given:
         raise OptionError(f"views: {views!r} gave no view of the images; needed one or more, such as Views(flip=True)")

@@ -14,12 +14,13 @@ from fastconv.files import atomic_write
 from fastconv.training.history import TABLE
 from fastconv.training.run_folder import load_run
 from fastconv.viz.figures import convolution, curves
-from fastconv.viz.tiles import filter_tiles
+from fastconv.viz.tiles import filter_tiles, map_tiles
 
 __all__ = ["report"]
 
 SHOWN = 32  # mistakes
 FILTERS = 64
+LAYERS, MAPS = 12, 16  # shown of a network, and channels of each
 SHORT = 3  # letters of a class name; longer ones stand upright above the matrix
 MANY = 40  # classes; of more the matrix is left out
 LONG = 12  # epochs; a longer table is folded
@@ -44,7 +45,7 @@ def report(folder, path=None):
     path : where to; default `folder`/report.html.  Returns it
 
     The page has the facts, learning curves, epochs, accuracy of each class, the confusion matrix, the worst mistakes, the
-    filters of the first convolution, and the network's summary.
+    filters of the first convolution, what the layers make of the worst mistake, and the network's summary.
 
     Raises
     ------
@@ -60,7 +61,7 @@ def report(folder, path=None):
 def document(run):
     """The page of a `StoredRun`."""
     title = run.net.name or "A network"
-    parts = [STYLE, f"<h1>{escape(title)}</h1>", facts(run), *learning(run), *answers(run), *first_filters(run.net)]
+    parts = [STYLE, f"<h1>{escape(title)}</h1>", facts(run), *learning(run), *answers(run), *first_filters(run.net), *maps(run)]
     summary = run.net.summary()
     parts += ["<h2>Network</h2>", f'<div class="table">{summary._repr_html_()}</div>', "<h2>Settings</h2>", settings(run)]
     return page(title, *parts)
@@ -183,6 +184,28 @@ def first_filters(net):
     yield f"<h2>Filters of {escape(layer.label)}</h2>"
     yield "<p class=note>One scale for all: mid-grey is zero, white the largest weight, black the same below zero.</p>"
     yield tiles(pairs, "small")
+
+
+def maps(run):
+    """What layers that look at windows, and blocks, make of the worst mistake: a row of feature maps each."""
+    if run.images is None or not len(run.images) or run.images[0].shape != run.net.input_shape:
+        return
+    pixels, words = mistake(run, 0)
+    yield "<h2>Through the network</h2>"
+    yield f"<p class=note>The worst mistake ({escape(words)}), bright where a channel answers most; one scale for each layer.</p>"
+    yield tiles([(pixels, "image")], "small")
+    seen = [(layer, y[0]) for layer, y in run.net.trace(run.images[:1]) if y.ndim == 4 and is_shown(layer)]
+    for layer, y in seen[:LAYERS]:
+        pairs = list(zip(*map_tiles(y, MAPS), strict=True))
+        more = f", {len(pairs)} of {y.shape[2]} channels" if y.shape[2] > len(pairs) else ""
+        yield f"<p>{escape(layer.label)}: {y.shape[0]}×{y.shape[1]}{more}</p>"
+        yield tiles(pairs, "small")
+    if len(seen) > LAYERS:
+        yield f"<p class=note>{len(seen) - LAYERS} more layers are not shown.</p>"
+
+
+def is_shown(layer):
+    return bool(layer.nested) or layer.geometry(layer.input_shape) is not None
 
 
 def settings(run):

@@ -4,7 +4,9 @@ import numpy as np
 
 from fastconv.errors import OptionError
 from fastconv.geometry import whole
+from fastconv.layers.values import flag
 from fastconv.training.callbacks.base import Callback
+from fastconv.training.checks import callable_with, number
 
 __all__ = ["SWA", "Lookahead", "WeightAverage", "fading"]
 
@@ -77,9 +79,8 @@ class WeightAverage(Averaged):
 
     def __init__(self, decay=0.999, *, warm_up=True):
         super().__init__()
-        if not 0 <= decay < 1:
-            raise OptionError(f"decay: got {decay!r}; needed a number from 0 to below 1, such as 0.999")
-        self.decay, self.warm_up = decay, warm_up
+        self.decay = number(decay, "decay", "a number from 0 to below 1, such as 0.999", lambda decay: 0 <= decay < 1)
+        self.warm_up = flag(warm_up, "warm_up")
 
     def on_train_batch_end(self, batch, logs):
         """Follow the weights."""
@@ -97,6 +98,12 @@ class SWA(Averaged):
     def __init__(self, start_epoch):
         super().__init__()
         self.start_epoch = whole(start_epoch, "start_epoch", 0)
+
+    def check_run(self, epochs, metrics):
+        """Refuse a run that is over before."""
+        if self.start_epoch >= epochs:
+            what = f"start_epoch: got {self.start_epoch} (counted from 0) of {epochs} epochs"
+            raise OptionError(f"{what}, which leaves nothing to average; needed 0 to {epochs - 1}")
 
     def on_epoch_end(self, epoch, logs):
         """Add the weights of this epoch."""
@@ -116,9 +123,12 @@ class Lookahead(Averaged):
 
     def __init__(self, alpha=0.5, every=5):
         super().__init__()
-        if not callable(alpha) and not 0 < alpha <= 1:
-            raise OptionError(f"alpha: got {alpha!r}; needed a number above 0 and up to 1, such as 0.5, or a function")
-        self.alpha, self.every = alpha, whole(every, "every", 1)
+        needed = "a number above 0 and up to 1, such as 0.5, or a function of how much of the run is done"
+        if callable(alpha):
+            self.alpha = callable_with(alpha, "alpha", needed)
+        else:
+            self.alpha = number(alpha, "alpha", needed, lambda alpha: 0 < alpha <= 1)
+        self.every = whole(every, "every", 1)
 
     def on_train_batch_end(self, batch, logs):
         """Follow the weights, and lead them."""

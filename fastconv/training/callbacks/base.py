@@ -12,17 +12,18 @@ class Callback:
     Attributes
     ----------
     trainer : the `Trainer`, from the beginning of `fit` on; `trainer.stop_training = True` ends the run after the epoch
+    model : the same, as callbacks for Keras call it
     net : its network
 
     What has to survive a break goes through `get_state` and `set_state`; `remembered` names attributes for which that is done.
     """
 
     remembered = ()
-    trainer = None
+    trainer = model = None
 
     def set_trainer(self, trainer):
         """Called by `fit`."""
-        self.trainer = trainer
+        self.trainer = self.model = trainer
 
     @property
     def net(self):

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 from fastconv.errors import OptionError
 from fastconv.geometry import whole
+from fastconv.layers.values import flag
 from fastconv.training.callbacks.base import Callback
+from fastconv.training.checks import number
 
 __all__ = ["Best", "EarlyStopping", "ReduceLROnPlateau", "Watching"]
 
@@ -17,15 +19,21 @@ class Best:
     def __init__(self, monitor, mode="auto", min_delta=0.0, best=None):
         if mode not in MODES:
             raise OptionError(f"mode: got {mode!r}; needed one of {', '.join(MODES)}")
-        self.monitor, self.min_delta, self.value = monitor, abs(min_delta), best
+        if not isinstance(monitor, str):
+            raise OptionError(f'monitor: got {monitor!r}; needed the name of a metric, such as "val_loss"')
+        self.monitor, self.min_delta, self.value = monitor, abs(number(min_delta, "min_delta")), best
         self.larger = mode == "max" or (mode == "auto" and "acc" in monitor)
 
     def read(self, logs):
         """The metric among the numbers of an epoch; OptionError where it is not there."""
-        if self.monitor not in logs:
-            hint = "; it needs fit(…, validation=…)" if self.monitor.startswith("val_") else ""
-            raise OptionError(f"monitor: no {self.monitor!r} among {', '.join(logs)}{hint}")
+        self.check(logs)
         return logs[self.monitor]
+
+    def check(self, metrics):
+        """OptionError where the metric is not among these."""
+        if self.monitor not in metrics:
+            hint = "; pass validation=0.1 to fit" if self.monitor.startswith("val_") else ""
+            raise OptionError(f"monitor: got {self.monitor!r}; needed one of {', '.join(metrics)}{hint}")
 
     def improved(self, value):
         """Whether `value` is better than the best by more than min_delta; then it is the best."""
@@ -40,7 +48,11 @@ class Best:
 
 
 class Watching(Callback):
-    """A callback with a best value, None before the first."""
+    """A callback with a best value, None before the first, of a metric that has to be there."""
+
+    def check_run(self, epochs, metrics):
+        """Refuse a run that does not measure the metric."""
+        self._best.check(metrics)
 
     @property
     def best(self):
@@ -76,8 +88,10 @@ class EarlyStopping(Watching):
         start_from_epoch=0,
     ):
         self._best = Best(monitor, mode, min_delta)
-        self.patience, self.baseline = whole(patience, "patience", 0), baseline
-        self.restore_best_weights, self.start_from_epoch = restore_best_weights, whole(start_from_epoch, "start_from_epoch", 0)
+        self.patience = whole(patience, "patience", 0)
+        self.baseline = None if baseline is None else number(baseline, "baseline")
+        self.restore_best_weights = flag(restore_best_weights, "restore_best_weights")
+        self.start_from_epoch = whole(start_from_epoch, "start_from_epoch", 0)
         self.on_train_begin({})
 
     def on_train_begin(self, logs):
@@ -115,10 +129,10 @@ class ReduceLROnPlateau(Watching):
     remembered = ("best", "wait", "rest")
 
     def __init__(self, monitor="val_loss", *, factor=0.1, patience=10, mode="auto", min_delta=1e-4, cooldown=0, min_lr=0.0):
-        if not 0 < factor < 1:
-            raise OptionError(f"factor: got {factor!r}; needed a number between 0 and 1")
         self._best = Best(monitor, mode, min_delta)
-        self.factor, self.patience, self.min_lr = factor, whole(patience, "patience", 1), min_lr
+        self.factor = number(factor, "factor", "a number between 0 and 1", lambda factor: 0 < factor < 1)
+        self.min_lr = number(min_lr, "min_lr", "a number of at least 0", lambda lr: lr >= 0)
+        self.patience = whole(patience, "patience", 1)
         self.cooldown = whole(cooldown, "cooldown", 0)
         self.on_train_begin({})
 

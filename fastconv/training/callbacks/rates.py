@@ -1,9 +1,9 @@
 """The learning rate of each epoch from a function of one's own."""
 
 from dataclasses import replace
-from inspect import signature
 
 from fastconv.training.callbacks.base import Callback
+from fastconv.training.checks import callable_with, takes
 
 __all__ = ["LearningRateScheduler"]
 
@@ -18,8 +18,9 @@ class LearningRateScheduler(Callback):
     """
 
     def __init__(self, schedule):
-        self.schedule = schedule
-        self.takes_rate = len(signature(schedule).parameters) > 1
+        needed = "a function (epoch, lr) or (epoch), which returns the rate; fit(…, schedule=…) takes names"
+        self.takes_rate = takes(schedule, 2)
+        self.schedule = callable_with(schedule, "schedule", needed, 2 if self.takes_rate else 1)
 
     def on_epoch_begin(self, epoch, logs):
         """Set the rate."""

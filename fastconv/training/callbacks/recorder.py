@@ -2,10 +2,12 @@
 
 import csv
 import io
+from contextlib import contextmanager
 
 import numpy as np
 
 from fastconv.geometry import whole
+from fastconv.layers import Block
 from fastconv.training.batches import examples
 from fastconv.training.callbacks.base import Callback
 from fastconv.training.history import delivered
@@ -16,7 +18,7 @@ __all__ = ["RECORDED", "Recorder"]
 RECORDED = (
     "epoch",  # from 1, as in the history
     "iteration",  # steps done, this one included
-    "layer",
+    "layer",  # its label; a block has a row, and so has each layer inside
     "activation_mean",
     "activation_std",
     "activation_zeros",  # fraction of exact zeros: units that a ReLU has switched off
@@ -57,31 +59,28 @@ class Recorder(Callback):
     def on_train_batch_begin(self, batch, logs):
         """Keep the weights before a step that is recorded."""
         due = batch == 0 if self.every is None else self.trainer.history.iterations % self.every == 0
-        self._before = [parameters(layer) for layer in self.net.layers] if due else None
+        self._before = [parameters(layer) for layer in self.net.walk()] if due else None
 
     def on_train_batch_end(self, batch, logs):
         """Record the step."""
         if self._before is not None:
             where = {"epoch": len(self.trainer.history.epoch) + 1, "iteration": self.trainer.history.iterations}
-            found = zip(self.net.layers, self._before, self.sizes(), strict=True)
-            self.rows += [{**where, "layer": layer.name, **sizes, **moved(layer, before)} for layer, before, sizes in found]
+            found = zip(self.net.walk(), self._before, self.sizes(), strict=True)
+            self.rows += [{**where, "layer": layer.label, **sizes, **moved(layer, before)} for layer, before, sizes in found]
             self._before = None
 
     def sizes(self):
-        """What the probe shows of each layer, in the order of the network."""
+        """What the probe shows of each layer, in the order of `Sequential.walk`."""
         kept, (x, y) = volatile(self.net), self._probe
+        steps = {layer: Watched(layer) for layer in self.net.walk()}
         try:
-            with np.errstate(all="ignore"):
-                found = []
-                for _, a in self.net.trace(x, training=True):
-                    found.append(of_activation(a))
+            with np.errstate(all="ignore"), inside_blocks(steps):
+                for layer, a in self.net.trace(x, training=True):
+                    steps[layer].see(a)
                 dy = self.trainer.loss.function(a, y)[1]
-                for layer, sizes in zip(reversed(self.net.layers), reversed(found), strict=True):
-                    sizes["activation_gradient"] = float(np.sqrt(np.mean(np.square(dy, dtype=np.float64))))
-                    dy = layer.backward(dy)
-                    gradients = [g for _, g in layer.trainable_arrays().values()]
-                    sizes["gradient"] = norm(gradients) if gradients else None
-            return found
+                for layer in reversed(self.net.layers):
+                    dy = steps[layer].backward(dy)
+            return [step.sizes for step in steps.values()]
         finally:
             restore(kept)
 
@@ -92,6 +91,46 @@ class Recorder(Callback):
         writer.writeheader()
         writer.writerows(self.rows)
         return delivered(text.getvalue(), path)
+
+
+class Watched:
+    """A layer as a step of a pass that notes the sizes of its output, of the gradient of that, and of those of its parameters."""
+
+    learns = True  # all gradients are wanted
+
+    def __init__(self, layer):
+        self.layer, self.sizes = layer, {}
+
+    def forward(self, x, training=False):
+        """As the layer's."""
+        y = self.layer.forward(x, training)
+        self.see(y)
+        return y
+
+    def see(self, y):
+        """Note an output."""
+        self.sizes |= of_activation(y)
+
+    def backward(self, dy, needs_dx=True):
+        """As the layer's, but that the gradient of the input is always there."""
+        self.sizes["activation_gradient"] = float(np.sqrt(np.mean(np.square(dy, dtype=np.float64))))
+        dx = self.layer.backward(dy)
+        gradients = [g for _, g in self.layer.trainable_arrays().values()]
+        self.sizes["gradient"] = norm(gradients) if gradients else None
+        return dx
+
+
+@contextmanager
+def inside_blocks(steps):
+    """Meanwhile the layers inside blocks work as these `steps`, {layer: `Watched`}, each by itself."""
+    blocks = {layer: layer.steps for layer in steps if isinstance(layer, Block)}
+    try:
+        for block in blocks:
+            block.steps = tuple(tuple(steps[layer] for layer in branch) for branch in block.branches)
+        yield
+    finally:
+        for block, usual in blocks.items():
+            block.steps = usual
 
 
 def parameters(layer):

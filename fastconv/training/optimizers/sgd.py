@@ -6,6 +6,7 @@ import numpy as np
 
 from fastconv.errors import OptionError
 from fastconv.functional.updates import Together, sgd_update
+from fastconv.layers.values import flag
 from fastconv.training.optimizers.settings import RATE, SHARE, bounded, decayed, scratch, zeros
 
 __all__ = ["SGD"]
@@ -37,6 +38,7 @@ class SGD:
 
     def __post_init__(self):
         bounded(self, lr=RATE, momentum=SHARE, weight_decay=(0, 1))
+        object.__setattr__(self, "nesterov", flag(self.nesterov, "nesterov"))
         if self.nesterov and not self.momentum:
             raise OptionError("nesterov: needs a momentum; pass momentum=0.9")
         if self.lr * self.weight_decay > 1:

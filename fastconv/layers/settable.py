@@ -1,0 +1,69 @@
+"""What may be set of a layer at any time: its name, whether it is trained, and how fast; each is checked when it is set."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from fastconv.errors import OptionError
+from fastconv.layers.arrays import Arrays
+from fastconv.layers.values import flag, fraction, layer_name
+
+__all__ = ["Settable"]
+
+MOST_RATE = 1e6
+
+
+class Settable(Arrays):
+    """Arrays with a name and with what training does to them; `Layer` describes the attributes."""
+
+    _name = None
+    _trainable = True
+    _rates = MappingProxyType({})
+
+    @property
+    def name(self):
+        """What tells the layer apart in its network; None until it has a place, unless it was given one."""
+        return self._name
+
+    @name.setter
+    def name(self, value):
+        self._name = layer_name(value)
+
+    @property
+    def trainable(self):
+        """Whether the parameters are trained."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value):
+        self._trainable = flag(value, f"{self.label}.trainable")
+
+    @property
+    def rates(self):
+        """Factors on the learning rates of parameters, read-only: set all of them at once."""
+        return MappingProxyType(dict(self._rates))
+
+    @rates.setter
+    def rates(self, values):
+        where = f"{self.label}.rates"
+        if not isinstance(values, Mapping):
+            raise OptionError(f'{where}: got {values!r:.80}; needed factors by parameter, such as {{"w": 0.1}}')
+        values = {name: fraction(value, f"{where}[{name!r}]", 0, MOST_RATE) for name, value in values.items()}
+        if self.input_shape is not None:
+            self.check_rates(values)
+        self._rates = values
+
+    def check_rates(self, values):
+        """OptionError for a rate of what is no parameter; parameters are known where the layer has its place."""
+        known = self.parameter_shapes(self.input_shape)
+        unknown = [name for name in values if name not in known]
+        if unknown:
+            needed = f"some of its parameters: {', '.join(known)}" if known else "{}, it has no parameters"
+            raise OptionError(f"{self.label}.rates: got {unknown[0]!r}; needed {needed}")
+
+    def connect(self, input_shape, dtype, seed):
+        super().connect(input_shape, dtype, seed)
+        self.check_rates(self._rates)
+
+    def rate(self, name):
+        """The factor on the learning rate of one parameter."""
+        return self._rates.get(name, 1.0)
