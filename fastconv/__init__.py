@@ -49,6 +49,7 @@ _MODULES = {
     "callbacks": "training.callbacks",
     "optim": "training.optimizers",
     "losses": "training.losses",
+    "machine": "machine",
     "metrics": "training.metrics",
     "plans": "plans",
     "training": "training",

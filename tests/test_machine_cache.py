@@ -185,6 +185,27 @@ def test_constants_of_a_closure_make_another_kernel(private):
     assert len(entries(private)) == 2
 
 
+def test_functions_of_one_name_that_two_others_make_are_two_kernels(private):
+    def doubling(most):
+        def rows(x, y):
+            for i in range(len(x)):
+                y[i] = x[i] * 2 * most
+
+        return fresh(rows)
+
+    def halving(most):
+        def rows(x, y):
+            for i in range(len(x)):
+                y[i] = x[i] / 2 * most
+
+        return fresh(rows)
+
+    for _ in range(2):
+        assert result(doubling(1)) == [0, 2, 4]
+        assert result(halving(1)) == [0, 0.5, 1]
+    assert len(entries(private)) == 2
+
+
 def test_functions_in_a_closure_make_another_kernel_that_is_kept_only_under_a_name_of_its_own(private):
     def applying(function, name=None):
         def apply(x, y):

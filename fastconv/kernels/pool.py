@@ -22,94 +22,100 @@ from fastconv.machine import kernel
 __all__ = ["average", "average_grad", "maximum", "maximum_grad"]
 
 
-@kernel()
-def maximum_spread(dy, winner, dx, starts, runs, wide, two):
-    N, P, Q, C = dy.shape
-    source, target, winners, size = dy.reshape(-1), dx.reshape(-1), winner.reshape(-1), dx.shape[1] * dx.shape[2] * C
-    for task in prange(N * P):  # a task owns the rows of dx that a row of windows covers
-        n, p = divmod(np.intp(task), P)
-        for r in range(starts[p], starts[p + 1]):
-            if wide:
-                maximum_spread_run(source, n * P * Q * C, target, n * size, winners, C, runs, r * len(RUN), SIDE_BY_SIDE, 0)
-            elif two:
-                maximum_spread_run(source, n * P * Q * C, target, n * size, winners, C, runs, r * len(RUN), 1, 2)
-            else:
-                maximum_spread_run(source, n * P * Q * C, target, n * size, winners, C, runs, r * len(RUN), 1, 0)
+# Each function makes the kernel for `most` vectors of channels side by side, and for windows of `side` x `side` taps that are
+# written one after another (0: in a loop): a call compiles no other.
 
 
-@kernel()
-def average_spread(dy, dx, shares, starts, runs, wide, two):
-    N, P, Q, C = dy.shape
-    source, target, size = dy.reshape(-1), dx.reshape(-1), dx.shape[1] * dx.shape[2] * C
-    for task in prange(N * P):  # a task owns the rows of dx that a row of windows covers
-        before = flush_denormals()
-        n, p = divmod(np.intp(task), P)
-        for r in range(starts[p], starts[p + 1]):
-            if wide:
-                average_spread_run(source, n * P * Q * C, target, n * size, shares, C, runs, r * len(RUN), SIDE_BY_SIDE, 0)
-            elif two:
-                average_spread_run(source, n * P * Q * C, target, n * size, shares, C, runs, r * len(RUN), 1, 2)
-            else:
-                average_spread_run(source, n * P * Q * C, target, n * size, shares, C, runs, r * len(RUN), 1, 0)
-        restore_denormals(before)
+@functools.cache
+def maximum_spread(most, side):
+    @kernel()
+    def spread(dy, winner, dx, starts, runs):
+        N, P, Q, C = dy.shape
+        source, target, winners, size = dy.reshape(-1), dx.reshape(-1), winner.reshape(-1), dx.shape[1] * dx.shape[2] * C
+        for task in prange(N * P):  # a task owns the rows of dx that a row of windows covers
+            n, p = divmod(np.intp(task), P)
+            for r in range(starts[p], starts[p + 1]):
+                maximum_spread_run(source, n * P * Q * C, target, n * size, winners, C, runs, r * len(RUN), most, side)
+
+    return spread
 
 
-@kernel()
-def maximum_rows(x, y, winner, wanted, starts, runs, wide):
-    N, P, Q, C = y.shape
-    source, target, winners, size = x.reshape(-1), y.reshape(-1), winner.reshape(-1), x.shape[1] * x.shape[2] * C
-    for task in prange(N * P):  # a task owns one row of y
-        n, p = divmod(np.intp(task), P)
-        for r in range(starts[p], starts[p + 1]):
-            if wide:
-                maximum_run(source, n * size, target, n * P * Q * C, winners, wanted, C, runs, r * len(RUN), SIDE_BY_SIDE)
-            else:
-                maximum_run(source, n * size, target, n * P * Q * C, winners, wanted, C, runs, r * len(RUN), 1)
+@functools.cache
+def average_spread(most, side):
+    @kernel()
+    def spread(dy, dx, shares, starts, runs):
+        N, P, Q, C = dy.shape
+        source, target, size = dy.reshape(-1), dx.reshape(-1), dx.shape[1] * dx.shape[2] * C
+        for task in prange(N * P):  # a task owns the rows of dx that a row of windows covers
+            before = flush_denormals()
+            n, p = divmod(np.intp(task), P)
+            for r in range(starts[p], starts[p + 1]):
+                average_spread_run(source, n * P * Q * C, target, n * size, shares, C, runs, r * len(RUN), most, side)
+            restore_denormals(before)
+
+    return spread
 
 
-@kernel()
-def maximum_grad_rows(dy, winner, dx, starts, runs, wide):
-    N, H, W, C = dx.shape
-    source, target, winners, size = dy.reshape(-1), dx.reshape(-1), winner.reshape(-1), dy.shape[1] * dy.shape[2] * C
-    for task in prange(N * H):  # a task owns one row of dx
-        before = flush_denormals()
-        n, h = divmod(np.intp(task), H)
-        for r in range(starts[h], starts[h + 1]):
-            if wide:
-                maximum_grad_run(source, n * size, target, n * H * W * C, winners, C, runs, r * len(RUN), SIDE_BY_SIDE)
-            else:
-                maximum_grad_run(source, n * size, target, n * H * W * C, winners, C, runs, r * len(RUN), 1)
-        restore_denormals(before)
+@functools.cache
+def maximum_rows(most):
+    @kernel()
+    def rows(x, y, winner, wanted, starts, runs):
+        N, P, Q, C = y.shape
+        source, target, winners, size = x.reshape(-1), y.reshape(-1), winner.reshape(-1), x.shape[1] * x.shape[2] * C
+        for task in prange(N * P):  # a task owns one row of y
+            n, p = divmod(np.intp(task), P)
+            for r in range(starts[p], starts[p + 1]):
+                maximum_run(source, n * size, target, n * P * Q * C, winners, wanted, C, runs, r * len(RUN), most)
+
+    return rows
 
 
-@kernel()
-def average_rows(x, y, counts, starts, runs, wide):
-    N, P, Q, C = y.shape
-    source, target, size = x.reshape(-1), y.reshape(-1), x.shape[1] * x.shape[2] * C
-    for task in prange(N * P):  # a task owns one row of y
-        before = flush_denormals()
-        n, p = divmod(np.intp(task), P)
-        for r in range(starts[p], starts[p + 1]):
-            if wide:
-                average_run(source, n * size, target, n * P * Q * C, counts, C, runs, r * len(RUN), SIDE_BY_SIDE)
-            else:
-                average_run(source, n * size, target, n * P * Q * C, counts, C, runs, r * len(RUN), 1)
-        restore_denormals(before)
+@functools.cache
+def maximum_grad_rows(most):
+    @kernel()
+    def rows(dy, winner, dx, starts, runs):
+        N, H, W, C = dx.shape
+        source, target, winners, size = dy.reshape(-1), dx.reshape(-1), winner.reshape(-1), dy.shape[1] * dy.shape[2] * C
+        for task in prange(N * H):  # a task owns one row of dx
+            before = flush_denormals()
+            n, h = divmod(np.intp(task), H)
+            for r in range(starts[h], starts[h + 1]):
+                maximum_grad_run(source, n * size, target, n * H * W * C, winners, C, runs, r * len(RUN), most)
+            restore_denormals(before)
+
+    return rows
 
 
-@kernel()
-def average_grad_rows(dy, dx, shares, starts, runs, wide):
-    N, H, W, C = dx.shape
-    source, target, size = dy.reshape(-1), dx.reshape(-1), dy.shape[1] * dy.shape[2] * C
-    for task in prange(N * H):  # a task owns one row of dx
-        before = flush_denormals()
-        n, h = divmod(np.intp(task), H)
-        for r in range(starts[h], starts[h + 1]):
-            if wide:
-                average_grad_run(source, n * size, target, n * H * W * C, shares, C, runs, r * len(RUN), SIDE_BY_SIDE)
-            else:
-                average_grad_run(source, n * size, target, n * H * W * C, shares, C, runs, r * len(RUN), 1)
-        restore_denormals(before)
+@functools.cache
+def average_rows(most):
+    @kernel()
+    def rows(x, y, counts, starts, runs):
+        N, P, Q, C = y.shape
+        source, target, size = x.reshape(-1), y.reshape(-1), x.shape[1] * x.shape[2] * C
+        for task in prange(N * P):  # a task owns one row of y
+            before = flush_denormals()
+            n, p = divmod(np.intp(task), P)
+            for r in range(starts[p], starts[p + 1]):
+                average_run(source, n * size, target, n * P * Q * C, counts, C, runs, r * len(RUN), most)
+            restore_denormals(before)
+
+    return rows
+
+
+@functools.cache
+def average_grad_rows(most):
+    @kernel()
+    def rows(dy, dx, shares, starts, runs):
+        N, H, W, C = dx.shape
+        source, target, size = dy.reshape(-1), dx.reshape(-1), dy.shape[1] * dy.shape[2] * C
+        for task in prange(N * H):  # a task owns one row of dx
+            before = flush_denormals()
+            n, h = divmod(np.intp(task), H)
+            for r in range(starts[h], starts[h + 1]):
+                average_grad_run(source, n * size, target, n * H * W * C, shares, C, runs, r * len(RUN), most)
+            restore_denormals(before)
+
+    return rows
 
 
 @functools.lru_cache(maxsize=1024)
@@ -129,35 +135,41 @@ def backward_runs(geo):
 def maximum(geo, x, y, winner):
     """y[n,p,q,c] = max_ij x[n, p*sh - top + i, q*sw - left + j, c];  winner = i*kw + j of the first maximum, or None; NaN wins"""
     wanted = winner is not None
-    maximum_rows(
-        x, y, winner if wanted else np.empty((1, 1, 1, 1), np.uint8), int(wanted), *forward_runs(geo), is_wide(geo, x.itemsize)
-    )
+    winner = winner if wanted else np.empty((1, 1, 1, 1), np.uint8)
+    maximum_rows(side_by_side(geo, x.itemsize))(x, y, winner, int(wanted), *forward_runs(geo))
 
 
 def maximum_grad(geo, dy, winner, dx):
     """dx[n,h,w,c] = sum of dy[n,p,q,c] over the windows that (h, w) won"""
+    most = side_by_side(geo, dx.itemsize)
     if covered_once(geo):
-        maximum_spread(dy, winner, dx, *forward_runs(geo), is_wide(geo, dx.itemsize), geo.kh == geo.kw == 2)
+        maximum_spread(most, side_of(geo, most))(dy, winner, dx, *forward_runs(geo))
     else:
-        maximum_grad_rows(dy, winner, dx, *backward_runs(geo), is_wide(geo, dx.itemsize))
+        maximum_grad_rows(most)(dy, winner, dx, *backward_runs(geo))
 
 
 def average(geo, x, counts, y):
     """y[n,p,q,c] = sum_ij x[n, p*sh - top + i, q*sw - left + j, c] / counts[p,q]"""
-    average_rows(x, y, counts.reshape(-1).astype(y.dtype), *forward_runs(geo), is_wide(geo, y.itemsize))
+    average_rows(side_by_side(geo, y.itemsize))(x, y, counts.reshape(-1).astype(y.dtype), *forward_runs(geo))
 
 
 def average_grad(geo, dy, counts, dx):
     """dx[n,h,w,c] = sum of dy[n,p,q,c] / counts[p,q] over the windows that see (h, w)"""
-    shares = (1 / counts.reshape(-1)).astype(dx.dtype)
+    shares, most = (1 / counts.reshape(-1)).astype(dx.dtype), side_by_side(geo, dx.itemsize)
     if covered_once(geo):
-        average_spread(dy, dx, shares, *forward_runs(geo), is_wide(geo, dx.itemsize), geo.kh == geo.kw == 2)
+        average_spread(most, side_of(geo, most))(dy, dx, shares, *forward_runs(geo))
     else:
-        average_grad_rows(dy, dx, shares, *backward_runs(geo), is_wide(geo, dx.itemsize))
+        average_grad_rows(most)(dy, dx, shares, *backward_runs(geo))
 
 
-def is_wide(geo, itemsize):
-    return geo.c >= SIDE_BY_SIDE * lanes_of(itemsize)
+def side_by_side(geo, itemsize):
+    """Vectors of channels that go through the taps together."""
+    return SIDE_BY_SIDE if geo.c >= SIDE_BY_SIDE * lanes_of(itemsize) else 1
+
+
+def side_of(geo, most):
+    """Taps a side of the windows that are worth being written one after another: the usual ones, of few channels."""
+    return 2 if most == 1 and geo.kh == geo.kw == 2 else 0
 
 
 def covered_once(geo):

@@ -49,7 +49,8 @@ def closure_of(py_func):
 class KernelCache:
     """The disk cache of one dispatcher, in the form that Numba asks for (numba.core.caching._Cache).
 
-    A kernel is known by its module and `__name__`, and by the plain values of its closure.  One whose closure holds functions or
+    A kernel is known by its module, its two names and the plain values of its closure: functions of one `__name__` that are made
+    by two others differ in their `__qualname__`, a generated function in its `__name__`.  One whose closure holds functions or
     other things is kept only if it was given a `__name__` of its own.
     """
 
@@ -58,7 +59,8 @@ class KernelCache:
         constants, has_more = closure_of(py_func)
         is_named = py_func.__name__ != py_func.__code__.co_name
         self.source = source_of(py_func) if is_named or not has_more else None
-        self.key = (py_func.__module__, py_func.__name__, constants, self.source, sorted(flags.items()))
+        names = py_func.__module__, py_func.__qualname__, py_func.__name__
+        self.key = (*names, constants, self.source, sorted(flags.items()))
 
     @property
     def cache_path(self):
