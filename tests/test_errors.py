@@ -64,6 +64,8 @@ MISTAKES = {
         ["stride: got 1000", "at most 2,147,483,647"],
     ),
     "pooling beyond all images": (lambda: fc.max_pool2d(X, 2, stride=10**25), OptionError, ["stride: got 1000", "at most"]),
+    "flip a word": (lambda: fc.conv2d(X, W, flip="no"), OptionError, ["flip: got 'no'", "needed True", "or False"]),
+    "zeros by a word": (lambda: fc.zero_pad2d(X, "same"), OptionError, ["padding: got 'same'", "such as 1 or (1, 2)"]),
     "direction a list": (lambda: fc.plan(X.shape, W.shape, direction=["forward"]), OptionError, ["direction: got ['forward']"]),
     "unknown mode of a chain": (lambda: fc.plans.plan_chain((), "float32", "bogus"), OptionError, ["mode: got 'bogus'"]),
     "shape without argmax": (

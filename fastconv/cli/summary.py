@@ -34,7 +34,7 @@ def arguments(parser):
     )
     parser.add_argument("--batch", type=positive, default=1, metavar="N", help="images, for memory and times (default 1)")
     parser.add_argument("--training", action="store_true", help="memory and times with gradients")
-    parser.add_argument("--plan", action="store_true", help="algorithm and predicted time of each convolution on this machine")
+    parser.add_argument("--plan", action="store_true", help="algorithm and predicted time of convolutions and dense layers here")
     parser.add_argument("--dense", action="store_true", help="weights of dense layers in the place of convolutions")
     parser.add_argument("--expand-nested", action="store_true", help="a row for each layer inside a block")
     parser.add_argument("--format", choices=FORMATS, default="text", help="default text; --json is --format json")

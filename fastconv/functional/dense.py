@@ -11,6 +11,7 @@ from fastconv.functional.conv import (
     conv2d_bias_grad,
     conv2d_input_grad,
     conv2d_weight_grad,
+    plan,
 )
 
 __all__ = ["dense", "dense_grad"]
@@ -92,8 +93,22 @@ def dense_grad(dy, x, w, *, needs_dx=True, out=None):
     return dx, dw, db
 
 
+def dense_plans(examples, inputs, outputs, dtype):
+    """The `ConvPlan` of what `dense`, then the gradients of its weights and of its input run for so many examples."""
+    x_shape, w_shape = (1, examples, 1, inputs), (1, 1, inputs, outputs)
+    forward, weights = (plan(x_shape, w_shape, dtype=dtype, direction=name) for name in ("forward", "weight_grad"))
+    if is_turned(examples, inputs * outputs):
+        return forward, weights, plan((1, inputs, 1, outputs), (1, 1, outputs, examples), dtype=dtype)
+    return forward, weights, plan(x_shape, w_shape, dtype=dtype, direction="input_grad")
+
+
+def is_turned(examples, weights):
+    """Whether the gradient of the input is (w dyᵀ)ᵀ, which reads large weights once, as they lie."""
+    return examples <= FEW_EXAMPLES and weights >= LARGE
+
+
 def input_gradient(dy, w):
-    """dy wᵀ; for few examples as (w dyᵀ)ᵀ, which reads large weights once, as they lie."""
-    if len(dy) <= FEW_EXAMPLES and w.size >= LARGE:
+    """dy wᵀ"""
+    if is_turned(len(dy), w.size):
         return np.ascontiguousarray(dense(w, dy.T).T)
     return conv2d_input_grad(column(dy), w[None, None], (1, len(dy), 1, len(w)))[0, :, 0]

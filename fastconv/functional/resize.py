@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastconv.errors import ShapeError
+from fastconv.errors import OptionError, ShapeError
 from fastconv.functional.arrays import as_array, result_dtype
 from fastconv.geometry import pair, resolve_padding
 
@@ -11,6 +11,8 @@ __all__ = ["upsample2d", "upsample2d_grad", "zero_pad2d", "zero_pad2d_grad"]
 
 def sides(padding, channels):
     """((top, bottom), (left, right), (first, last channels)) of zeros."""
+    if isinstance(padding, str):
+        raise OptionError(f"padding: got {padding!r}, which follows from a filter; needed numbers of pixels, such as 1 or (1, 2)")
     return *resolve_padding(padding, (1, 1), (1, 1)), pair(channels, "channels", least=0)
 
 

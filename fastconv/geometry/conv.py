@@ -58,6 +58,8 @@ class ConvGeometry:
         (sh, sw), (dh, dw) = pair(stride, "stride"), pair(dilation, "dilation")
         if pad_mode not in PAD_MODES:
             raise OptionError(f"pad_mode: got {pad_mode!r}; needed one of {', '.join(PAD_MODES)}")
+        if flip not in (True, False):
+            raise OptionError(f"flip: got {flip!r}; needed True, to turn the filters round, or False")
         pads = resolve_padding(padding, (h, w), (kh, kw), (sh, sw), (dh, dw))
         p = output_size(h, kh, stride=sh, dilation=dh, pad=pads[0], axis="height", strict=strict)
         q = output_size(w, kw, stride=sw, dilation=dw, pad=pads[1], axis="width", strict=strict)

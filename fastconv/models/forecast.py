@@ -1,4 +1,5 @@
-"""How long the convolutions of a network will take here: an estimate from the plans' cycles, before anything is run."""
+"""How long the convolutions and dense layers of a network will take here: an estimate from the plans' cycles, before anything
+is run."""
 
 import functools
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ import numpy as np
 
 from fastconv import functional as F
 from fastconv import plans
+from fastconv.functional.dense import dense_plans
+from fastconv.layers import Dense
 from fastconv.layers.conv import Bank
 from fastconv.models.program import lower
 
@@ -21,24 +24,32 @@ TURNS = 15
 
 @dataclass(frozen=True)
 class Forecast:
-    """Of one convolution: the algorithm of each direction, and seconds of all of them together."""
+    """Of one layer: the algorithm of each direction, and seconds of all of them together."""
 
     algorithms: tuple
     seconds: float
 
 
 def forecast(layer, input_shape, batch, training, needs_dx=True):
-    """The `Forecast` of a layer, None for one that is no convolution.
+    """The `Forecast` of a layer, None for one that is neither a convolution nor dense.
 
     With `training` both gradients count too, but for that of the network's input, which nobody asks for (`needs_dx=False`).
     """
+    found = layer_plans(layer, input_shape, batch)[: (3 if needs_dx else 2) if training else 1]
+    if not found:
+        return None
+    return Forecast(tuple(plan.algorithm for plan in found), sum(plan.cycles for plan in found) / cycles_per_second())
+
+
+def layer_plans(layer, input_shape, batch):
+    """The `ConvPlan` of each of DIRECTIONS; none for a layer that has no such product."""
+    if isinstance(layer, Dense):
+        return dense_plans(batch, input_shape[0], layer.units, layer.dtype)
     geo = layer.geometry(input_shape, batch)
     if geo is None or not isinstance(layer, Bank):  # a transposed convolution is a Bank without windows of its own
-        return None
+        return ()
     options = layer.options_for(input_shape[2])
-    directions = DIRECTIONS[: (3 if needs_dx else 2) if training else 1]
-    found = [F.plan(geo.x_shape, geo.w_shape, dtype=layer.dtype, direction=name, **options) for name in directions]
-    return Forecast(tuple(plan.algorithm for plan in found), sum(plan.cycles for plan in found) / cycles_per_second())
+    return [F.plan(geo.x_shape, geo.w_shape, dtype=layer.dtype, direction=name, **options) for name in DIRECTIONS]
 
 
 @functools.cache

@@ -29,7 +29,7 @@ class Summary:
     expand_nested : a row for each layer inside a block too, where otherwise the block's own row has the sums; HTML has both
     batch : images; memory and predicted times are those of the whole batch, everything else of one image
     training : memory and times with gradients
-    plan : adds the algorithm and the predicted time of each convolution on this machine; runs one convolution to learn its speed
+    plan : adds algorithm and predicted time of each convolution and dense layer here; runs one convolution to learn how fast
     dense : adds the weights that a dense layer would have in the place of each convolution
 
     Attributes

@@ -89,7 +89,8 @@ def notes(summary):
         *memory_notes(summary),
         f"MACs for one image, a MAC is one multiply and one add: {t.macs:,}; FLOPs = 2 × MACs = {t.flops:,}.",
         "Sees: pixels of the input, height×width, that one output value depends on; its neighbour sees the same from `every` "
-        "pixels on; the first starts at pixel `from`.  1 MiB = 1,024 KiB = 1,048,576 bytes, 1 MB = 1,000,000.",
+        "pixels on; the first starts at pixel `from`.  Memory, `every` and `from` are columns of wide terminals (COLUMNS=200), "
+        "of HTML, JSON and CSV.  1 MiB = 1,024 KiB = 1,048,576 bytes, 1 MB = 1,000,000.",
     ]
     if len(summary.rows) < len(summary.opened):
         lines.append("Blocks are folded: their numbers are sums over all that is inside; expand_nested opens them.")
@@ -120,7 +121,7 @@ def plan_notes(summary):
         return
     what = "forward and both gradients" if summary.training else "forward"
     yield (
-        f"Time: an estimate for the convolutions alone, {what}, batch {summary.batch:,}, {threads()}: cycles by the "
+        f"Time: an estimate for convolutions and dense layers alone, {what}, batch {summary.batch:,}, {threads()}: cycles by the "
         f"plans, {cycles_per_second():.3g} of them a second, as one convolution has just shown."
     )
     if summary.chain:
