@@ -21,7 +21,7 @@ EXAMPLES = (
     ("fastconv train --run digits-run", "and store what fastconv report makes a page of"),
     ("fastconv train mnist --model small_mnist --data ~/data", "99 % in seconds"),
     ("fastconv train cifar10 --data ~/data", "airbench, a network made for this"),
-    ("fastconv train cifar10 --width 1.5 --epochs 25 --data ~/data", "an hour of it"),
+    ("fastconv train cifar10 --width 1.5 --epochs 24 --data ~/data", "an hour of it"),
     ("fastconv train cifar10 --model convnetjs_cifar --data ~/data", "the files lie in ~/data or ~/data/cifar10"),
     ("fastconv train --optimizer momentum --lr 0.01 --epochs 3 --seed 1", ""),
     ("fastconv train --budget 60s --checkpoint run --resume", "as far as a minute goes; typed again it goes on"),
