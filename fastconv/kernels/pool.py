@@ -22,42 +22,13 @@ from fastconv.machine import kernel
 __all__ = ["average", "average_grad", "maximum", "maximum_grad"]
 
 
-# Each function makes the kernel for `most` vectors of channels side by side, and for windows of `side` x `side` taps that are
-# written one after another (0: in a loop): a call compiles no other.
-
-
-@functools.cache
-def maximum_spread(most, side):
-    @kernel()
-    def spread(dy, winner, dx, starts, runs):
-        N, P, Q, C = dy.shape
-        source, target, winners, size = dy.reshape(-1), dx.reshape(-1), winner.reshape(-1), dx.shape[1] * dx.shape[2] * C
-        for task in prange(N * P):  # a task owns the rows of dx that a row of windows covers
-            n, p = divmod(np.intp(task), P)
-            for r in range(starts[p], starts[p + 1]):
-                maximum_spread_run(source, n * P * Q * C, target, n * size, winners, C, runs, r * len(RUN), most, side)
-
-    return spread
-
-
-@functools.cache
-def average_spread(most, side):
-    @kernel()
-    def spread(dy, dx, shares, starts, runs):
-        N, P, Q, C = dy.shape
-        source, target, size = dy.reshape(-1), dx.reshape(-1), dx.shape[1] * dx.shape[2] * C
-        for task in prange(N * P):  # a task owns the rows of dx that a row of windows covers
-            before = flush_denormals()
-            n, p = divmod(np.intp(task), P)
-            for r in range(starts[p], starts[p + 1]):
-                average_spread_run(source, n * P * Q * C, target, n * size, shares, C, runs, r * len(RUN), most, side)
-            restore_denormals(before)
-
-    return spread
+# Each function makes the kernel that walks one kind of run, `most` vectors of channels side by side: a call compiles no other.
 
 
 @functools.cache
 def maximum_rows(most):
+    """Rows of y, and of `winner` where it is wanted."""
+
     @kernel()
     def rows(x, y, winner, wanted, starts, runs):
         N, P, Q, C = y.shape
@@ -71,51 +42,44 @@ def maximum_rows(most):
 
 
 @functools.cache
-def maximum_grad_rows(most):
-    @kernel()
-    def rows(dy, winner, dx, starts, runs):
-        N, H, W, C = dx.shape
-        source, target, winners, size = dy.reshape(-1), dx.reshape(-1), winner.reshape(-1), dy.shape[1] * dy.shape[2] * C
-        for task in prange(N * H):  # a task owns one row of dx
-            before = flush_denormals()
-            n, h = divmod(np.intp(task), H)
-            for r in range(starts[h], starts[h + 1]):
-                maximum_grad_run(source, n * size, target, n * H * W * C, winners, C, runs, r * len(RUN), most)
-            restore_denormals(before)
+def rows_of(run, most):
+    """Rows of y, each a sum along its `run`; `beside` has what a run reads besides x, for each result or each source."""
 
-    return rows
-
-
-@functools.cache
-def average_rows(most):
-    @kernel()
-    def rows(x, y, counts, starts, runs):
+    def rows(x, y, beside, starts, runs):
         N, P, Q, C = y.shape
-        source, target, size = x.reshape(-1), y.reshape(-1), x.shape[1] * x.shape[2] * C
+        source, target, others, size = x.reshape(-1), y.reshape(-1), beside.reshape(-1), x.shape[1] * x.shape[2] * C
         for task in prange(N * P):  # a task owns one row of y
             before = flush_denormals()
             n, p = divmod(np.intp(task), P)
             for r in range(starts[p], starts[p + 1]):
-                average_run(source, n * size, target, n * P * Q * C, counts, C, runs, r * len(RUN), most)
+                run(source, n * size, target, n * P * Q * C, others, C, runs, r * len(RUN), most)
             restore_denormals(before)
 
-    return rows
+    return named(rows, run, most)
 
 
 @functools.cache
-def average_grad_rows(most):
-    @kernel()
-    def rows(dy, dx, shares, starts, runs):
-        N, H, W, C = dx.shape
-        source, target, size = dy.reshape(-1), dx.reshape(-1), dy.shape[1] * dy.shape[2] * C
-        for task in prange(N * H):  # a task owns one row of dx
+def spread_of(run, most, side):
+    """All of dx, where windows cover every pixel once: each window's dy goes along its `run` to its taps, `side` x `side` of them
+    one after another (0: in a loop)."""
+
+    def spread(dy, dx, beside, starts, runs):
+        N, P, Q, C = dy.shape
+        source, target, others, size = dy.reshape(-1), dx.reshape(-1), beside.reshape(-1), dx.shape[1] * dx.shape[2] * C
+        for task in prange(N * P):  # a task owns the rows of dx that a row of windows covers
             before = flush_denormals()
-            n, h = divmod(np.intp(task), H)
-            for r in range(starts[h], starts[h + 1]):
-                average_grad_run(source, n * size, target, n * H * W * C, shares, C, runs, r * len(RUN), most)
+            n, p = divmod(np.intp(task), P)
+            for r in range(starts[p], starts[p + 1]):
+                run(source, n * P * Q * C, target, n * size, others, C, runs, r * len(RUN), most, side)
             restore_denormals(before)
 
-    return rows
+    return named(spread, run, most, side)
+
+
+def named(walk, run, *numbers):
+    """The kernel of a walk, under a name of its own: the cache does not look into `run`."""
+    walk.__name__ = "_".join(map(str, (run.__name__, *numbers)))
+    return kernel()(walk)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -141,25 +105,26 @@ def maximum(geo, x, y, winner):
 
 def maximum_grad(geo, dy, winner, dx):
     """dx[n,h,w,c] = sum of dy[n,p,q,c] over the windows that (h, w) won"""
-    most = side_by_side(geo, dx.itemsize)
-    if covered_once(geo):
-        maximum_spread(most, side_of(geo, most))(dy, winner, dx, *forward_runs(geo))
-    else:
-        maximum_grad_rows(most)(dy, winner, dx, *backward_runs(geo))
+    gradient(geo, dy, dx, winner, maximum_spread_run, maximum_grad_run)
 
 
 def average(geo, x, counts, y):
     """y[n,p,q,c] = sum_ij x[n, p*sh - top + i, q*sw - left + j, c] / counts[p,q]"""
-    average_rows(side_by_side(geo, y.itemsize))(x, y, counts.reshape(-1).astype(y.dtype), *forward_runs(geo))
+    rows_of(average_run, side_by_side(geo, y.itemsize))(x, y, counts.astype(y.dtype), *forward_runs(geo))
 
 
 def average_grad(geo, dy, counts, dx):
     """dx[n,h,w,c] = sum of dy[n,p,q,c] / counts[p,q] over the windows that see (h, w)"""
-    shares, most = (1 / counts.reshape(-1)).astype(dx.dtype), side_by_side(geo, dx.itemsize)
+    gradient(geo, dy, dx, (1 / counts).astype(dx.dtype), average_spread_run, average_grad_run)
+
+
+def gradient(geo, dy, dx, beside, spread_run, grad_run):
+    """dx by windows where these cover every pixel once, else by pixels."""
+    most = side_by_side(geo, dx.itemsize)
     if covered_once(geo):
-        average_spread(most, side_of(geo, most))(dy, dx, shares, *forward_runs(geo))
+        spread_of(spread_run, most, side_of(geo, most))(dy, dx, beside, *forward_runs(geo))
     else:
-        average_grad_rows(most)(dy, dx, shares, *backward_runs(geo))
+        rows_of(grad_run, most)(dy, dx, beside, *backward_runs(geo))
 
 
 def side_by_side(geo, itemsize):
