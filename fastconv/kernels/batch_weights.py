@@ -18,9 +18,10 @@ from fastconv.kernels.blocks import MOST_BLOCKS, balanced, cuts
 from fastconv.kernels.chain import clear, run_tile
 from fastconv.kernels.denormals import flush_denormals, restore_denormals
 from fastconv.kernels.group_tile import TURN_STEPS, Turn, address_of
+from fastconv.kernels.intrinsics import array_address, row_of
 from fastconv.kernels.partial_sums import add_blocks
 from fastconv.kernels.sharing import fresh_turns, next_task
-from fastconv.kernels.tile import add_outer_product, array_address
+from fastconv.kernels.tile import add_outer_product
 from fastconv.machine import cpu, get_threads, kernel
 
 __all__ = ["weight_grad"]
@@ -161,12 +162,12 @@ def sum_groups(x, dy, space, groups, parts, table, turns):
             clear(room, place, count)
             for g in range(groups[block], groups[block + 1]):
                 images = min(lanes, N - g * lanes)
-                turn_in(x, g * lanes, images, room, into[0], table.turn, steps)
-                turn_in(dy, g * lanes, images, room, into[1], table.turn, steps)
+                turn_in(x, g * lanes, images, room, row_of(into, 0, 5), table.turn, steps)
+                turn_in(dy, g * lanes, images, room, row_of(into, 1, 5), table.turn, steps)
                 p = 0
                 for high in table.bands:
                     for k in range(len(passes)):
-                        tile, x_at, dy_at, at = passes[k]
+                        tile, x_at, dy_at, at = row_of(passes, k, 4)
                         a, b = here + FLOAT * (x_at + p * table.x_row), here + FLOAT * (dy_at + p * table.dy_row)
                         run_tile(room, tile, a, b, here + FLOAT * at, here, steps, 0, high, 0)
                     p += high

@@ -12,9 +12,10 @@ from numba import prange
 from numba.extending import register_jitable
 
 from fastconv.kernels import aligned
-from fastconv.kernels.chain_back_tables import BACK, BackTables, backward_tables
+from fastconv.kernels.chain_back_tables import BACK, PASS, BackTables, backward_tables
 from fastconv.kernels.chain_tables import (
     BLOCKS,
+    CALL,
     CONSTANTS,
     FILTERS,
     FLOAT,
@@ -22,15 +23,16 @@ from fastconv.kernels.chain_tables import (
     PARTIAL,
     ROWS,
     SPACE,
+    STAGE,
     TURNED,
+    WORK,
     Network,
     Tables,
     forward_tables,
 )  # fmt: skip
 from fastconv.kernels.denormals import flush_denormals, restore_denormals
-from fastconv.kernels.intrinsics import emits
+from fastconv.kernels.intrinsics import array_address, emits, number_at, row_of
 from fastconv.kernels.sharing import done, fresh_turns, next_task, wait_for
-from fastconv.kernels.tile import array_address
 from fastconv.machine import get_threads, kernel
 
 __all__ = ["Chain", "chain_of"]
@@ -39,6 +41,8 @@ WEIGHTS, GRADIENTS = 0, 2  # the first of a block's slots
 NOTHING = np.zeros(1, np.int64)  # no tasks
 # what `turns` counts: tasks of work that are taken and that are done; groups, or blocks of them; the work behind them
 WORKS, WORKS_DONE, GROUPS, GROUPS_DONE, LASTS, LASTS_DONE, COUNTERS = range(7)
+# columns of the tables
+IN_CALL, IN_STAGE, IN_WORK, IN_PASS, IN_BACK = map(len, (CALL, STAGE, WORK, PASS, BACK))
 ZEROS_AND_ONES = np.repeat(np.array([0, 1], np.float32), ONES)
 
 
@@ -64,10 +68,11 @@ def clear(v, c, c_at, count):
 def run_stages(like, here, bases, calls, stages, steps, first, end):
     """Every call of the stages first ... end - 1, row after row; `here` is the address of the workspace of the group."""
     for s in range(first, end):
-        rows, c0, c1 = stages[s]
+        rows, c0, c1 = row_of(stages, s, IN_STAGE)
         for row in range(rows):
             for k in range(c0, c1):
-                tile, a_slot, a, b, b_step, c, c_step, d_slot, d, block, base, base_step, mark, mark_step = calls[k]
+                call = row_of(calls, k, IN_CALL)
+                tile, a_slot, a, b, b_step, c, c_step, d_slot, d, block, base, base_step, mark, mark_step = call
                 a_base = here if a_slot == SPACE else bases[a_slot]
                 d_base = here if d_slot == SPACE else bases[d_slot]
                 c_here = c + row * c_step
@@ -81,7 +86,7 @@ def run_stages(like, here, bases, calls, stages, steps, first, end):
 def do_work(like, bases, work, first, end, steps):
     """A task of what is done once for all images."""
     for k in range(first, end):
-        tile, a_slot, a, b_slot, b, c_slot, c, block, one, two = work[k]
+        tile, a_slot, a, b_slot, b, c_slot, c, block, one, two = row_of(work, k, IN_WORK)
         places = bases[a_slot] + FLOAT * a, bases[b_slot] + FLOAT * b, bases[c_slot] + FLOAT * c
         run_tile(like, tile, places[0], places[1], places[2], bases[CONSTANTS], steps, block, one, two)
 
@@ -102,9 +107,9 @@ def forward(x, y, space, bases, work, tasks, entry, leave, calls, stages, steps,
     """y (N, numbers) of x (N, numbers), after the tasks of `work` that are done once; `space` has a row for every group, or one
     for each of the threads in inference."""
     (N, K), units = x.shape, y.shape[1]
-    groups, source, target, flat = (N + lanes - 1) // lanes, array_address(x), array_address(y), y.reshape(-1)
-    high, a_row, c_row, start, into, turn_in = entry
-    rows, row_step, y_step, result, out, turn_out, gather, gather_row = leave
+    groups, source, target = (N + lanes - 1) // lanes, array_address(x), array_address(y)
+    high, a_row, c_row, start, into, turn_in = row_of(entry, 0, 6)
+    rows, row_step, y_step, result, out, turn_out, gather, gather_row = row_of(leave, 0, 8)
     for slot in prange(threads):  # a task owns the results of a group, and its row of the workspace
         before = flush_denormals()
         thread = np.intp(slot)
@@ -123,7 +128,7 @@ def forward(x, y, space, bases, work, tasks, entry, leave, calls, stages, steps,
                 c = target + FLOAT * at if gather < 0 else here + FLOAT * gather
                 run_tile(row, turn_out, a, a, c, c, steps, out, images, 0)
                 for i in range(images if gather >= 0 else 0):
-                    copy(row, gather + i * gather_row, flat, at + i * units, y_step)
+                    copy(row, gather + i * gather_row, y, at + i * units, y_step)
             g = next_task(turns, GROUPS, thread, groups)
         restore_denormals(before)
 
@@ -136,7 +141,7 @@ def backward(x, dy, space, bases, back, scratch, partial, lanes, turns):
     for slot in prange(slots):  # a task owns some partial sums, or what its calls write; a slot its row of scratch
         before = flush_denormals()
         thread = np.intp(slot)
-        mine = scratch[thread]
+        mine = scratch[thread]  # as a view: Numba then compiles all functions with the same flags, once
         share_work(mine, bases, back.first, back.first_tasks, back.steps, turns, WORKS, thread)
         wait_for(turns, WORKS_DONE, len(back.first_tasks) - 1)
         block = next_task(turns, GROUPS, thread, blocks)
@@ -148,7 +153,7 @@ def backward(x, dy, space, bases, back, scratch, partial, lanes, turns):
                 if back.enter[0] > 0:
                     dense_part(mine, here, array_address(dy), g, images, bases, back, lanes)
                 for i in range(len(back.convs)):
-                    turn_images(mine, here, back.convs[i], i > 0, back, lanes)
+                    turn_images(mine, here, row_of(back.convs, i, IN_BACK), i > 0, back, lanes)
                 for n in range(images):
                     one_image(x, array_address(dy), g * lanes + n, n, bases, back, mine, sums)
             done(turns, GROUPS_DONE)
@@ -164,11 +169,11 @@ def dense_part(mine, here, dy, g, images, bases, back, lanes):
     enter, top, rows = back.enter, back.top, bases[ROWS]
     a, c = dy + FLOAT * g * lanes * enter[0], here + FLOAT * enter[1]
     run_tile(mine, back.tiles[0], a, a, c, c, back.steps, enter[2], images, 0)
-    to_rows(mine, here, enter[3:], rows, g, back, lanes)
+    to_rows(mine, here, row_of(enter, 0, 7)[3:], rows, g, back, lanes)
     for stage in range(len(back.stages)):
         run_stages(mine, here, bases, back.calls, back.stages, back.steps, stage, stage + 1)
         if back.turns[stage, 2] > 0:
-            to_rows(mine, here, back.turns[stage], rows, g, back, lanes)
+            to_rows(mine, here, row_of(back.turns, stage, 4), rows, g, back, lanes)
     a, c = here + FLOAT * top[0], array_address(mine) + FLOAT * top[2]
     run_tile(mine, back.tiles[1], a, a, c, c, back.steps, top[1], lanes, 0)
 
@@ -197,16 +202,15 @@ def turn_images(mine, here, conv, with_values, back, lanes):
 @register_jitable
 def one_image(x, dy, n, k, bases, back, mine, sums):
     """Image n of the batch, k of its group, from the last convolution to the first."""
-    source, K, convs, passes, live, steps = x.reshape(-1), x.shape[1], back.convs, back.passes, back.tiles[2], back.steps
-    high, wide, start, step = back.image
+    convs, passes, live, steps = back.convs, back.passes, back.tiles[2], back.steps
+    high, wide, start, step = row_of(back.image, 0, 4)
     for h in range(high):
-        copy(source, n * K + h * wide, mine, start + h * step, wide)
+        copy(x, n * x.shape[1] + h * wide, mine, start + h * step, wide)
     here, there, weights = array_address(mine), array_address(sums), bases[TURNED]
-    offsets_at, gradients_at, count_at = back.lists
+    offsets_at, gradients_at, longest = row_of(back.lists, 0, 3)
     offsets, gradients = here + FLOAT * offsets_at, here + FLOAT * gradients_at
-    numbers = mine.view(np.int32)
     for i in range(len(convs) - 1, -1, -1):
-        conv = convs[i]
+        conv = row_of(convs, i, IN_BACK)
         pixels = here + FLOAT * (conv[X] + (k * conv[X_IMAGE] if i > 0 else 0))
         marks = here + FLOAT * (conv[MARKS] + k * conv[MARKS_IMAGE])
         g = dy + FLOAT * n * conv[G_IMAGE]
@@ -214,10 +218,10 @@ def one_image(x, dy, n, k, bases, back, mine, sums):
             g = here + FLOAT * (conv[G] + k * conv[G_IMAGE] + conv[G_START])
         for o in range(conv[O]):  # all weight gradients first, then all of the input's: x and dx together would not fit L1
             found, slopes, keep = marks + FLOAT * o * conv[WINDOWS], g + FLOAT * o, o * conv[LIST]
-            run_tile(mine, live, found, slopes, gradients + FLOAT * keep, offsets + FLOAT * keep, steps, conv[LIVE], count_at, 0)
-            count = np.int64(numbers[offsets_at + keep + count_at])
+            run_tile(mine, live, found, slopes, gradients + FLOAT * keep, offsets + FLOAT * keep, steps, conv[LIVE], longest, 0)
+            count = number_at(mine, offsets_at + keep + longest)
             for p in range(conv[FIRST], conv[MIDDLE]):
-                tile, at, w_at, bias, block = passes[p]
+                tile, at, w_at, bias, block = row_of(passes, p, IN_PASS)
                 target = there + FLOAT * (conv[PARTIAL_AT] + o * conv[FILTER] + w_at)
                 run_tile(
                     mine, tile, pixels + FLOAT * at, gradients + FLOAT * keep, target, offsets + FLOAT * keep, steps, block,
@@ -225,10 +229,10 @@ def one_image(x, dy, n, k, bases, back, mine, sums):
                 )  # fmt: skip
         clear(mine, conv[DX], conv[DX_SIZE])
         for p in range(conv[MIDDLE], conv[END]):
-            tile, at, w_at, _, block = passes[p]
+            tile, at, w_at, _, block = row_of(passes, p, IN_PASS)
             for o in range(conv[O]):
                 keep, target = o * conv[LIST], here + FLOAT * (conv[DX] + at)
-                count = np.int64(numbers[offsets_at + keep + count_at])
+                count = number_at(mine, offsets_at + keep + longest)
                 filter_at = weights + FLOAT * (conv[TURNED_AT] + o * conv[TURN] + w_at)
                 run_tile(
                     mine, tile, filter_at, gradients + FLOAT * keep, target, offsets + FLOAT * keep, steps, block, count, 0

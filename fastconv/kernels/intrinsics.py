@@ -9,7 +9,7 @@ from numba.extending import intrinsic
 
 from fastconv.kernels.vector_ir import ELEMENTS, I64, Vectors
 
-__all__ = ["emits", "function_address", "pointer_at"]
+__all__ = ["array_address", "emits", "function_address", "number_at", "pointer_at", "row_of"]
 
 
 def function_address(name, body, dtype, lanes, more=0):
@@ -47,6 +47,46 @@ def pointer_at(_, like, address):
         return builder.inttoptr(arguments[1], context.get_value_type(signature.return_type))
 
     return types.CPointer(like.dtype)(like, types.int64), codegen
+
+
+@intrinsic
+def array_address(_, array):
+    """Where its numbers begin, an int64."""
+
+    def codegen(context, builder, signature, arguments):
+        return builder.ptrtoint(context.make_array(array)(context, builder, arguments[0]).data, I64)
+
+    return types.int64(array), codegen
+
+
+@intrinsic
+def number_at(_, floats, position):
+    """The int32 that `Vectors.put_number` wrote in place of a float32."""
+
+    def codegen(context, builder, signature, arguments):
+        data = context.make_array(floats)(context, builder, arguments[0]).data
+        return Vectors(builder, floats.dtype).number_at(data, arguments[1])
+
+    return types.int64(floats, types.int64), codegen
+
+
+@intrinsic(prefer_literal=True)
+def row_of(_, table, row, columns):
+    """A row of a C-contiguous int64 table as a tuple.  `columns`, a literal, is all that it has.
+
+    To unpack the row itself would mean the same; Numba makes an iterator of that, and takes half a second to compile 15 numbers.
+    """
+    count = literal(columns)
+    if count is None:
+        return None
+
+    def codegen(context, builder, signature, arguments):
+        first = builder.mul(arguments[1], I64(count))
+        data = context.make_array(table)(context, builder, arguments[0]).data
+        found = [builder.load(builder.gep(data, [builder.add(first, I64(n))])) for n in range(count)]
+        return context.make_tuple(builder, signature.return_type, found)
+
+    return types.UniTuple(types.int64, count)(table, types.int64, columns), codegen
 
 
 def literal(value):

@@ -10,9 +10,7 @@ of the sum is i, j, k, whatever the size of the tile.
 import functools
 from dataclasses import dataclass
 
-import numpy as np
 from numba import types
-from numba.extending import register_jitable
 
 from fastconv.kernels.codes import LEAKY_RELU, LEAKY_SLOPE, RELU
 from fastconv.kernels.intrinsics import emits, function_address
@@ -23,7 +21,6 @@ __all__ = [
     "STEPS",
     "Tile",
     "add_outer_product",
-    "array_address",
     "call_packing_tile",
     "call_tile",
     "compiled_address",
@@ -147,12 +144,6 @@ def compiled_address(name, body, itemsize, lanes, more=0):
     compiled = Kernel(address, parallel=False, fastmath=())
     KEEP.append(compiled)
     return compiled()
-
-
-@register_jitable
-def array_address(array):
-    """Where its numbers begin."""
-    return np.int64(array.ctypes.data)
 
 
 KEEP = []  # the compiled tiles themselves: their code must outlive their address

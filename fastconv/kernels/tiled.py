@@ -13,12 +13,13 @@ from fastconv.kernels import aligned
 from fastconv.kernels.activation import finish, in_registers
 from fastconv.kernels.blocks import cuts
 from fastconv.kernels.denormals import flush_denormals, restore_denormals
+from fastconv.kernels.intrinsics import array_address
 from fastconv.kernels.packing import AS_IT_IS, COUNTERS, FLIPPED, FORWARD, TASKS, by_taps, pack_panel, share_packing
 from fastconv.kernels.padding import as_read, fold, grad_target
 from fastconv.kernels.panels import arrangement, walked
 from fastconv.kernels.schedule import Schedule, forward_runs, input_grad_runs, tables
 from fastconv.kernels.sharing import fresh_turns, next_task
-from fastconv.kernels.tile import STEPS, array_address, call_packing_tile, call_tile, most_rows
+from fastconv.kernels.tile import STEPS, call_packing_tile, call_tile, most_rows
 from fastconv.kernels.vector_ir import lanes_of
 from fastconv.machine import get_threads, kernel
 

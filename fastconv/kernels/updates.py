@@ -4,7 +4,7 @@ import numpy as np
 from numba import carray, prange
 from numba.extending import register_jitable
 
-from fastconv.kernels.intrinsics import pointer_at
+from fastconv.kernels.intrinsics import pointer_at, row_of
 from fastconv.machine import kernel
 
 __all__ = ["BLOCK", "adam", "on_few", "sgd", "squares"]
@@ -31,7 +31,7 @@ def sgd(like, blocks, lr, momentum, nesterov):
     A row of `blocks`: how many numbers, and where those of g, p and v begin.
     """
     for task in prange(len(blocks)):  # a task owns a block of p and v
-        count, g_at, p_at, v_at = blocks[np.intp(task)]
+        count, g_at, p_at, v_at = row_of(blocks, np.intp(task), 4)
         ps, gs, vs = numbers(like, p_at, count), numbers(like, g_at, count), numbers(like, v_at, count)
         for i in range(count):
             speed = momentum * vs[i] + gs[i]
@@ -58,7 +58,7 @@ def squares(like, blocks, parts):
     """parts[b] = the sum of the squares of block b; a row of `blocks`: how many numbers, and where they begin."""
     for task in prange(len(parts)):
         b = np.intp(task)
-        count, at = blocks[b]
+        count, at = row_of(blocks, b, 2)
         block = numbers(like, at, count)
         total = like.dtype.type(0)
         for i in range(count):

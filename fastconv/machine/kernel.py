@@ -10,6 +10,8 @@ __all__ = ["Kernel", "kernel"]
 
 FUSED = ("contract",)  # a * b + c may be rounded once; NaN, infinities, signed zeros and the order of sums stay as written
 
+OPTIONS = {"error_model": "numpy", "nogil": True, "no_cfunc_wrapper": True}  # which would be compiled, too, and nobody calls
+
 
 class Kernel:
     """A function compiled at its first call: on all cores, or by its serial twin where threads would be fatal.
@@ -32,7 +34,13 @@ class Kernel:
         with STATE.building:
             if parallel not in self.twins:
                 watch_compilation(KernelCache)
-                options = {"parallel": parallel, "fastmath": set(self.fastmath), "error_model": "numpy", "nogil": True}
+                options = {
+                    "parallel": parallel,
+                    "fastmath": set(self.fastmath),
+                    "error_model": "numpy",
+                    "nogil": True,
+                    "no_cfunc_wrapper": True,
+                }
                 dispatcher = numba.njit(**options)(self.py_func)
                 dispatcher._cache = KernelCache(self.py_func, parallel=parallel, fastmath=sorted(self.fastmath))
                 self.twins[parallel] = dispatcher
