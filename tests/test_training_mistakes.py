@@ -175,7 +175,7 @@ def test_numbers_of_numpy_are_numbers():
     fc.callbacks.ReduceLROnPlateau(factor=half, min_lr=half)
 
 
-@pytest.mark.parametrize("callbacks", [None, (), fc.callbacks.SWA(0), [fc.callbacks.SWA(0)]], ids=str)
+@pytest.mark.parametrize("callbacks", [None, (), fc.callbacks.SWA(0), [fc.callbacks.SWA(0)]], ids=("None", "()", "one", "list"))
 def test_callbacks_may_be_none_or_one(callbacks):
     assert len(fit(callbacks=callbacks).rows()) == 1
 

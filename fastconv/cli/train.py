@@ -90,10 +90,8 @@ def run(args, output):
     if not (args.quiet or args.json):
         output.text(f"{trainer.net.summary()}\n")
         output.flush()
-    settings = {**recipe.settings(), **saving, "budget": args.budget}
+    settings = {**recipe.settings(args.budget), **saving}
     settings["callbacks"] += beside
-    if args.budget:
-        del settings["epochs"]  # the budget picks them
     if not fitted(trainer, settings, x[: args.images], y[: args.images], args, output):
         return INTERRUPTED
     if args.save:

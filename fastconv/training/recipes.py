@@ -41,10 +41,11 @@ class Recipe:
     prepare: Callable | None = None
     views: Callable | None = None
 
-    def settings(self):
-        """What `Trainer.fit` takes of it, with new callbacks."""
-        names = ("epochs", "batch_size", "schedule", "augment", "validation")
-        return {**{name: getattr(self, name) for name in names}, "callbacks": [make() for make in self.callbacks]}
+    def settings(self, budget=None):
+        """What `Trainer.fit` takes of it, with new callbacks; a budget of time picks the epochs."""
+        names = ("batch_size", "schedule", "augment", "validation")
+        length = {"epochs": self.epochs} if budget is None else {"budget": budget}
+        return {**length, **{name: getattr(self, name) for name in names}, "callbacks": [make() for make in self.callbacks]}
 
     def trainer(self, net, x, *, seed=None):
         """The `Trainer` of `net`, which is prepared for images x."""
@@ -57,9 +58,7 @@ class Recipe:
 
         Returns the `Trainer`, which has the history.
         """
-        trainer, settings = self.trainer(net, x, seed=seed), self.settings()
-        if options.get("budget") is not None:
-            del settings["epochs"]  # the budget picks them
+        trainer, settings = self.trainer(net, x, seed=seed), self.settings(options.get("budget"))
         callbacks = [*settings["callbacks"], *as_callbacks(options.get("callbacks"))]
         trainer.fit(x, y, **{**settings, **options, "callbacks": callbacks})
         return trainer
