@@ -118,12 +118,13 @@ def tiled(backward):
 
 def tiled_sums(geo, itemsize):
     """Partial sums, and the pixels and gradients where they are packed."""
+    copied, geo = unlike_zeros(geo, itemsize), geo.written_out
     if packs_pixels(geo, itemsize):
         pixels, summed = panels_of(geo.c, geo.c, 1, itemsize, packed_rows=geo.n * geo.p * geo.q).packed_size, geo
     else:
         pixels, summed = 0, walked(geo)
     sums = partial_sums(block_count(summed, itemsize), weights(geo, itemsize))
-    return unlike_zeros(geo, itemsize) + sums + (pixels + gradient_panels(geo, itemsize).packed_size + geo.o) * itemsize
+    return copied + sums + (pixels + gradient_panels(geo, itemsize).packed_size + geo.o) * itemsize
 
 
 def channel_sums(geo, itemsize):

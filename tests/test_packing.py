@@ -110,6 +110,26 @@ def test_a_weight_gradient_has_the_same_bytes_whoever_transforms_its_tiles(monke
     np.testing.assert_allclose(results[0], close, atol=1e-4 * abs(close).max())
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("more", ({}, {"stride": 2}, {"padding": 2, "pad_mode": "reflect"}, {"padding": 1}), ids=str)
+@pytest.mark.parametrize("channels", ((300, 100), (260, 300), (100, 300)), ids=str)
+def test_a_weight_gradient_of_single_pixels_is_shared_out_by_channels_or_by_filters(channels, more, dtype):
+    """Where x and dy are arranged in panels first, and where they are not."""
+    (c, o), random = channels, np.random.default_rng(8)
+    x = random.standard_normal((2, 11, 12, c)).astype(dtype)
+    dy = random.standard_normal(ConvGeometry.of(x.shape, (1, 1, c, o), **more).y_shape).astype(dtype)
+    results, threads = [], fc.get_threads()
+    try:
+        for count in (1, 2):
+            fc.set_threads(min(count, threads))
+            results.append(fc.conv2d_weight_grad(dy, x, (1, 1, c, o), algorithm="tiled", **more))
+    finally:
+        fc.set_threads(threads)
+    assert_same_bytes(*results)
+    close = oracle.conv2d_weight_grad(dy, x, (1, 1, c, o), **more)
+    np.testing.assert_allclose(results[0], close, atol=1e-5 * abs(close).max())
+
+
 @pytest.mark.parametrize("l2, tiles_fit, wanted", [(1 << 20, True, True), (2 << 20, True, False), (2 << 20, False, True)])
 def test_large_filters_are_made_where_they_are_used_before_a_far_last_cache(monkeypatch, l2, tiles_fit, wanted):
     monkeypatch.setattr(

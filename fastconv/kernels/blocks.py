@@ -25,7 +25,7 @@ LEAST_WEIGHTS, MOST_CHANNEL_BLOCKS = 1 << 16, 64  # of a block of input channels
 FEW_CHANNELS = 12  # fewer leave registers free in a tile of a weight gradient
 SUM_ROWS = 2048  # of a sum over rows
 MOST_BYTES = 2 << 20  # of all partial sums together: adding them up takes time, too
-MANY_TERMS = 2048  # of a filter
+MANY_TERMS, MANY_CHANNELS = 2048, 256  # of a filter; of a filter of one tap
 WINDOW_BYTES = 4 << 20  # of one block of im2col windows, at least one output row
 
 
@@ -66,6 +66,8 @@ def packs_pixels(geo, itemsize):
 def packs_gradient(geo, itemsize):
     """Whether a weight gradient arranges dy in panels: it is read once for every few terms of a filter, in rows that lie far
     apart and may fall on the same few lines of the cache."""
+    if packs_pixels(geo, itemsize):
+        return geo.c >= MANY_CHANNELS
     return geo.terms >= MANY_TERMS and geo.o * itemsize >= 512
 
 

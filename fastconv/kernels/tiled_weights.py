@@ -21,12 +21,14 @@ LEAST_ROWS = 24  # input channels of a task
 PIXELS = 256  # terms of a sum between two times that it is loaded and stored
 
 
-def work_shares(blocks, kernel_rows, panels, channels, threads):
+def work_shares(blocks, kernel_rows, panels, channels, threads, channels_first=False):
     """[((first, end) rows of the filter, panels, input channels in units), ...]: few blocks are shared out further, four tasks a
-    thread."""
+    thread.  Each share of the panels reads all of x, each share of the channels all of dy."""
     rows = cuts(kernel_rows, kernel_rows if blocks < 2 * threads else 1)
-    parts = min(panels, max(1, -(-4 * threads // (blocks * len(rows)))))
-    more = min(channels, max(1, -(-4 * threads // (blocks * len(rows) * parts))))
+    wanted, most = -(-4 * threads // (blocks * len(rows))), (channels, panels) if channels_first else (panels, channels)
+    first = min(most[0], wanted)
+    second = min(most[1], -(-wanted // first))
+    parts, more = (second, first) if channels_first else (first, second)
     return list(itertools.product(rows, cuts(panels, parts), cuts(channels, more)))
 
 
@@ -63,7 +65,7 @@ def matrix_schedule(geo, itemsize, threads):
     columns, panels = panels_of(geo.c, geo.c, 1, itemsize, packed_rows=pixels), gradient_panels(geo, itemsize)
     blocks, runs, tasks, known = block_count(geo, itemsize), [], [], {}
     for block, (first, end) in enumerate(cuts(pixels, blocks)):
-        for _, share, unit in work_shares(blocks, 1, len(panels.rows), len(columns.rows), threads):
+        for _, share, unit in work_shares(blocks, 1, len(panels.rows), len(columns.rows), threads, channels_first=geo.c > geo.o):
             task = []
             for p in range(first, end, PIXELS):
                 for _, at, c_at, _, _, row, wide in columns.rows[slice(*unit)].tolist():
@@ -79,7 +81,7 @@ def matrix_schedule(geo, itemsize, threads):
 
 
 def weight_grad(geo, x, dy, dw):
-    x, _ = as_read(x, geo)
+    x, geo = as_read(x, geo)
     if packs_pixels(geo, x.itemsize):
         parts = partial_sums(block_count(geo, x.itemsize), dw)
         columns, schedule = matrix_schedule(geo, x.itemsize, get_threads())
