@@ -77,7 +77,7 @@ def row_of(_, table, row, columns):
     To unpack the row itself would mean the same; Numba makes an iterator of that, and takes half a second to compile 15 numbers.
     """
     count = literal(columns)
-    if count is None:
+    if count is None or table.dtype != types.int64 or table.layout != "C":
         return None
 
     def codegen(context, builder, signature, arguments):

@@ -9,8 +9,8 @@ from fastconv.machine.threads import STATE, is_foreign, must_be_serial, start_la
 __all__ = ["Kernel", "kernel"]
 
 FUSED = ("contract",)  # a * b + c may be rounded once; NaN, infinities, signed zeros and the order of sums stay as written
-
-OPTIONS = {"error_model": "numpy", "nogil": True, "no_cfunc_wrapper": True}  # which would be compiled, too, and nobody calls
+# of every kernel; no_cfunc_wrapper: a second entry, for callers in C, would take as long to compile again
+OPTIONS = {"error_model": "numpy", "nogil": True, "no_cfunc_wrapper": True}
 
 
 class Kernel:
@@ -34,14 +34,7 @@ class Kernel:
         with STATE.building:
             if parallel not in self.twins:
                 watch_compilation(KernelCache)
-                options = {
-                    "parallel": parallel,
-                    "fastmath": set(self.fastmath),
-                    "error_model": "numpy",
-                    "nogil": True,
-                    "no_cfunc_wrapper": True,
-                }
-                dispatcher = numba.njit(**options)(self.py_func)
+                dispatcher = numba.njit(parallel=parallel, fastmath=set(self.fastmath), **OPTIONS)(self.py_func)
                 dispatcher._cache = KernelCache(self.py_func, parallel=parallel, fastmath=sorted(self.fastmath))
                 self.twins[parallel] = dispatcher
             return self.twins[parallel]
