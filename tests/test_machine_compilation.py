@@ -5,6 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from numba import njit, prange
+from numba.extending import register_jitable
 
 from fastconv.machine import compilation, compile_seconds, folder, kernel
 from fastconv.machine.kernel import Kernel
@@ -130,6 +132,112 @@ def test_what_is_not_a_kernel_is_not_counted():
 
     fresh()(*arguments())
     assert seconds_of(numba.njit(add_one), *arguments())[1] == 0
+
+
+@pytest.fixture
+def translated(monkeypatch):
+    """The names of what becomes machine code from now on."""
+    from numba.core.codegen import JITCodeLibrary
+
+    fresh()(*arguments())  # and what Numba itself needs for the first kernel
+    names, translate = [], JITCodeLibrary._finalize_specific
+
+    def noted(library):
+        names.append(library.name)
+        translate(library)
+
+    monkeypatch.setattr(JITCodeLibrary, "_finalize_specific", noted)
+    return names
+
+
+def refuse_three(x):
+    if x == 3:
+        raise ValueError("not", x)
+    return x + 1
+
+
+def calls_in_parallel(part):
+    """A kernel that calls `part` for every number."""
+    called = register_jitable(part)
+
+    def all_of_them(x, y):
+        for i in prange(len(x)):
+            y[i] = called(x[i])
+
+    all_of_them.__name__ = f"all_of_them_by_{part.__name__}"
+    return Kernel(all_of_them, True, ())
+
+
+@pytest.fixture
+def part(monkeypatch):
+    """A function of the package that kernels call."""
+    monkeypatch.setattr(refuse_three, "__module__", "fastconv.kernels")
+    return refuse_three
+
+
+def test_a_kernel_becomes_machine_code_once_with_all_that_it_calls(translated, part):
+    x, y = arguments()
+    compiled = calls_in_parallel(part)
+    compiled(x, y)
+    assert y.tolist() == [1, 2, 3]
+    assert len(translated) == 1 and "all_of_them" in translated[0]
+
+
+def test_functions_of_others_become_machine_code_of_their_own(translated):
+    helper = njit(lambda x: x + 1)
+
+    def all_of_them(x, y):
+        for i in prange(len(x)):
+            y[i] = helper(x[i])
+
+    x, y = arguments()
+    Kernel(all_of_them, True, ())(x, y)
+    assert y.tolist() == [1, 2, 3] and helper(2.0) == 3
+    assert len(translated) == 2
+
+
+def test_a_part_may_raise_an_error_that_tells_a_number(part):
+    called = register_jitable(part)
+
+    def each(x, y):
+        for i in range(len(x)):
+            y[i] = called(x[i])
+
+    each.__name__ = "each_but_three"
+    for _ in ("compiled", "loaded"):
+        kernel, (x, y) = Kernel(each, False, ()), arguments()
+        kernel(x, y)
+        assert y.tolist() == [1, 2, 3]
+        with pytest.raises(ValueError, match="3") as caught:
+            kernel(np.arange(4.0), np.zeros(4))
+        assert caught.value.args == ("not", 3)
+
+
+def test_a_kernel_from_the_cache_inside_another_can_be_called_itself(part):
+    def outer_of(inner):
+        called = register_jitable(by_way_of(inner))
+
+        def outer(x, y):
+            called(x, y)
+
+        outer.__name__ = "outer_by_way"
+        return Kernel(outer, False, ())
+
+    def by_way_of(inner):
+        def way(x, y):
+            inner(x, y)
+
+        way.__module__ = part.__module__
+        return way
+
+    fresh()(*arguments())
+    inner, (x, y) = fresh().serial, arguments()
+    outer_of(inner)(x, y)
+    assert y.tolist() == [1, 2, 3] and sum(inner.stats.cache_hits.values()) == 1
+    inner(x, y[::-1][::-1])
+    y[:] = 0
+    inner(x, y)
+    assert y.tolist() == [1, 2, 3]
 
 
 OUT_OF_RANGE = """

@@ -10,6 +10,8 @@ import itertools
 import os
 import time
 
+from fastconv.machine.linking import Linking
+
 __all__ = ["compile_seconds", "watch_compilation"]
 
 
@@ -49,16 +51,19 @@ def watch_compilation(cache_type):
     from numba.core import event
     from numba.core.bytecode import FunctionIdentity
 
-    def is_kernel(event):
-        return isinstance(getattr(event.data["dispatcher"], "_cache", None), cache_type)
+    linking = Linking()
 
     class Listener(event.Listener):
         def on_start(self, event):
-            if is_kernel(event):
+            dispatcher = event.data["dispatcher"]
+            is_kernel = isinstance(getattr(dispatcher, "_cache", None), cache_type)
+            if is_kernel or COMPILATION.depth:
                 COMPILATION.start(FunctionIdentity)
+                linking.begin(dispatcher, is_kernel)
 
         def on_end(self, event):
-            if is_kernel(event):
+            if COMPILATION.depth:
+                linking.end()
                 COMPILATION.stop(FunctionIdentity)
 
     event.register("numba:compile", Listener())
