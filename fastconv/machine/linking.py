@@ -40,7 +40,7 @@ class Linking:
             self.environments.clear()
 
     def set_environment(self, name, environment):
-        """Give a function its constants that are Python objects; those of a part have no place before the kernel is translated."""
+        """Give a function its constants that are Python objects; those of a part have no place before the kernel has."""
         if self.codegen._engine.is_symbol_defined(name):
             type(self.codegen).set_env(self.codegen, name, environment)
         else:
