@@ -33,6 +33,12 @@ MADE = {2: 300, 3: 420, 4: 900, 5: 1500}  # cycles of the transform of a vector 
 IN_FLIGHT = 6  # multiply-adds that a core has begun and not ended
 SCATTERED = 0.18  # cycles for a byte that Winograd's tiles read from memory or write to it, where a core is half as fast
 LENT, LENT_SUMS = 0.25, 0.6  # cycles for a byte of the tiles, and of the sums over them, that one thread writes and others read
+NARROW, MASKED = {16: 1.3, 32: 1}, {16: 1.15, 32: 1}  # times slower: results of one vector, and of a part of one
+WRITTEN = 0.5  # cycles for a byte of results that go to memory, in pieces of some channels
+STRIDED = 1.5  # times slower: groups of images whose windows share less
+GROUPED = {16: 0.8, 32: 1.06}  # cycles of a multiply-add of a group of images, with so many vector registers
+WINDOWED = {16: 1.3, 32: 1.04}  # times longer by Winograd, whose weights serve a few windows only
+FETCHED = 0.5  # cycles for a byte of their values, where these are written and read far away
 CUT = 5  # cycles to move a number to or from its place at stride 1
 COPIED = 1 / 6  # cycles for a byte that is written and read once
 
@@ -92,11 +98,16 @@ def im2col(along, turned=0):
 
 
 def tiled(along, packed=PACKED):
-    """A multiply-add a cycle on whole vectors; the weights are packed first, vector by vector."""
+    """A multiply-add a cycle on whole vectors, fewer where results are one vector wide or end inside one; the weights are packed
+    first, vector by vector."""
 
     def cost(geo, dtype, cpu):
-        weights = geo.terms * geo.o // along(geo) * vectors(along(geo), dtype, cpu)
-        return 2 * LAUNCH + geo.macs / along(geo) * vectors(along(geo), dtype, cpu) + packed * weights
+        length, wide = along(geo), vectors(along(geo), dtype, cpu)
+        slower = NARROW[cpu.registers] if wide == 1 else 1
+        slower *= MASKED[cpu.registers] if length * dtype.itemsize % cpu.vector_bytes else 1
+        products, weights = geo.macs / length * wide, geo.terms * geo.o // length * wide
+        results = math.prod(geo.y_shape) * dtype.itemsize
+        return 2 * LAUNCH + slower * products + packed * weights + (WRITTEN * results if results > cpu.l3 // 4 else 0)
 
     return cost
 
@@ -154,17 +165,20 @@ def shared_groups(images, lanes):
 
 
 def batch(backward, winograd):
-    """A multiply-add a cycle for a group of images, and turning what comes and goes: 16 x 16 numbers in about 120 cycles."""
+    """Multiply-adds for groups of images, turning what comes and goes, and fetching what the second cache does not hold."""
 
     def cost(geo, dtype, cpu):
-        lanes = cpu.vector_bytes // dtype.itemsize
+        lanes, groups = cpu.vector_bytes // dtype.itemsize, shared_groups(geo.n, cpu.vector_bytes // dtype.itemsize)
         c, o, p, q = (geo.o, geo.c, geo.h, geo.w) if backward else (geo.c, geo.o, geo.p, geo.q)
         products = geo.kh * geo.kw * c * o * p * q
         if winograd:
-            n, windows = geo.kh + 1, -(-p // 2) * -(-q // 2)
-            products = windows * (1.1 * n * n * c * o + 5 * n * n * c + 2.5 * n * n * o)
-        turned = (geo.h * geo.w * geo.c + geo.p * geo.q * geo.o) * 120 / lanes
-        return 2 * LAUNCH + shared_groups(geo.n, lanes) * (1.06 * products + turned)
+            elements, windows = (geo.kh + 1) ** 2, -(-p // 2) * -(-q // 2)
+            products = windows * elements * (WINDOWED[cpu.registers] * c * o + 7 * c + 5 * o)
+        numbers = geo.h * geo.w * geo.c + geo.p * geo.q * geo.o
+        size = numbers * cpu.vector_bytes
+        late = FETCHED * size if size > cpu.l2 else 0
+        rate = GROUPED[cpu.registers] * (STRIDED if geo.sh * geo.sw > 1 else 1)
+        return 2 * LAUNCH + groups * (rate * products + 2 * math.log2(lanes) * numbers + late)
 
     return cost
 

@@ -10,7 +10,9 @@ from numba import types
 
 from fastconv import machine
 from fastconv.kernels.batch_weights import Outer, tile_of
-from fastconv.kernels.group_tile import GroupTile, Window, winograd_rows
+from fastconv.kernels.group_sizes import MOST_WINDOWS
+from fastconv.kernels.group_tile import GroupTile
+from fastconv.kernels.group_winograd import Products
 from fastconv.kernels.intrinsics import function_address
 from fastconv.kernels.panels import WIDEST
 from fastconv.kernels.tile import Tile, most_rows, write_tile
@@ -22,7 +24,7 @@ WALKED = [Tile(4, LANES, most_rows()[cols], cols, masked) for cols in WIDTHS for
 GROUPS = [
     *[GroupTile(LANES, most_rows()[cols], cols, pooled=False) for cols in (1, 4)],
     GroupTile(LANES, most_rows()[4], 4, pooled=True),
-    *[Window(LANES, size, winograd_rows()) for size in (3, 5)],
+    *[Products(LANES, most_rows()[windows], windows) for windows in range(1, MOST_WINDOWS + 1)],
     *[Outer(LANES, *tile_of(filters)) for filters in (1, 2, 3, 16)],
 ]
 

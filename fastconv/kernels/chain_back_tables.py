@@ -23,12 +23,12 @@ from fastconv.kernels.chain_tables import (
     Layout,
     Writer,
     array,
-    even_parts,
     starts,
     vectors_for,
     weights_slot,
 )  # fmt: skip
 from fastconv.kernels.codes import NONE
+from fastconv.kernels.group_sizes import even_parts
 from fastconv.kernels.group_tile import (
     GROUP_STEPS,
     LIST_STEPS,
@@ -295,8 +295,8 @@ def passes_over(kh, pieces):
 
 def row_pieces(geo, pixel, lanes, first):
     """(vectors of a row of taps as (offset, lanes), numbers in the row): pixel by pixel, in the first layer across pixels."""
-    if first:  # vectors that begin anywhere: half the width crosses cache lines half as often
-        widths = vectors_for(geo.kw * geo.c, max(4, lanes // 2))
+    if first:  # vectors that begin anywhere: the wider, the more often they cross a cache line
+        widths = vectors_for(geo.kw * geo.c, min(8, lanes))
         return tuple(zip(starts(widths), widths, strict=True)), sum(widths)
     widths = vectors_for(geo.c, lanes)
     return tuple((j * pixel + at, w) for j in range(geo.kw) for at, w in zip(starts(widths), widths, strict=True)), geo.kw * pixel

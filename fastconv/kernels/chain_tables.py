@@ -12,22 +12,22 @@ import numpy as np
 
 from fastconv.kernels.blocks import balanced
 from fastconv.kernels.codes import NONE, RELU
-from fastconv.kernels.group_tile import (
-    GROUP_STEPS,
-    TURN_STEPS,
-    FilterTransform,
-    GroupTile,
-    Turn,
-    Window,
-    address_of,
-    winograd_rows,
+from fastconv.kernels.group_sizes import (
+    even_parts,
+    is_faster,
+    transformed_row,
+    transformed_sizes,
+    windows_at_once,
+    windows_over,
 )
+from fastconv.kernels.group_tile import GROUP_STEPS, TURN_STEPS, GroupTile, Turn, address_of
+from fastconv.kernels.group_winograd import WINDOW_STEPS, FilterTransform, InputTransform, OutputTransform, Products
 from fastconv.kernels.tile import most_rows
 from fastconv.kernels.vector_ir import lanes_of
 
 __all__ = [
     "CALL", "CONSTANTS", "FILTERS", "FLOAT", "ONES", "PARTIAL", "ROWS", "SPACE", "STAGE", "TURNED", "WORK",
-    "Layout", "Network", "Tables", "Writer", "array", "even_parts", "forward_tables",
+    "Layout", "Network", "Tables", "Writer", "array", "forward_tables",
     "padded_channels", "starts", "vectors_for", "weights_slot",
 ]  # fmt: skip
 
@@ -43,7 +43,6 @@ ONES = 64  # that many zeros come before as many ones
 ALIGN = 16
 FLOAT = 4  # bytes
 PAGE = 4096  # bytes: places that are a multiple of it apart fall on the same few lines of the caches
-WINOGRAD_GAIN = 1.0  # in estimated instructions, below which a 2x2 window is computed directly
 
 
 def room(size):
@@ -75,26 +74,14 @@ class Layout:
         return at
 
 
-def even_parts(count, most):
-    """Balanced parts of `count`; all of one size where that costs no more than half of `most`, to compile one tile only."""
-    for parts in range(-(-count // most), 2 * (-(-count // most)) + 1):
-        if count % parts == 0:
-            return [count // parts] * parts
-    return balanced(count, most)
-
-
 def starts(parts):
     return [sum(parts[:i]) for i in range(len(parts))]
 
 
-def by_winograd(block, allowed):
-    """Whether 2x2 windows are computed by F(2x2, k x k): an estimate of the instructions."""
-    geo = block.geometry
-    if not (allowed and geo is not None and geo.kh == geo.kw in (3, 5) and geo.sh == geo.sw == 1):
-        return False
-    elements = (geo.kh + 1) ** 2
-    fast = elements * geo.c * geo.o + 5 * elements * geo.c + 2 * elements * geo.o
-    return WINOGRAD_GAIN * fast < 4 * geo.kh * geo.kw * geo.c * geo.o
+def windows_of(block):
+    """(rows, columns) of 2x2 windows of outputs."""
+    rows, cols, _ = block.out
+    return (rows, cols) if block.pooled else windows_over(rows, cols)
 
 
 @dataclass(frozen=True)
@@ -131,11 +118,12 @@ class Network:
         self.layout = Layout()
         geo = blocks[0].geometry
         shapes = [(geo.h, geo.w, geo.c), *(block.out for block in blocks)]
-        self.fast = [by_winograd(block, winograd) and self.has_whole_windows(block) for block in blocks]
+        self.fast = [winograd and is_faster(block.geometry) and self.has_whole_windows(block) for block in blocks]
         self.places = [self.place(i, shape) for i, shape in enumerate(shapes)]
         self.marks = [training and self.layout.take(self.results(block) * self.lanes) for block in blocks]
-        sizes = [(block.geometry.kh + 1) ** 2 * block.geometry.c for block, fast in zip(blocks, self.fast, strict=True) if fast]
-        self.values = self.layout.take(max(sizes, default=0) * self.lanes)
+        fast = [block for block, is_fast in zip(blocks, self.fast, strict=True) if is_fast]
+        sizes = [transformed_sizes(block.geometry, windows_of(block)[1], self.lanes) for block in fast]
+        self.values, self.products = (self.layout.take(max(kind)) for kind in zip((0, 0), *sizes, strict=True))
 
     def has_whole_windows(self, block):
         """Whether 2x2 windows cover the output: others need room behind it, which only the end of an inference has."""
@@ -307,8 +295,8 @@ def direct_calls(writer, network, i):
     steps = writer.block(
         GROUP_STEPS, **shared, a_m=1, a_i=run * geo.o, a_k=geo.o, b_i=row, b_k=lanes, i=geo.kh, k=run
     )  # fmt: skip
-    first, parts = len(writer.calls), even_parts(geo.o, most_rows()[4])
-    columns = [4] * block.out[1] if block.pooled else even_parts(block.out[1], 4)
+    first, parts = len(writer.calls), balanced(geo.o, most_rows()[4])
+    columns = [4] * block.out[1] if block.pooled else balanced(block.out[1], 4)
     positions = range(block.out[1]) if block.pooled else starts(columns)
     for m, rows in zip(starts(parts), parts, strict=True):
         for q, cols in zip(positions, columns, strict=True):
@@ -321,34 +309,62 @@ def direct_calls(writer, network, i):
 
 
 def winograd_calls(writer, network, i, filters):
-    """Windows of 2x2 outputs: transform one of the input, then take all its outputs."""
+    """A few windows of 2x2 outputs at a time: transform their inputs, multiply, transform back."""
     block, source, target, lanes = network.blocks[i], network.places[i], network.places[i + 1], network.lanes
     geo, (shared, down, along) = block.geometry, window_steps(network, i, 2)
-    steps, elements, down = writer.block(GROUP_STEPS, **shared, k=geo.c), (geo.kh + 1) ** 2, {**down, "b_step": 0}
-    parts, at = even_parts(geo.o, winograd_rows()), filters.take(elements * geo.c * geo.o)
-    transform_filters(writer, geo, i, parts, at)
-    first = len(writer.calls)
-    across, rows_of_windows = ((size if block.pooled else -(-size // 2)) for size in (block.out[1], block.out[0]))
-    for q in range(across):
-        b, c = source.at + q * along["b"], target.at + target.start * lanes + q * along["c"]
-        b_step = geo.sh * 2 * source.cols * source.channels * lanes
-        writer.call(tile=address_of(Window(lanes, geo.kh)), b=b, b_step=b_step, c=network.values, steps=steps)
-        for m, rows in zip(starts(parts), parts, strict=True):
+    at = filters.take((geo.kh + 1) ** 2 * geo.c * geo.o)
+    transform_filters(writer, geo, i, at)
+    into, back = address_of(InputTransform(lanes, geo.kh)), address_of(OutputTransform(lanes, geo.kh, block.pooled))
+    first, (rows_of_windows, across), known = len(writer.calls), windows_of(block), {}
+    parts = windows_at_once(across)
+    for q, windows in zip(starts(parts), parts, strict=True):
+        if windows not in known:
+            known[windows] = writer.block(WINDOW_STEPS, **shared, **transformed_steps(geo, windows, lanes, along))
+        steps, place = known[windows], q * along["c"]
+        writer.call(tile=into, b=source.at + q * along["b"], b_step=down["b_step"], c=network.values, steps=steps)
+        for m, count, rows in heights(geo.o, most_rows()[windows]):
             writer.call(
-                tile=address_of(Window(lanes, geo.kh, rows, block.pooled)), a_slot=FILTERS, a=at + m * elements * geo.c,
-                b=network.values,
-                c=c + m * lanes, d_slot=weights_slot(i) + 1, d=m, steps=steps, base=q * along["base"],
-                mark=network.marks[i] + q * along["c"] + m * lanes, **down,
+                tile=address_of(Products(lanes, rows, windows)), a_slot=FILTERS, a=at + m, b=network.values,
+                c=network.products + m * lanes, steps=steps, base=count,
             )  # fmt: skip
+        writer.call(
+            tile=back, b=network.products, c=target.at + target.start * lanes + place, c_step=down["c_step"],
+            d_slot=weights_slot(i) + 1, steps=steps, base=q * along["base"], base_step=down["base_step"],
+            mark=network.marks[i] + place, mark_step=down["mark_step"],
+        )  # fmt: skip
     writer.stage(first, rows_of_windows)
 
 
-def transform_filters(writer, geo, i, parts, at):
-    """Winograd's filters for the tiles of `parts` outputs: [row, channel, column, output] one tile after the other."""
-    n, tile = geo.kh + 1, address_of(FilterTransform(lanes_of(4), geo.kh))
-    for c in range(geo.c):
-        for m, rows in zip(starts(parts), parts, strict=True):
-            steps = writer.block(TURN_STEPS, a_row=geo.c * geo.o, c_row=geo.c * n * rows)
-            target = at + n * n * geo.c * m + c * n * rows
-            writer.do(tile=tile, a_slot=weights_slot(i), a=c * geo.o + m, c_slot=FILTERS, c=target, steps=steps, first=rows)
+def transformed_steps(geo, windows, lanes, along):
+    """What Winograd's tiles are told besides what all ways of convolving tell theirs."""
+    return {
+        "i": (geo.kh + 1) ** 2,
+        "k": geo.c,
+        "windows": windows,
+        "outputs": geo.o,
+        "b_next": along["b"],
+        "c_next": along["c"],
+        "base_next": along["base"],
+        "u_next": geo.c * geo.o,
+        "v_next": transformed_row(geo.c, windows, lanes),
+        "m_next": transformed_row(geo.o, windows, lanes),
+    }
+
+
+def heights(count, most):
+    """(first, number of parts, rows of each) of outputs in parts of one height, then of the next."""
+    parts, found = balanced(count, most), []
+    for rows in sorted({*parts}, reverse=True):
+        found.append((sum(part for part in parts if part > rows), parts.count(rows), rows))
+    return found
+
+
+def transform_filters(writer, geo, i, at):
+    """Winograd's filters, a channel after the other."""
+    tile, lanes, each = address_of(FilterTransform(lanes_of(4), geo.kh)), lanes_of(4), geo.c * geo.o
+    steps = writer.block(TURN_STEPS, a_row=each, c_row=each)
+    for place in range(0, each, geo.o):
+        for m in range(place, place + geo.o, lanes):
+            few = min(lanes, place + geo.o - m)
+            writer.do(tile=tile, a_slot=weights_slot(i), a=m, c_slot=FILTERS, c=at + m, steps=steps, first=few)
         writer.task_done()

@@ -14,15 +14,12 @@ from dataclasses import dataclass
 
 from fastconv.kernels.codes import RELU
 from fastconv.kernels.tile import add_outer_product, compiled_address
-from fastconv.kernels.transpose import turn_block
+from fastconv.kernels.transpose import turn_block, turn_square
 from fastconv.kernels.vector_ir import Vectors
-from fastconv.kernels.winograd_matrices import input_steps, matrices
-from fastconv.kernels.winograd_transform import combine, floats, store_both_ways
-from fastconv.machine import cpu
 
 __all__ = [
-    "GROUP_STEPS", "LIST_STEPS", "LIVE_STEPS", "MASK", "TURN_STEPS", "Add", "FilterTransform", "GroupTile", "Live", "Spread",
-    "Taps", "Turn", "Window", "address_of", "winograd_rows",
+    "GROUP_STEPS", "LIST_STEPS", "LIVE_STEPS", "MASK", "TURN_STEPS", "Add", "GroupTile", "Live", "Spread", "Taps", "Turn",
+    "address_of", "finish",
 ]  # fmt: skip
 
 GROUP_STEPS = (
@@ -96,70 +93,6 @@ def finish(v, results, places, pooled, c, d, step, base, mark_at):
             v.store(v.builder.load(value), v.at(c, behind))
             with v.only_if_not(step["marked"], 0):
                 v.store(v.as_floats(v.builder.load(live)), v.at(c, mark_at, offset, (r, step["mark_r"])))
-
-
-@dataclass(frozen=True)
-class Window:
-    """F(2x2, r x r): a 2x2 window of outputs by Winograd.  Two functions, the transform of the input and the products.
-
-    U lies as [tile element row, input channel, tile element column, output channel], V as [36 (or 16), channel, image].
-    """
-
-    lanes: int
-    size: int  # of the filter
-    rows: int = 0  # output channels of the products; 0 for the transform of the input
-    pooled: bool = True
-
-    @property
-    def name(self):
-        return f"group_{self.lanes}lanes_winograd{self.size}_{self.rows}{'_pooled' * self.pooled}"
-
-    def write(self, v, a, b, c, d, block, base, mark):
-        step = v.integers(block, GROUP_STEPS)
-        if self.rows:
-            self.write_products(v, floats(matrices(2, self.size)[0]), a, b, c, d, step, base, mark)
-        else:
-            self.write_transform(v, [floats(steps) for steps in input_steps(self.size + 1)], b, c, step)
-
-    def write_transform(self, v, bt, x, out, step):
-        """V <- BT x B, for each channel; b_r and b_s are the steps of x, k counts channels."""
-        n, element = len(bt[-1]), v.builder.mul(step["k"], v.index(self.lanes))
-        place, to = v.grid(step["b_r"], step["b_s"], n), v.grid((n, element), element, n)
-        with v.loop(step["k"]) as channel:
-            v.keep_rolled()
-            start, target = v.at(x, (channel, self.lanes)), v.at(out, (channel, self.lanes))
-            store_both_ways(v, bt, bt, start, place, target, to)
-
-    def write_products(self, v, at, u, values, c, d, step, base, mark):
-        """AT (U * V) A, a row of elements at a time, then what every tile does with a window."""
-        n, element = len(at[0]), v.builder.mul(step["k"], v.index(self.lanes))
-        outputs = [[None] * 4 for _ in range(self.rows)]
-        for i in range(n):
-            sums = [[v.variable(v.constant(0.0)) for _ in range(n)] for _ in range(self.rows)]
-            starts = [v.at(values, (i * n + j, element)) for j in range(n)]
-            u_i = v.at(u, (i * n * self.rows, step["k"]))
-            with v.loop(step["k"]) as channel:
-                v.keep_rolled()
-                u_c = v.at(u_i, (channel, n * self.rows))
-                for j, start in enumerate(starts):
-                    value = v.load(v.at(start, (channel, self.lanes)))
-                    for m in range(self.rows):
-                        weight = v.splat(v.builder.load(v.at(u_c, j * self.rows + m)))
-                        v.builder.store(v.multiply_add(weight, value, v.builder.load(sums[m][j])), sums[m][j])
-            for m in range(self.rows):
-                products = [v.builder.load(register) for register in sums[m]]
-                halves = [combine(v, row, products) for row in at]
-                for r, s in ((0, 0), (0, 1), (1, 0), (1, 1)):
-                    known = outputs[m][2 * r + s]
-                    if at[r][i]:
-                        row, vectors = ([1, at[r][i]], [known, halves[s]]) if known is not None else ([at[r][i]], [halves[s]])
-                        outputs[m][2 * r + s] = combine(v, row, vectors)
-        finish(v, outputs, [(0, 0), (0, 1), (1, 0), (1, 1)], self.pooled, c, d, step, base, mark)
-
-
-def winograd_rows():
-    """Output channels of a tile of products whose sums (six for each) fit the register file."""
-    return (cpu().registers - 2) // 6
 
 
 LIST_STEPS = ("x_row", "w_row")
@@ -276,34 +209,27 @@ class Turn:
         return f"turn_{self.lanes}lanes_{'in' if self.inwards else 'out'}"
 
     def write(self, v, a, b, c, d, block, count, _):
-        step = v.integers(block, TURN_STEPS)
-        with v.loop(v.builder.udiv(v.add(step["numbers"], self.lanes - 1), v.index(self.lanes))) as strip:
-            done = v.add((strip, self.lanes))
+        step, lanes = v.integers(block, TURN_STEPS), v.index(self.lanes)
+        is_whole = v.builder.icmp_signed("==", count, lanes)
+        if self.inwards:
+            is_whole = v.builder.and_(is_whole, v.builder.icmp_signed(">=", step["wide"], lanes))
+        squares = v.builder.select(is_whole, v.builder.udiv(step["numbers"], lanes), v.index(0))
+        strips = v.builder.udiv(v.add(step["numbers"], self.lanes - 1), lanes)
+        with v.loop(squares) as strip:
+            source, target = self.places(v, a, c, step, v.add((strip, self.lanes)))
+            turn_square(v, source, step["a_row"], target, step["c_row"])
+        with v.loop(v.builder.sub(strips, squares)) as more:
+            done = v.add((v.add(squares, more), self.lanes))
             left, wide = v.builder.sub(step["numbers"], done), v.builder.sub(step["wide"], done)
-            if self.inwards:
-                turn_block(
-                    v, v.at(a, done), step["a_row"], count, left, v.at(c, (done, step["c_row"])), step["c_row"], step["wide"]
-                )
-            else:
-                turn_block(v, v.at(a, (done, step["a_row"])), step["a_row"], left, count, v.at(c, done), step["c_row"], wide)
+            rows, columns, width = (count, left, step["wide"]) if self.inwards else (left, count, wide)
+            source, target = self.places(v, a, c, step, done)
+            turn_block(v, source, step["a_row"], rows, columns, target, step["c_row"], width)
 
-
-@dataclass(frozen=True)
-class FilterTransform:
-    """U <- G w GT for a few filters of one channel: c[i*c_row + j*count + filter]; the taps of a are a_row apart."""
-
-    lanes: int
-    size: int
-
-    @property
-    def name(self):
-        return f"filter_{self.lanes}lanes_transform{self.size}"
-
-    def write(self, v, a, b, c, d, block, count, _):
-        step, few = v.integers(block, TURN_STEPS), v.first_lanes(count)
-        g = floats(matrices(2, self.size)[1])
-        place, to = v.grid((self.size, step["a_row"]), step["a_row"], self.size), v.grid(step["c_row"], count, len(g))
-        store_both_ways(v, [g], [g], a, place, c, to, few, few)
+    def places(self, v, a, c, step, done):
+        """Where the strip behind `done` numbers lies, and where it goes."""
+        if self.inwards:
+            return v.at(a, done), v.at(c, (done, step["c_row"]))
+        return v.at(a, (done, step["a_row"])), v.at(c, done)
 
 
 @dataclass(frozen=True)

@@ -33,10 +33,10 @@ ROWS_AHEAD = 12  # of weights, between asking for them and reading them
 # what a tile reads from its block of int64: steps in numbers (b: in rows of b), counts, what happens before and after the sum
 STEPS = ("a_m", "a_i", "a_j", "a_k", "b_i", "b_j", "b_k", "c_m", "i", "j", "k", "accumulate", "activation")
 
-# rows of the tallest tile with 1, 2, 3, 4 vectors of columns, by number of vector registers; taller ones spill
+# rows of the tallest tile with 1, 2, ... 6 vectors of columns, by number of vector registers; taller ones spill
 MOST_ROWS = {
-    16: (0, 12, 6, 4, 3),  # SSE, AVX2: 12 sums, 1-3 of a or of b, whichever are fewer, and 1 of the others
-    32: (0, 14, 8, 7, 6),  # AVX-512, NEON: a is an operand in memory
+    16: (0, 12, 6, 4, 3, 2, 2),  # SSE, AVX2: 12 sums, 1-3 of a or of b, whichever are fewer, and 1 of the others
+    32: (0, 14, 8, 7, 6, 5, 4),  # AVX-512, NEON: a is an operand in memory
 }
 
 

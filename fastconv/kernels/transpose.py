@@ -7,7 +7,14 @@ from fastconv.kernels.intrinsics import emits
 from fastconv.kernels.vector_ir import lanes_of
 from fastconv.machine import kernel
 
-__all__ = ["flip_filters", "transpose_block", "turn_block"]
+__all__ = ["flip_filters", "transpose_block", "turn_block", "turn_square"]
+
+
+def turn_square(v, a, a_row, c, c_row):
+    """c[j, i] = a[i, j], lanes x lanes numbers."""
+    vectors = [v.load(v.at(a, (i, a_row))) for i in range(v.lanes)]
+    for j, vector in enumerate(v.turned(vectors)):
+        v.store(vector, v.at(c, (j, c_row)))
 
 
 def turn_block(v, a, a_row, rows, columns, c, c_row, width):

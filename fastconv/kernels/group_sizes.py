@@ -1,0 +1,44 @@
+"""Groups of images as lanes: how their work is cut, and when Winograd's F(2x2, r x r) is the shorter way."""
+
+from fastconv.kernels.blocks import balanced
+
+__all__ = ["MOST_WINDOWS", "even_parts", "is_faster", "transformed_row", "transformed_sizes", "windows_at_once", "windows_over"]
+
+MOST_WINDOWS = 6  # of 2x2 outputs, that are transformed and multiplied together
+
+
+def even_parts(count, most):
+    """Balanced parts of `count`; all of one size where that costs no more than half of `most`, to compile one tile only."""
+    for parts in range(-(-count // most), 2 * (-(-count // most)) + 1):
+        if count % parts == 0:
+            return [count // parts] * parts
+    return balanced(count, most)
+
+
+def is_faster(geo):
+    """Whether a convolution (None for a dense layer) is computed by F(2x2, k x k): an estimate of the instructions."""
+    if geo is None or not (geo.kh == geo.kw in (3, 5) and geo.sh == geo.sw == 1):
+        return False
+    by_elements = (geo.kh + 1) ** 2 * (geo.c * geo.o + 5 * geo.c + 5 * geo.o)
+    return by_elements < 4 * geo.kh * geo.kw * geo.c * geo.o
+
+
+def windows_over(rows, cols):
+    """(rows, columns) of the 2x2 windows that cover so many outputs."""
+    return -(-rows // 2), -(-cols // 2)
+
+
+def windows_at_once(across):
+    """The windows of a row in parts that are computed together."""
+    return even_parts(across, MOST_WINDOWS)
+
+
+def transformed_row(numbers, windows, lanes):
+    """From element to element of V or M: an odd number of vectors, so that not all 36 fall on the same lines of a cache."""
+    return (numbers * windows | 1) * lanes
+
+
+def transformed_sizes(geo, across, lanes):
+    """Floats of V and of M, for so many windows in a row."""
+    windows = max(windows_at_once(across))
+    return [(geo.kh + 1) ** 2 * transformed_row(numbers, windows, lanes) for numbers in (geo.c, geo.o)]
