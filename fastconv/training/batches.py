@@ -63,8 +63,9 @@ def refuse_nonfinite(array, name):
     """DataError with the index of the first NaN or infinite value."""
     if array.dtype.kind != "f":
         return
-    if array.size and np.isfinite(array.max()) and np.isfinite(array.min()):  # NaN is the largest and the smallest
-        return
+    with np.errstate(all="ignore"):  # one number that is not finite makes the sum so; a sum may also overflow
+        if np.isfinite(array.sum(dtype=np.result_type(array, np.float32))):
+            return
     for start in range(0, len(array), CHUNK):
         bad = ~np.isfinite(array[start : start + CHUNK])
         if bad.any():
