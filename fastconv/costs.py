@@ -116,7 +116,8 @@ def tiled_weights(geo, dtype, cpu):
     """Multiply-adds on whole vectors; few input channels and filters make so few sums that each waits for its last term."""
     together = geo.kw if inputs(geo) < FEW_CHANNELS and geo.groups == 1 else 1
     rows, wide = inputs(geo) * together, vectors(filters(geo), dtype, cpu)
-    return 2 * LAUNCH + geo.macs / filters(geo) * wide * max(1, IN_FLIGHT / (rows * wide))
+    slower = max(NARROW[cpu.registers] if wide == 1 else 1, IN_FLIGHT / (rows * wide))
+    return 2 * LAUNCH + slower * geo.macs / filters(geo) * wide
 
 
 def pointwise(geo, dtype, cpu):
