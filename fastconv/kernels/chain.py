@@ -13,6 +13,7 @@ from numba.extending import register_jitable
 
 from fastconv.kernels import aligned
 from fastconv.kernels.chain_back_tables import BACK, PASS, BackTables, backward_tables
+from fastconv.kernels.chain_layout import Network
 from fastconv.kernels.chain_tables import (
     BLOCKS,
     CALL,
@@ -26,7 +27,6 @@ from fastconv.kernels.chain_tables import (
     STAGE,
     TURNED,
     WORK,
-    Network,
     Tables,
     forward_tables,
 )  # fmt: skip

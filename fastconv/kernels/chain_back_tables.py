@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastconv.kernels.blocks import balanced, cuts
+from fastconv.kernels.chain_layout import Layout, vectors_for
 from fastconv.kernels.chain_tables import (
     CALL,
     CONSTANTS,
@@ -20,11 +21,9 @@ from fastconv.kernels.chain_tables import (
     STAGE,
     TURNED,
     WORK,
-    Layout,
     Writer,
     array,
     starts,
-    vectors_for,
     weights_slot,
 )  # fmt: skip
 from fastconv.kernels.codes import NONE

@@ -1,0 +1,123 @@
+"""Where everything lies by which `chain` walks a network.
+
+A group of images (as many as a vector has lanes) owns a row of the workspace; each block of the network (a convolution with
+the ReLU and the pooling behind it, or a dense layer) reads one buffer of that row, [row, column, channel, image], and writes the
+next, which has room for the padding of its reader.  The gradient of a convolution needs one image at a
+time, [row, column, channel]: those buffers are in the scratch of a thread.  All offsets count floats.
+"""
+
+from dataclasses import dataclass
+
+from fastconv.kernels.group_sizes import is_faster, transformed_sizes, windows_over
+from fastconv.kernels.vector_ir import lanes_of
+
+__all__ = ["Layout", "Network", "padded_channels", "vectors_for", "windows_of"]
+
+ALIGN = 16
+
+
+def room(size):
+    return -(-size // ALIGN) * ALIGN
+
+
+def vectors_for(count, lanes):
+    """`count` numbers as vectors: full ones, then the narrowest that holds the rest."""
+    pieces = [lanes] * (count // lanes)
+    if rest := count % lanes:
+        pieces.append(1 << (rest - 1).bit_length())
+    return tuple(pieces)
+
+
+def padded_channels(channels, lanes):
+    """Channels of a pixel in the layout of one image: a multiple of its widest vector, so that few vectors cross a cache line."""
+    widest = max(vectors_for(channels, lanes))
+    return -(-channels // widest) * widest
+
+
+class Layout:
+    """Hands out places in a row of memory."""
+
+    def __init__(self):
+        self.size = 0
+
+    def take(self, size):
+        at, self.size = self.size, self.size + room(size + ALIGN)  # slack: a vector may read past the end of a buffer
+        return at
+
+
+def windows_of(block):
+    """(rows, columns) of 2x2 windows of outputs."""
+    rows, cols, _ = block.out
+    return (rows, cols) if block.pooled else windows_over(rows, cols)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A buffer for the values between two blocks, with the zeros around them that the second one wants."""
+
+    at: int
+    rows: int
+    cols: int
+    channels: int
+    top: int
+    left: int
+
+    @property
+    def size(self):
+        return self.rows * self.cols * self.channels
+
+    @property
+    def start(self):
+        """The first value, in numbers of one image."""
+        return (self.top * self.cols + self.left) * self.channels
+
+
+class Network:
+    """A chain of blocks with the place of every buffer in a row of the workspace.
+
+    A block has `geometry` (None for a dense layer), `pooled`, `relu`, `units` and `out`, (rows, columns, channels).
+    """
+
+    def __init__(self, blocks, batch, training, winograd):
+        self.blocks, self.batch, self.training = blocks, batch, training
+        self.lanes = lanes_of(4)
+        self.groups = -(-batch // self.lanes)
+        self.layout = Layout()
+        geo = blocks[0].geometry
+        shapes = [(geo.h, geo.w, geo.c), *(block.out for block in blocks)]
+        self.fast = [winograd and is_faster(block.geometry) and self.has_whole_windows(block) for block in blocks]
+        self.places = [self.place(i, shape) for i, shape in enumerate(shapes)]
+        self.marks = [training and self.layout.take(self.results(block) * self.lanes) for block in blocks]
+        fast = [block for block, is_fast in zip(blocks, self.fast, strict=True) if is_fast]
+        sizes = [transformed_sizes(block.geometry, windows_of(block)[1], self.lanes) for block in fast]
+        self.values, self.products = (self.layout.take(max(kind)) for kind in zip((0, 0), *sizes, strict=True))
+
+    def has_whole_windows(self, block):
+        """Whether 2x2 windows cover the output: others need room behind it, which only the end of an inference has."""
+        geo = block.geometry
+        return block.pooled or geo.p % 2 == geo.q % 2 == 0 or (block is self.blocks[-1] and not self.training)
+
+    def place(self, i, shape):
+        """Where the input of block i lies, or the result."""
+        rows, cols, channels = shape
+        if i < len(self.blocks) and self.blocks[i].geometry:
+            (top, bottom), (left, right) = self.blocks[i].geometry.pads
+            rows, cols = rows + top + bottom, cols + left + right
+        else:
+            top = left = 0
+        if i < len(self.blocks) and self.fast[i]:
+            geo = self.blocks[i].geometry
+            rows, cols = max(rows, geo.kh + geo.p - 1 + geo.p % 2), max(cols, geo.kw + geo.q - 1 + geo.q % 2)
+        if i and self.fast[i - 1] and not self.blocks[i - 1].pooled:
+            rows, cols = rows + rows % 2, cols + cols % 2
+        return Place(self.layout.take(rows * cols * channels * self.lanes), rows, cols, channels, top, left)
+
+    @staticmethod
+    def results(block):
+        """Numbers of one image that a convolution marks."""
+        return block.geometry is not None and block.out[0] * block.out[1] * block.out[2]
+
+    def pixel(self, i):
+        """Numbers from pixel to pixel in the layout of one image of the input of block i; the first has no gradient."""
+        channels = self.places[i].channels
+        return padded_channels(channels, self.lanes) if i else channels
