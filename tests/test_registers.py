@@ -1,11 +1,15 @@
 """The sums of a tile stay in registers while their terms are added: no vector goes to the stack in the loops of its assembly."""
 
+import dataclasses
 import functools
 import platform
 import re
+import sys
 
+import llvmlite.binding as llvm
 import numba
 import pytest
+from llvmlite import ir
 from numba import types
 
 from fastconv import machine
@@ -13,29 +17,44 @@ from fastconv.kernels.batch_weights import Outer, tile_of
 from fastconv.kernels.group_sizes import MOST_WINDOWS
 from fastconv.kernels.group_tile import GroupTile
 from fastconv.kernels.group_winograd import Products
-from fastconv.kernels.intrinsics import function_address
+from fastconv.kernels.intrinsics import add_function, function_address
 from fastconv.kernels.panels import WIDEST
-from fastconv.kernels.tile import Tile, most_rows, write_tile
+from fastconv.kernels.tile import MOST_ROWS, Tile, most_rows, write_tile
 from fastconv.kernels.vector_ir import lanes_of
 
 LANES = lanes_of(4)
 WIDTHS = range(1, WIDEST[machine.cpu().registers] + 1)
 WALKED = [Tile(4, LANES, most_rows()[cols], cols, masked) for cols in WIDTHS for masked in (False, True)]
-GROUPS = [
-    *[GroupTile(LANES, most_rows()[cols], cols, pooled=False) for cols in (1, 4)],
-    GroupTile(LANES, most_rows()[4], 4, pooled=True),
-    *[Products(LANES, most_rows()[windows], windows) for windows in range(1, MOST_WINDOWS + 1)],
-    *[Outer(LANES, *tile_of(filters)) for filters in (1, 2, 3, 16)],
+
+
+def tiles_of_groups(lanes, rows):
+    """Those of a group of images; `rows` has those of the tallest tile with 0, 1, 2 ... columns."""
+    return [
+        *[GroupTile(lanes, rows[cols], cols, pooled=False) for cols in (1, 4)],
+        GroupTile(lanes, rows[4], 4, pooled=True),
+        *[Products(lanes, rows[windows], windows) for windows in range(1, MOST_WINDOWS + 1)],
+        *[Outer(lanes, *tile_of(filters)) for filters in (1, 2, 3, 16)],
+    ]
+
+
+GROUPS = tiles_of_groups(LANES, most_rows())
+NEON = dataclasses.replace(machine.cpu(), vector_bytes=16, registers=32, has_fma=True)
+FOR_NEON = [
+    *[Tile(4, 4, MOST_ROWS[32][cols], cols, False) for cols in range(1, WIDEST[32] + 1)],
+    *tiles_of_groups(4, MOST_ROWS[32]),
 ]
 
 IS_X86 = platform.machine().lower() in ("x86_64", "amd64")
-pytestmark = pytest.mark.skipif(not (IS_X86 and machine.cpu().has_fma), reason="reads x86 assembly with multiply-adds")
+X86_ONLY = pytest.mark.skipif(not (IS_X86 and machine.cpu().has_fma), reason="reads x86 assembly with multiply-adds")
+
+
+def body_of(tile):
+    return functools.partial(write_tile, tile) if isinstance(tile, Tile) else tile.write
 
 
 def assembly(tile):
     """Compiled anew: what comes from the kernel cache cannot be read."""
-    body = functools.partial(write_tile, tile) if isinstance(tile, Tile) else tile.write
-    pointer = function_address(tile.name, body, types.float32, tile.lanes)
+    pointer = function_address(tile.name, body_of(tile), types.float32, tile.lanes)
     compiled = numba.njit(lambda: pointer())
     compiled.compile(())
     return compiled.inspect_asm(())
@@ -43,20 +62,56 @@ def assembly(tile):
 
 def innermost_loops(text):
     """The blocks of instructions that end with a jump to their own beginning."""
-    for label, block in re.findall(r"^(\.LBB\w+):\n(.*?)(?=^\.?\w+:)", text, re.MULTILINE | re.DOTALL):
-        inside, jump, _ = block.partition(f"\t{label}\n")
+    for label, block in re.findall(r"^(\.LBB\w+):.*?\n(.*?)(?=^\.?\w+:)", text, re.MULTILINE | re.DOTALL):
+        inside, jump, _ = re.sub(r"[\t ]" + re.escape(label) + r"\n", "\0", block).partition("\0")
         if jump:
             yield inside
 
 
-def spills(tile):
+def spills(text, multiply, moves):
     """(loops that multiply, instructions in them that move a vector to or from the stack)"""
-    loops = [block for block in innermost_loops(assembly(tile)) if re.search("vfmadd", block)]
-    moved = [line.strip() for block in loops for line in block.splitlines() if "mm" in line and "(%rsp" in line]
-    return len(loops), moved
+    loops = [block for block in innermost_loops(text) if re.search(multiply, block)]
+    return len(loops), [line.strip() for block in loops for line in block.splitlines() if re.search(moves, line)]
 
 
+@X86_ONLY
 @pytest.mark.parametrize("tile", [*WALKED, *GROUPS], ids=lambda tile: tile.name)
 def test_sums_stay_in_registers(tile):
-    loops, moved = spills(tile)
+    loops, moved = spills(assembly(tile), "vfmadd", r"mm.*\(%rsp|\(%rsp.*mm")
     assert loops and not moved
+
+
+@pytest.fixture
+def neon(monkeypatch):
+    """All that is written from now on is for a CPU with NEON; its machine for LLVM."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("fastconv.") and getattr(module, "cpu", None) is machine.cpu:
+            monkeypatch.setattr(module, "cpu", lambda: NEON)
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    return llvm.Target.from_triple("aarch64-unknown-linux-gnu").create_target_machine(cpu="neoverse-n1", opt=3)
+
+
+def assembly_for(target, tile):
+    written = ir.Module(name=tile.name)
+    written.triple, written.data_layout = target.triple, str(target.target_data)
+    add_function(written, tile.name, body_of(tile), types.float32, tile.lanes)
+    module = llvm.parse_assembly(str(written))
+    passes = llvm.create_pass_builder(target, llvm.create_pipeline_tuning_options(speed_level=3))
+    passes.getModulePassManager().run(module, passes)
+    return target.emit_assembly(module)
+
+
+def spills_on_neon(neon, tile):
+    return spills(assembly_for(neon, tile), "fmla", r"\bq\d+,.*\[sp")
+
+
+@pytest.mark.parametrize("tile", FOR_NEON, ids=lambda tile: tile.name)
+def test_sums_stay_in_the_registers_of_neon(neon, tile):
+    loops, moved = spills_on_neon(neon, tile)
+    assert loops and not moved
+
+
+def test_a_tile_that_is_too_tall_is_found_out(neon):
+    loops, moved = spills_on_neon(neon, Tile(4, 4, MOST_ROWS[32][4] + 4, 4, False))
+    assert loops and moved

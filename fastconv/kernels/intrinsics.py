@@ -9,29 +9,33 @@ from numba.extending import intrinsic
 
 from fastconv.kernels.vector_ir import ELEMENTS, I64, Vectors
 
-__all__ = ["array_address", "emits", "function_address", "number_at", "pointer_at", "row_of"]
+__all__ = ["add_function", "array_address", "emits", "function_address", "number_at", "pointer_at", "row_of"]
 
 
-def function_address(name, body, dtype, lanes, more=0):
-    """An intrinsic without arguments: the address of a function void(a*, b*, c*, d*, int64*, int64, int64) that `body` writes,
-    with so many int64 `more` behind.
+def add_function(module, name, body, dtype, lanes, more=0):
+    """A new function void(a*, b*, c*, d*, int64*, int64, int64, with so many int64 `more`) of a module, which `body` writes.
 
-    A function of its own has all registers to itself, and its loops are optimised once, not in every kernel that uses it.
+    It has all registers to itself, and its loops are optimised once, not in every kernel that uses it.
     """
-    element = ELEMENTS[dtype].as_pointer()
-    kinds = [element] * 4 + [I64.as_pointer(), I64, I64] + [I64] * more
+    kinds = [ELEMENTS[dtype].as_pointer()] * 4 + [I64.as_pointer(), I64, I64] + [I64] * more
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), name)
+    function.attributes.add("noinline")
+    for argument in function.args[:5]:
+        argument.add_attribute("noalias")
+    inside = ir.IRBuilder(function.append_basic_block("entry"))
+    body(Vectors(inside, dtype, lanes), *function.args)
+    inside.ret_void()
+    return function
+
+
+def function_address(*described):
+    """An intrinsic without arguments: the address of the function that `add_function` makes of the arguments."""
 
     @intrinsic
     def address(_):
         def codegen(context, builder, signature, arguments):
-            function = ir.Function(builder.module, ir.FunctionType(ir.VoidType(), kinds), name)
+            function = add_function(builder.module, *described)
             function.linkage = "internal"
-            function.attributes.add("noinline")
-            for argument in function.args[:5]:
-                argument.add_attribute("noalias")
-            inside = ir.IRBuilder(function.append_basic_block("entry"))
-            body(Vectors(inside, dtype, lanes), *function.args)
-            inside.ret_void()
             return builder.ptrtoint(function, I64)
 
         return types.int64(), codegen
