@@ -4,7 +4,6 @@ Dispatch, `plan`, the tests and the benchmark all read it.
 """
 
 import math
-import os
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 
@@ -70,7 +69,7 @@ def forward_only(geo, dtype):
     return "pointwise is for the forward pass"
 
 
-WINOGRAD_OFF = os.environ.get("FASTCONV_WINOGRAD") == "0"  # read once: plans are remembered
+WINOGRAD_OFF = machine.is_set_to("FASTCONV_WINOGRAD", "0", "1")  # read once: plans are remembered
 
 
 def winograd_fits(geo, dtype):

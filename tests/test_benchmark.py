@@ -75,6 +75,10 @@ def test_an_older_report_beside_this_one(tmp_path):
     known, new = report.rows
     assert known.old_ms == old.rows[0].ms and known.change == pytest.approx(known.old_ms / known.ms)
     assert new.old_ms is None and "faster than before" in str(report) and "before / now" in str(report)
+    assert "of another machine" not in str(report)
+    path.write_text(old.to_json().replace('"threads": ', '"threads": 1'))
+    report = benchmark.run(SMALL, quick=True, peer=False, compare=path)
+    assert f"the older report is of another machine or setting: threads 1{old.context['threads']}, now" in str(report)
     path.write_text("{}")
     with pytest.raises(DataError, match="cannot be read as a report"):
         benchmark.run(SMALL, quick=True, peer=False, compare=path)

@@ -34,3 +34,11 @@ x, w = np.full((1, 8, 8, 16), np.float32(1e-39)), np.ones((3, 3, 16, 16), np.flo
 print((fc.conv2d(x, w, algorithm="tiled") > 0).all(), "kept" in str(fc.plan(x.shape, w.shape)))
 """
     assert run(program, tmp_path, FASTCONV_DENORMALS="keep")[0] == "True True"
+
+
+@pytest.mark.parametrize("variable, usual", [("FASTCONV_DENORMALS", "zero"), ("FASTCONV_WINOGRAD", "1")])
+def test_a_switch_that_is_set_to_something_else_is_warned_about(tmp_path, variable, usual):
+    program = "import fastconv as fc; print(fc.plan((1, 56, 56, 64), (3, 3, 64, 64), padding=1).algorithm)"
+    out, err = run(program, tmp_path, **{variable: "off"})
+    assert out == "winograd" and f"{variable}: got 'off', which changes nothing" in err and err.count("FastconvWarning") == 1
+    assert run(program, tmp_path, **{variable: usual})[1] == ""

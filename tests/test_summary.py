@@ -151,6 +151,9 @@ def test_one_network_at_several_sizes_keeps_its_parameters():
     rows = json.loads(models.compare(found).json())["rows"]
     assert [row["parameters"] for row in rows] == [280] * 3
     assert [row["activations"] for row in rows] == [268, 12_960_040, 324_800_040]
+    assert models.compare([models.ten_filters((6, 6, 3))]).json() == models.compare(found[:1]).json()
+    with pytest.raises(fc.DTypeError, match=r"summaries\[1\]: got int; needed a network or its summary"):
+        models.compare([found[0], 3])
 
 
 def test_planned_convolutions_tell_algorithm_and_time(monkeypatch):

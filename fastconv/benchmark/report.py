@@ -37,10 +37,13 @@ class Report:
 
     rows: tuple
     context: dict
+    caution: tuple = ()  # a line if what stands beside it can hardly be compared
 
     def table(self):
         columns = COLUMNS if any(row.old_ms for row in self.rows) else COLUMNS[:-2]
-        return Table(columns, tuple(asdict(row) for row in self.rows), notes=(describe(self.context), *self.verdict()))
+        return Table(
+            columns, tuple(asdict(row) for row in self.rows), notes=(describe(self.context), *self.caution, *self.verdict())
+        )
 
     def verdict(self):
         """The last lines: geometric mean, least ratio and count."""
@@ -54,18 +57,29 @@ class Report:
     def beside(self, path):
         """This report with the times of an older one, which `to_json` wrote, for the rows that it has."""
         try:
-            old = {(row["name"], row["direction"]): row["ms"] for row in json.loads(Path(path).read_text())["rows"]}
+            report = json.loads(Path(path).read_text())
+            old = {(row["name"], row["direction"]): row["ms"] for row in report["rows"]}
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise DataError(
                 f"{path}: cannot be read as a report ({error!r}); needed what `fastconv bench --json` printed"
             ) from None
-        return replace(self, rows=tuple(with_old(row, old.get((row.name, row.direction))) for row in self.rows))
+        rows = tuple(with_old(row, old.get((row.name, row.direction))) for row in self.rows)
+        return replace(self, rows=rows, caution=self.unlike(report))
+
+    def unlike(self, report):
+        """What the older one was measured on, where that was something else: no code made these differences alone."""
+        other = {name: report[name] for name in SAME if name in report and report[name] != self.context[name]}
+        said = ", ".join(f"{name} {value}, now {self.context[name]}" for name, value in other.items())
+        return (f"the older report is of another machine or setting: {said}",) if other else ()
 
     def to_json(self):
         return self.table().json(schema=1, **self.context)
 
     def __str__(self):
         return self.table().text(width=170)
+
+
+SAME = ("cpu", "llvm_cpu", "threads")  # of the context: without them two times say little about each other
 
 
 def with_old(row, ms):

@@ -9,6 +9,7 @@ from fastconv.machine.folder import cache_folder, version
 from fastconv.machine.kernel import Kernel, kernel
 from fastconv.machine.limits import free_memory, physical_cores, require_memory
 from fastconv.machine.threads import get_threads, set_threads, threading_layer
+from fastconv.machine.warning import is_set_to
 
 __all__ = [
     "KEEP_DENORMALS",
@@ -20,6 +21,7 @@ __all__ = [
     "free_memory",
     "get_threads",
     "info",
+    "is_set_to",
     "kernel",
     "physical_cores",
     "require_memory",

@@ -9,6 +9,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from fastconv.machine.warning import is_set_to
+
 __all__ = ["Cpu", "cpu"]
 
 SYSFS = Path("/sys/devices/system/cpu")
@@ -22,7 +24,7 @@ SLOW_AVX = ("corei7-avx", "core-avx-i", "sandybridge", "ivybridge")  # where Num
 ONE_A_CYCLE = {64: ("znver4", "cannonlake", "icelake-client", "tigerlake", "rocketlake"), 32: ("znver1",)}
 
 # denormal numbers count as zero inside kernels unless this says "keep"; read once, since it is in the compiled code
-KEEP_DENORMALS = os.environ.get("FASTCONV_DENORMALS") == "keep"
+KEEP_DENORMALS = is_set_to("FASTCONV_DENORMALS", "keep", "zero")
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,21 @@ import warnings
 
 from fastconv.errors import FastconvWarning
 
-__all__ = ["warn_once"]
+__all__ = ["is_set_to", "warn_once"]
 
 PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 NUMBA = f"{os.sep}numba{os.sep}"  # it calls back while it compiles
 SAID = set()
+
+
+def is_set_to(variable, word, usual):
+    """Whether an environment variable has this value; one that is neither this nor the `usual` one is warned about."""
+    given = os.environ.get(variable, usual)
+    if given not in (word, usual, ""):
+        warn_once(
+            variable, f"{variable}: got {given!r}, which changes nothing; needed {word!r}, or {usual!r} as it is without it"
+        )
+    return given == word
 
 
 def warn_once(subject, message):

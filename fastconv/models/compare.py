@@ -1,12 +1,18 @@
 """Networks side by side, in totals: one at several input sizes, or several at one."""
 
 from fastconv.display.table import Column, Table, sizes, thousands
+from fastconv.errors import DTypeError
+from fastconv.models.summary import Summary
 
 __all__ = ["compare"]
 
 
 def compare(summaries):
-    """A table with a line for each `Summary`: what of a network grows with its input, and what does not.
+    """A table with a line for each `Summary`, or network: what of it grows with its input, and what does not.
+
+    Raises
+    ------
+    DTypeError : something else among them
 
     >>> from fastconv.models import ten_filters
     >>> print(compare([ten_filters((side, side, 3)).summary() for side in (6, 1000, 5000)]).text(width=100, plain=True))
@@ -23,7 +29,18 @@ def compare(summaries):
         *(Column(name, name, "right", thousands) for name in ("activations", "parameters")),
         Column("macs", "MACs", "right", thousands),
     )
-    return Table(columns, tuple(map(totals_row, summaries)))
+    return Table(columns, tuple(totals_row(as_summary(i, one)) for i, one in enumerate(summaries)))
+
+
+def as_summary(i, one):
+    """A `Summary`, or that of a network."""
+    if isinstance(one, Summary):
+        return one
+    if callable(getattr(one, "summary", None)):
+        return one.summary()
+    raise DTypeError(
+        f"summaries[{i}]: got {type(one).__name__}; needed a network or its summary(), as in compare([a, b.summary()])"
+    )
 
 
 def totals_row(summary):
