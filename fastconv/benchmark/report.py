@@ -41,9 +41,8 @@ class Report:
 
     def table(self):
         columns = COLUMNS if any(row.old_ms for row in self.rows) else COLUMNS[:-2]
-        return Table(
-            columns, tuple(asdict(row) for row in self.rows), notes=(describe(self.context), *self.caution, *self.verdict())
-        )
+        notes = describe(self.context), *self.caution, *self.verdict()
+        return Table(columns, tuple(asdict(row) for row in self.rows), notes=notes)
 
     def verdict(self):
         """The last lines: geometric mean, least ratio and count."""
