@@ -198,7 +198,7 @@ ALGORITHMS = (
         ),
         input_grad=Route(
             always,
-            costs.tiled(costs.inputs, costs.TURNED),
+            costs.tiled(costs.inputs, costs.TURNED, backward=True),
             "tiled.input_grad",
             pack="packing.pack_flipped",
             workspace=workspaces.tiled(True),

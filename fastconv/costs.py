@@ -7,6 +7,7 @@ begins a multiply-add of whole vectors; one that begins two has half as long one
 import math
 
 from fastconv.kernels.blocks import FEW_CHANNELS
+from fastconv.kernels.group_sizes import window_instructions, windows_over
 from fastconv.kernels.winograd_sizes import E, filter_panels, is_whole_for_one_call, shares_tiles, tile_blocks, tile_counts
 
 __all__ = [
@@ -33,11 +34,11 @@ MADE = {2: 300, 3: 420, 4: 900, 5: 1500}  # cycles of the transform of a vector 
 IN_FLIGHT = 6  # multiply-adds that a core has begun and not ended
 SCATTERED = 0.18  # cycles for a byte that Winograd's tiles read from memory or write to it, where a core is half as fast
 LENT, LENT_SUMS = 0.25, 0.6  # cycles for a byte of the tiles, and of the sums over them, that one thread writes and others read
-NARROW, MASKED = {16: 1.3, 32: 1}, {16: 1.15, 32: 1}  # times slower: results of one vector, and of a part of one
-WRITTEN = 0.5  # cycles for a byte of results that go to memory, in pieces of some channels
-STRIDED = 1.5  # times slower: groups of images whose windows share less
+# measured on Zen 3, one thread and two, beside the other algorithms of the same call
+NARROW, MASKED = {16: 1.3, 32: 1}, {16: 1.15, 32: 1}  # times slower: results of one vector, and of a part of one, by registers
+WRITTEN = 0.5  # cycles for a byte of results that go to memory, in pieces of some channels, since they fill the last cache
+STRIDED = 1.5  # times slower: groups of images, where neighbouring windows share few pixels
 GROUPED = {16: 0.8, 32: 1.06}  # cycles of a multiply-add of a group of images, with so many vector registers
-WINDOWED = {16: 1.3, 32: 1.04}  # times longer by Winograd, whose weights serve a few windows only
 FETCHED = 0.5  # cycles for a byte of their values, where these are written and read far away
 CUT = 5  # cycles to move a number to or from its place at stride 1
 COPIED = 1 / 6  # cycles for a byte that is written and read once
@@ -97,7 +98,7 @@ def im2col(along, turned=0):
     return cost
 
 
-def tiled(along, packed=PACKED):
+def tiled(along, packed=PACKED, backward=False):
     """A multiply-add a cycle on whole vectors, fewer where results are one vector wide or end inside one; the weights are packed
     first, vector by vector."""
 
@@ -106,7 +107,7 @@ def tiled(along, packed=PACKED):
         slower = NARROW[cpu.registers] if wide == 1 else 1
         slower *= MASKED[cpu.registers] if length * dtype.itemsize % cpu.vector_bytes else 1
         products, weights = geo.macs / length * wide, geo.terms * geo.o // length * wide
-        results = math.prod(geo.y_shape) * dtype.itemsize
+        results = math.prod(geo.x_shape if backward else geo.y_shape) * dtype.itemsize
         return 2 * LAUNCH + slower * products + packed * weights + (WRITTEN * results if results > cpu.l3 // 4 else 0)
 
     return cost
@@ -165,6 +166,12 @@ def shared_groups(images, lanes):
     return 2 * -(-images // (2 * lanes))
 
 
+def turning(numbers, lanes):
+    """Cycles until so many numbers of each image of a group lie image by image, or back: a square of lanes x lanes numbers takes
+    log2(lanes) exchanges of each vector."""
+    return 2 * math.log2(lanes) * numbers
+
+
 def batch(backward, winograd):
     """Multiply-adds for groups of images, turning what comes and goes, and fetching what the second cache does not hold."""
 
@@ -173,13 +180,12 @@ def batch(backward, winograd):
         c, o, p, q = (geo.o, geo.c, geo.h, geo.w) if backward else (geo.c, geo.o, geo.p, geo.q)
         products = geo.kh * geo.kw * c * o * p * q
         if winograd:
-            elements, windows = (geo.kh + 1) ** 2, -(-p // 2) * -(-q // 2)
-            products = windows * elements * (WINDOWED[cpu.registers] * c * o + 7 * c + 5 * o)
+            products = math.prod(windows_over(p, q)) * window_instructions(geo.kh, c, o, cpu.l1)
         numbers = geo.h * geo.w * geo.c + geo.p * geo.q * geo.o
         size = numbers * cpu.vector_bytes
         late = FETCHED * size if size > cpu.l2 else 0
         rate = GROUPED[cpu.registers] * (STRIDED if geo.sh * geo.sw > 1 else 1)
-        return 2 * LAUNCH + groups * (rate * products + 2 * math.log2(lanes) * numbers + late)
+        return 2 * LAUNCH + groups * (rate * products + turning(numbers, lanes) + late)
 
     return cost
 
@@ -191,7 +197,7 @@ def batch_weights(geo, dtype, cpu):
     held = math.prod(geo.padded_shape[1:]) + geo.p * geo.q * geo.o + geo.kh * geo.kw * geo.c * geo.o
     late = 1.25 if held * cpu.vector_bytes > cpu.l2 else 1
     products = geo.kh * geo.kw * geo.c * geo.o * (geo.p * geo.q + lanes)
-    turned = (geo.h * geo.w * geo.c + geo.p * geo.q * geo.o) * 120 / lanes
+    turned = turning(geo.h * geo.w * geo.c + geo.p * geo.q * geo.o, lanes)
     return LAUNCH + shared_groups(geo.n, lanes) * (1.32 * late * products + turned)
 
 

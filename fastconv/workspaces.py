@@ -15,7 +15,7 @@ from fastconv.kernels.blocks import (
     packs_pixels,
     window_rows,
 )
-from fastconv.kernels.group_sizes import is_faster, transformed_sizes, windows_over
+from fastconv.kernels.group_sizes import transformed_sizes, windows_over
 from fastconv.kernels.panels import arrangement, gradient_panels, panels_of, walked
 from fastconv.kernels.winograd_sizes import (
     block_sizes,
@@ -193,14 +193,13 @@ def batch(backward, winograd):
     def size(call, itemsize):
         geo = call.turned if backward else call
         lanes, slots = in_groups(geo, itemsize)
-        fast = winograd and is_faster(geo)
         (_, rows, cols, _), (down, across) = geo.padded_shape, windows_over(geo.p, geo.q)
-        even = (2 * down, 2 * across) if fast else (geo.p, geo.q)  # whole windows of results
-        if fast:
+        even = (2 * down, 2 * across) if winograd else (geo.p, geo.q)  # whole windows of results
+        if winograd:
             rows, cols = max(rows, geo.kh - 1 + even[0]), max(cols, geo.kw - 1 + even[1])
-        filters = fast * (geo.kh + 1) * (geo.kw + 1) * geo.c * geo.o
+        filters = winograd * (geo.kh + 1) * (geo.kw + 1) * geo.c * geo.o
         values = rows * cols * geo.c + (numbers(even) + geo.q) * geo.o + lanes
-        own = slots * (lanes * values + sum(transformed_sizes(geo, across, lanes)) * fast + SLACK) + filters
+        own = slots * (lanes * values + winograd * sum(transformed_sizes(geo, across, lanes)) + SLACK) + filters
         return (own + backward * (numbers(geo.w_shape) + geo.o)) * itemsize
 
     return size

@@ -29,6 +29,7 @@ def dense(*units):
 NETS = {
     "lenet5": lambda: ((14, 14, 3), conv(6, 5, True) + conv(16, 3, True) + dense(12, 8, 10)),
     "5x5 padded": lambda: ((8, 8, 3), conv(16, 5, True, padding=2) + conv(20, 5, True, padding="same") + dense(10)),
+    "windows in parts": lambda: ((17, 28, 8), conv(16, 3, True) + conv(8, 5) + dense(3)),
     "no pooling": lambda: ((7, 9, 2), conv(5, 3) + conv(7, (2, 3), stride=2) + dense(4)),
     "no relu": lambda: ((9, 8, 1), conv(3, 3, True, relu=False) + conv(4, 2, relu=False) + dense(3)),
     "no bias": lambda: ((6, 6, 4), conv(9, 3, True, padding=1, bias=False) + dense(5)),

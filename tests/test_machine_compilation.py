@@ -1,14 +1,15 @@
 """Compilation: its time is counted once and whatever happens, and indices are checked when they are asked to be."""
 
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from numba import njit, prange
+from numba import TypingError, njit, prange
 from numba.extending import register_jitable
 
-from fastconv.machine import compilation, compile_seconds, folder, kernel
+from fastconv.machine import compilation, compile_seconds, folder, kernel, linking
 from fastconv.machine.kernel import Kernel
 from lab import run
 
@@ -69,8 +70,6 @@ def test_a_kernel_compiled_inside_another_is_counted_once():
 
 
 def test_a_compilation_that_fails_leaves_the_clock_right():
-    from numba.core.errors import TypingError
-
     with pytest.raises(TypingError):
         fresh(wrong)(*arguments())
     assert compilation.COMPILATION.depth == 0
@@ -211,6 +210,36 @@ def test_a_part_may_raise_an_error_that_tells_a_number(part):
         with pytest.raises(ValueError, match="3") as caught:
             kernel(np.arange(4.0), np.zeros(4))
         assert caught.value.args == ("not", 3)
+
+
+def test_what_a_failed_compilation_leaves_behind_serves_the_next(part):
+    from numba.core.registry import cpu_target
+
+    called = register_jitable(part)
+
+    def fails(x, y):
+        y[0] = called(x[0])
+        y[1] = x.no_such_thing
+
+    def works(x, y):
+        y[0] = called(x[0])
+
+    fails.__name__, works.__name__ = "fails_behind_a_part", "works_with_a_part"
+    with pytest.raises(TypingError):
+        Kernel(fails, False, ())(*arguments())
+    codegen = cpu_target.target_context.codegen()
+    assert compilation.COMPILATION.depth == 0 and not {"_library_class", "set_env"} & {*vars(codegen)}
+    with pytest.raises(ValueError, match="3") as caught:
+        Kernel(works, False, ())(np.full(1, 3.0), np.zeros(1))
+    assert caught.value.args == ("not", 3)
+
+
+def test_what_python_may_call_is_no_part(part, monkeypatch):
+    named, lost = njit(part), njit(lambda x: x)
+    lost.py_func.__module__ = None
+    assert linking.is_part(named) and not linking.is_part(lost) and not linking.is_part(njit(add_one))
+    monkeypatch.setattr(sys.modules[part.__module__], part.__name__, named, raising=False)
+    assert not linking.is_part(named)
 
 
 def test_a_kernel_from_the_cache_inside_another_can_be_called_itself(part):

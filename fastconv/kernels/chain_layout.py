@@ -8,7 +8,7 @@ time, [row, column, channel]: those buffers are in the scratch of a thread.  All
 
 from dataclasses import dataclass
 
-from fastconv.kernels.group_sizes import is_faster, transformed_sizes, windows_over
+from fastconv.kernels.group_sizes import has_windows, is_faster, transformed_sizes, windows_over
 from fastconv.kernels.vector_ir import lanes_of
 
 __all__ = ["Layout", "Network", "padded_channels", "vectors_for", "windows_of"]
@@ -85,12 +85,14 @@ class Network:
         self.layout = Layout()
         geo = blocks[0].geometry
         shapes = [(geo.h, geo.w, geo.c), *(block.out for block in blocks)]
-        self.fast = [winograd and is_faster(block.geometry) and self.has_whole_windows(block) for block in blocks]
+        fits = is_faster if len(blocks) > 1 else has_windows  # of a single convolution its own plan has decided
+        self.fast = [winograd and fits(block.geometry) and self.has_whole_windows(block) for block in blocks]
         self.places = [self.place(i, shape) for i, shape in enumerate(shapes)]
         self.marks = [training and self.layout.take(self.results(block) * self.lanes) for block in blocks]
         fast = [block for block, is_fast in zip(blocks, self.fast, strict=True) if is_fast]
         sizes = [transformed_sizes(block.geometry, windows_of(block)[1], self.lanes) for block in fast]
-        self.values, self.products = (self.layout.take(max(kind)) for kind in zip((0, 0), *sizes, strict=True))
+        self.values = self.layout.take(max((values for values, _ in sizes), default=0))
+        self.products = self.layout.take(max((products for _, products in sizes), default=0))
 
     def has_whole_windows(self, block):
         """Whether 2x2 windows cover the output: others need room behind it, which only the end of an inference has."""

@@ -11,7 +11,6 @@ from fastconv.kernels.group_sizes import even_parts, transformed_row, windows_at
 from fastconv.kernels.group_tile import GROUP_STEPS, TURN_STEPS, GroupTile, Turn, address_of
 from fastconv.kernels.group_winograd import WINDOW_STEPS, FilterTransform, InputTransform, OutputTransform, Products
 from fastconv.kernels.tile import most_rows
-from fastconv.kernels.vector_ir import lanes_of
 
 __all__ = [
     "CALL", "CONSTANTS", "FILTERS", "FLOAT", "ONES", "PARTIAL", "ROWS", "SPACE", "STAGE", "TURNED", "WORK",
@@ -192,7 +191,7 @@ def winograd_calls(writer, network, i, filters):
     block, source, target, lanes = network.blocks[i], network.places[i], network.places[i + 1], network.lanes
     geo, (shared, down, along) = block.geometry, window_steps(network, i, 2)
     at = filters.take((geo.kh + 1) ** 2 * geo.c * geo.o)
-    transform_filters(writer, geo, i, at)
+    transform_filters(writer, geo, i, lanes, at)
     into, back = address_of(InputTransform(lanes, geo.kh)), address_of(OutputTransform(lanes, geo.kh, block.pooled))
     first, (rows_of_windows, across), known = len(writer.calls), windows_of(block), {}
     parts = windows_at_once(across)
@@ -231,16 +230,17 @@ def transformed_steps(geo, windows, lanes, along):
 
 
 def heights(count, most):
-    """(first, number of parts, rows of each) of outputs in parts of one height, then of the next."""
-    parts, found = balanced(count, most), []
+    """(first, number of parts, rows of each) of outputs in balanced parts, the taller ones first."""
+    parts, first, found = balanced(count, most), 0, []
     for rows in sorted({*parts}, reverse=True):
-        found.append((sum(part for part in parts if part > rows), parts.count(rows), rows))
+        found.append((first, parts.count(rows), rows))
+        first += rows * parts.count(rows)
     return found
 
 
-def transform_filters(writer, geo, i, at):
+def transform_filters(writer, geo, i, lanes, at):
     """Winograd's filters, a channel after the other."""
-    tile, lanes, each = address_of(FilterTransform(lanes_of(4), geo.kh)), lanes_of(4), geo.c * geo.o
+    tile, each = address_of(FilterTransform(lanes, geo.kh)), geo.c * geo.o
     steps = writer.block(TURN_STEPS, a_row=each, c_row=each)
     for place in range(0, each, geo.o):
         for m in range(place, place + geo.o, lanes):

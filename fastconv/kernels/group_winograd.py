@@ -31,7 +31,7 @@ class FilterTransform:
     def name(self):
         return f"group_{self.lanes}lanes_winograd{self.size}_filter"
 
-    def write(self, v, w, b, u, d, block, count, _):
+    def write(self, v, w, _b, u, _d, block, count, _mark):
         step, few, g = v.integers(block, TURN_STEPS), v.first_lanes(count), floats(matrices(2, self.size)[1])
         tap, element = step["a_row"], step["c_row"]
         place, to = v.grid((self.size, tap), tap, self.size), v.grid((len(g), element), element, len(g))
@@ -49,7 +49,7 @@ class InputTransform:
     def name(self):
         return f"group_{self.lanes}lanes_winograd{self.size}_input"
 
-    def write(self, v, _, x, out, __, block, ___, ____):
+    def write(self, v, _a, x, out, _d, block, _base, _mark):
         step, bt = v.integers(block, WINDOW_STEPS), [floats(steps) for steps in input_steps(self.size + 1)]
         n = self.size + 1
         place, to = v.grid(step["b_r"], step["b_s"], n), v.grid((n, step["v_next"]), step["v_next"], n)
@@ -73,7 +73,7 @@ class Products:
     def name(self):
         return f"group_{self.lanes}lanes_products_{self.rows}x{self.cols}"
 
-    def write(self, v, u, values, products, _, block, parts, __):
+    def write(self, v, u, values, products, _d, block, parts, _mark):
         step, rows, cols = v.integers(block, WINDOW_STEPS), self.rows, self.cols
         of_v, of_m = (v.multiples(v.add((step[count], self.lanes)), cols) for count in ("k", "outputs"))  # from window to window
         with v.loop(step["i"]) as e:
@@ -108,7 +108,7 @@ class OutputTransform:
     def name(self):
         return f"group_{self.lanes}lanes_winograd{self.size}_output{'_pooled' * self.pooled}"
 
-    def write(self, v, _, products, y, bias, block, base, mark):
+    def write(self, v, _a, products, y, bias, block, base, mark):
         step, at, n = v.integers(block, WINDOW_STEPS), floats(matrices(2, self.size)[0]), self.size + 1
         place = v.grid((n, step["m_next"]), step["m_next"], n)
         with v.loop(step["windows"]) as window, v.loop(step["outputs"]) as m:

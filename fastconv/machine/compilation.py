@@ -1,4 +1,5 @@
-"""What happens around the compilation of a kernel: its seconds are counted, and its symbols get names of their own.
+"""What happens around the compilation of a kernel: its seconds are counted, its symbols get names of their own, and what it
+calls is only linked (`linking`).
 
 Numba numbers the functions it compiles, from 1 in every process, and makes the numbers part of the symbols.  Two processes may so
 give one name to two different functions; a third that loads both from the cache would run one of them in place of the other
@@ -10,7 +11,7 @@ import itertools
 import os
 import time
 
-from fastconv.machine.linking import Linking
+from fastconv.machine.linking import Linking, is_part
 
 __all__ = ["compile_seconds", "watch_compilation"]
 
@@ -47,7 +48,8 @@ def compile_seconds():
 
 @functools.cache
 def watch_compilation(cache_type):
-    """From now on follow the compilation of every dispatcher whose cache is a `cache_type`; also of those that fail."""
+    """From now on follow the compilation of every dispatcher whose cache is a `cache_type`, and of all that it calls; also of
+    those that fail."""
     from numba.core import event
     from numba.core.bytecode import FunctionIdentity
 
@@ -58,12 +60,15 @@ def watch_compilation(cache_type):
             dispatcher = event.data["dispatcher"]
             is_kernel = isinstance(getattr(dispatcher, "_cache", None), cache_type)
             if is_kernel or COMPILATION.depth:
+                only_linked = not is_kernel and is_part(dispatcher)
                 COMPILATION.start(FunctionIdentity)
-                linking.begin(dispatcher, is_kernel)
+                linking.begin(only_linked)
 
         def on_end(self, event):
             if COMPILATION.depth:
-                linking.end()
-                COMPILATION.stop(FunctionIdentity)
+                try:
+                    linking.end()
+                finally:
+                    COMPILATION.stop(FunctionIdentity)
 
     event.register("numba:compile", Listener())
