@@ -43,8 +43,11 @@ def test_a_warp_of_nothing_is_the_identity():
 
 def test_sample_reads_between_pixels_and_zero_outside():
     x = np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)[None, :, :, None]
-    rows, columns = np.float32([[[0, 0.5, -0.5, -9, 1, 0.25]]]), np.float32([[[0, 0.5, 0, 0, 9, 1]]])
-    np.testing.assert_allclose(sample(x, rows, columns)[0, 0, :, 0], [1, 2.5, 0.5, 0, 0, 2.5])
+    points = [(0, 0), (0.5, 0.5), (-0.5, 0), (-9, 0), (1, 9), (0.25, 1)]
+    read = [sample(x, np.array([[0, 0, row, 0, 0, column]]))[0, :, :, 0] for row, column in points]
+    np.testing.assert_allclose(read, np.reshape([1, 2.5, 0.5, 0, 0, 2.5], (-1, 1, 1)) * np.ones((2, 2)))
+    halves = sample(x, np.array([[0.5, 0, 0, 0, 0.5, 0]]))[0, :, :, 0]
+    np.testing.assert_allclose(halves, [[1, 1.5], [2, 2.5]])
 
 
 def test_a_quarter_turn_and_a_shift_move_pixels_where_they_should():

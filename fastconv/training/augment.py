@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from fastconv.kernels.warp import affine
 from fastconv.training.checks import images_only, number
 
 __all__ = ["Warp"]
@@ -38,33 +39,28 @@ class Warp:
         n, h, w, _ = x.shape
         angle = np.deg2rad(self._draw(random, self.turn, n, 1))
         stretched, shifted = 1 + self._draw(random, self.stretch, n, 2), self._draw(random, self.shift, n, 2)
-        slant = self._draw(random, self.slant, n, 1)
-        r = np.arange(h, dtype=np.float32)[:, None] - (h - 1) / 2
-        c = np.arange(w, dtype=np.float32)[None, :] - (w - 1) / 2
-        rows = (np.cos(angle) * r + np.sin(angle) * c) * stretched[0] + shifted[0] + (h - 1) / 2
-        columns = (np.cos(angle) * c - np.sin(angle) * r + slant * r) * stretched[1] + shifted[1] + (w - 1) / 2
-        return sample(x, rows.astype(np.float32), columns.astype(np.float32))
+        cos, sin, slant = np.cos(angle), np.sin(angle), self._draw(random, self.slant, n, 1)
+        rows, columns = (cos * stretched[0], sin * stretched[0]), ((slant - sin) * stretched[1], cos * stretched[1])
+        centre = (h - 1) / 2, (w - 1) / 2
+        maps = [
+            (*axis, shift + middle - axis[0] * centre[0] - axis[1] * centre[1])
+            for axis, shift, middle in zip((rows, columns), shifted, centre, strict=True)
+        ]
+        return sample(x, np.stack([*maps[0], *maps[1]], axis=1))
 
     @staticmethod
     def _draw(random, most, n, numbers):
-        """Uniform numbers from -most to most: (N, 1, 1), or a tuple of such arrays."""
-        drawn = random.uniform(-most, most, (numbers, n, 1, 1))
+        """Uniform numbers from -most to most: (N,), or a tuple of such arrays."""
+        drawn = random.uniform(-most, most, (numbers, n))
         return drawn[0] if numbers == 1 else drawn
 
 
-def sample(x, rows, columns):
-    """x (N, H, W, C) read between the pixels at rows, columns (N, H, W), as float32; 0 outside.
-
-    y = (1-a)(1-b) x[r,c] + (1-a) b x[r,c+1] + a (1-b) x[r+1,c] + a b x[r+1,c+1],  r + a = row, c + b = column
-    """
+def sample(x, maps):
+    """x (N, H, W, C) as float32, read where the pixel (i, j) comes from: (a0 i + a1 j + a2, a3 i + a4 j + a5), a = maps (N, 6);
+    0 outside."""
     n, h, w, channels = x.shape
-    frame = np.zeros((n, h + 3, w + 3, channels), np.float32)  # zeros around: one before, two after
+    frame = np.zeros((n, h + 3, w + 3, channels), np.float32)
     frame[:, 1 : h + 1, 1 : w + 1] = x
-    rows, columns = np.clip(rows, -1, h) + 1, np.clip(columns, -1, w) + 1
-    r, c = np.floor(rows), np.floor(columns)
-    a, b = (rows - r)[..., None], (columns - c)[..., None]
-    at = (np.arange(n)[:, None, None] * (h + 3) + r.astype(np.intp)) * (w + 3) + c.astype(np.intp)
-    pixels = frame.reshape(-1, channels)
-    upper = pixels[at] * (1 - b) + pixels[at + 1] * b
-    lower = pixels[at + w + 3] * (1 - b) + pixels[at + w + 4] * b
-    return upper + a * (lower - upper)
+    y = np.empty(x.shape, np.float32)
+    affine(frame, maps.astype(np.float32), y)
+    return y
