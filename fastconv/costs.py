@@ -34,7 +34,7 @@ MADE = {2: 300, 3: 420, 4: 900, 5: 1500}  # cycles of the transform of a vector 
 IN_FLIGHT = 6  # multiply-adds that a core has begun and not ended
 SCATTERED = 0.18  # cycles for a byte that Winograd's tiles read from memory or write to it, where a core is half as fast
 LENT, LENT_SUMS = 0.25, 0.6  # cycles for a byte of the tiles, and of the sums over them, that one thread writes and others read
-# measured on Zen 3, one thread and two, beside the other algorithms of the same call
+# measured on Zen 3 beside the other algorithms of the same call; what stands for 32 registers is older, from AVX-512
 NARROW, MASKED = {16: 1.3, 32: 1}, {16: 1.15, 32: 1}  # times slower: results of one vector, and of a part of one, by registers
 WRITTEN = 0.5  # cycles for a byte of results that go to memory, in pieces of some channels, since they fill the last cache
 STRIDED = 1.5  # times slower: groups of images, where neighbouring windows share few pixels
@@ -176,7 +176,7 @@ def batch(backward, winograd):
     """Multiply-adds for groups of images, turning what comes and goes, and fetching what the second cache does not hold."""
 
     def cost(geo, dtype, cpu):
-        lanes, groups = cpu.vector_bytes // dtype.itemsize, shared_groups(geo.n, cpu.vector_bytes // dtype.itemsize)
+        lanes = cpu.vector_bytes // dtype.itemsize
         c, o, p, q = (geo.o, geo.c, geo.h, geo.w) if backward else (geo.c, geo.o, geo.p, geo.q)
         products = geo.kh * geo.kw * c * o * p * q
         if winograd:
@@ -185,7 +185,7 @@ def batch(backward, winograd):
         size = numbers * cpu.vector_bytes
         late = FETCHED * size if size > cpu.l2 else 0
         rate = GROUPED[cpu.registers] * (STRIDED if geo.sh * geo.sw > 1 else 1)
-        return 2 * LAUNCH + groups * (rate * products + turning(numbers, lanes) + late)
+        return 2 * LAUNCH + shared_groups(geo.n, lanes) * (rate * products + turning(numbers, lanes) + late)
 
     return cost
 

@@ -56,7 +56,7 @@ class Warp:
 
 
 def sample(x, maps):
-    """x (N, H, W, C) as float32, read where the pixel (i, j) comes from: (a0 i + a1 j + a2, a3 i + a4 j + a5), a = maps (N, 6);
+    """x (N, H, W, C) as float32, read where the pixel (i, j) comes from: (m0 i + m1 j + m2, m3 i + m4 j + m5), m = maps (N, 6);
     0 outside."""
     n, h, w, channels = x.shape
     frame = np.zeros((n, h + 3, w + 3, channels), np.float32)
