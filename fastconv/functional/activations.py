@@ -1,4 +1,4 @@
-"""Activation functions and their gradients.  Only the gradient of ReLU has a kernel: the others are rare in large networks."""
+"""Activation functions and their gradients: NumPy for a few numbers, compiled vector code for many."""
 
 import numpy as np
 
@@ -28,46 +28,49 @@ def floats(a, name):
     return a.astype(result_dtype(a), copy=False)
 
 
+def are_many(x, *others):
+    """Whether the arrays, of one shape and dtype, are worth a launch of threads."""
+    return x.size >= FEW and all((other.shape, other.dtype) == (x.shape, x.dtype) for other in others)
+
+
+def compiled(name, x, other=None, number=0.0):
+    """A formula of `kernels.curves`."""
+    from fastconv.kernels.elementwise import apply
+
+    return apply(name, ready(x, x.dtype), None if other is None else ready(other, x.dtype), number)
+
+
 def relu(x):
     """max(x, 0), any shape; NaN stays NaN."""
     x = floats(x, "x")
-    if x.size < FEW or not x.flags.c_contiguous:
-        return np.maximum(x, x.dtype.type(0))
-    from fastconv.kernels.elementwise import keep_positive
-
-    y = np.empty(x.shape, x.dtype)
-    keep_positive(x.reshape(-1), y.reshape(-1))
-    return y
+    return compiled("relu", x) if are_many(x) else np.maximum(x, x.dtype.type(0))
 
 
 def relu_grad(dy, y):
     """dy where y > 0, else 0; `y` is what `relu` gave (or its input: the sign is the same)."""
-    dy, y = as_array(dy, "dy"), as_array(y, "y")
-    dtype = result_dtype(dy)
-    if dy.shape != y.shape or y.dtype != dtype:
-        return np.where(y > 0, dy.astype(dtype, copy=False), dtype.type(0))
-    from fastconv.kernels.elementwise import mask_negative
-
-    dx = np.empty(dy.shape, dtype)
-    mask_negative(ready(dy, dtype).reshape(-1), ready(y, dtype).reshape(-1), dx.reshape(-1))
-    return dx
+    dy, y = floats(dy, "dy"), as_array(y, "y")
+    if dy.shape != y.shape or y.dtype != dy.dtype:
+        return np.where(y > 0, dy, dy.dtype.type(0))
+    return compiled("relu_grad", y, dy)
 
 
 def leaky_relu(x, slope=LEAKY_SLOPE):
     """x where x >= 0, else slope * x  [Maas, Hannun and Ng 2013]."""
     x = floats(x, "x")
-    return np.where(x < 0, x * x.dtype.type(slope), x)
+    return compiled("leaky_relu", x, None, slope) if are_many(x) else np.where(x < 0, x * x.dtype.type(slope), x)
 
 
 def leaky_relu_grad(dy, x, slope=LEAKY_SLOPE):
     """dy where x >= 0, else slope * dy; for a positive slope `x` may be the output as well."""
-    dy = floats(dy, "dy")
-    return np.where(as_array(x, "x") < 0, dy * dy.dtype.type(slope), dy)
+    dy, x = floats(dy, "dy"), as_array(x, "x")
+    return compiled("leaky_relu_grad", x, dy, slope) if are_many(dy, x) else np.where(x < 0, dy * dy.dtype.type(slope), dy)
 
 
 def sigmoid(x):
     """1 / (1 + exp(-x)), without overflow for any x."""
     x = floats(x, "x")
+    if are_many(x):
+        return compiled("sigmoid", x)
     power = np.exp(-abs(x))  # at most 1; a small result keeps its digits
     return np.where(x < 0, power, x.dtype.type(1)) / (1 + power)
 
@@ -75,18 +78,19 @@ def sigmoid(x):
 def sigmoid_grad(dy, y):
     """dy * y * (1 - y), with y = sigmoid(x)."""
     dy, y = floats(dy, "dy"), floats(y, "y")
-    return dy * y * (1 - y)
+    return compiled("sigmoid_grad", y, dy) if are_many(dy, y) else dy * y * (1 - y)
 
 
 def tanh(x):
     """Hyperbolic tangent."""
-    return np.tanh(floats(x, "x"))
+    x = floats(x, "x")
+    return compiled("tanh", x) if are_many(x) else np.tanh(x)
 
 
 def tanh_grad(dy, y):
     """dy * (1 - y**2), with y = tanh(x)."""
     dy, y = floats(dy, "dy"), floats(y, "y")
-    return dy * (1 - y * y)
+    return compiled("tanh_grad", y, dy) if are_many(dy, y) else dy * (1 - y * y)
 
 
 def softmax(x):

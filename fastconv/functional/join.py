@@ -40,9 +40,9 @@ def is_plain(y, *sources):
 def add_relu(a, b, y):
     """y = max(a + b, 0) of flat arrays in one pass over memory; NaN stays NaN."""
     if y.size >= FEW:
-        from fastconv.kernels.elementwise import add_positive
+        from fastconv.kernels.elementwise import apply
 
-        add_positive(a, b, y)
+        apply("add_relu", a, b, out=y)
         return
     np.add(a, b, out=y)
     np.maximum(y, y.dtype.type(0), out=y)

@@ -7,6 +7,7 @@ from numba import prange
 from numba.extending import register_jitable
 
 from fastconv.kernels.codes import LEAKY_RELU, LEAKY_SLOPE, NONE, RELU, SIGMOID, TANH
+from fastconv.kernels.elementwise import apply
 from fastconv.machine import kernel
 
 __all__ = ["activate", "activate_rows", "finish", "in_registers"]
@@ -37,9 +38,9 @@ def in_registers(code):
 
 
 def finish(y, code):
-    """Apply to y (..., channels) what `in_registers` leaves out."""
-    if code != in_registers(code):
-        activate_rows(y.reshape(-1, y.shape[-1]), code)
+    """Apply to y what `in_registers` leaves out."""
+    if code in (SIGMOID, TANH):
+        apply("sigmoid" if code == SIGMOID else "tanh", y, out=y)
 
 
 @kernel()

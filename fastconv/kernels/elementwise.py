@@ -1,46 +1,56 @@
 """What is done to every number by itself, and sums over all pixels of each channel; in blocks that threads share."""
 
+import functools
+
 import numpy as np
 from numba import prange
 
 from fastconv.kernels.blocks import SUM_ROWS
+from fastconv.kernels.curves import FORMULAS
+from fastconv.kernels.intrinsics import emits
 from fastconv.kernels.partial_sums import add_blocks
+from fastconv.kernels.runs import over_channels
 from fastconv.machine import kernel
 
-__all__ = ["add_positive", "keep_positive", "mask_negative", "sum_pixels"]
+__all__ = ["apply", "sum_pixels"]
 
 BLOCK = 1 << 14  # numbers of a task
+FEW = 1 << 15  # numbers that one thread has done before a second one has woken up
 
 
-@kernel()
-def mask_negative(dy, y, dx):
-    """dx = dy where y > 0, else 0; flat arrays."""
-    for task in prange((dy.size + BLOCK - 1) // BLOCK):
-        first = np.intp(task) * BLOCK
-        grads, values, target = dy[first : first + BLOCK], y[first : first + BLOCK], dx[first : first + BLOCK]
-        for i in range(target.size):
-            target[i] = grads[i] if values[i] > 0 else 0
+@functools.cache
+def applied(name):
+    """The kernel of a formula of `curves`: y = formula(x, other, number), flat arrays."""
+    formula = FORMULAS[name]
+
+    @emits()
+    def block(v, x, other, number, first, count, y):
+        number = v.splat(number)
+
+        def one(places):
+            for at, mask in places:
+                place = v.add(first, at)
+                value = formula(v, v.load(v.at(x, place), mask), v.load(v.at(other, place), mask), number)
+                v.store(value, v.at(y, place), mask)
+
+        over_channels(v, count, 1, one)
+
+    def walk(x, other, number, y):
+        for task in prange((y.size + BLOCK - 1) // BLOCK):  # a task owns a block of y
+            first = np.intp(task) * BLOCK
+            block(x, other, number, first, min(BLOCK, y.size - first), y)
+
+    walk.__name__ = name  # the cache does not look into `block`
+    return kernel()(walk)
 
 
-@kernel()
-def keep_positive(x, y):
-    """y = x where x > 0 or NaN, else 0; flat arrays."""
-    for task in prange((x.size + BLOCK - 1) // BLOCK):
-        first = np.intp(task) * BLOCK
-        values, target = x[first : first + BLOCK], y[first : first + BLOCK]
-        for i in range(target.size):
-            target[i] = 0 if values[i] <= 0 else values[i]
-
-
-@kernel()
-def add_positive(a, b, y):
-    """y = a + b where that is > 0 or NaN, else 0; flat arrays."""
-    for task in prange((a.size + BLOCK - 1) // BLOCK):
-        first = np.intp(task) * BLOCK
-        left, right, target = a[first : first + BLOCK], b[first : first + BLOCK], y[first : first + BLOCK]
-        for i in range(target.size):
-            total = left[i] + right[i]
-            target[i] = 0 if total <= 0 else total
+def apply(name, x, other=None, number=0.0, out=None):
+    """A formula of `curves` on C-contiguous arrays of one shape and dtype; `out` may be one of them."""
+    y = np.empty(x.shape, x.dtype) if out is None else out
+    flat = x.reshape(-1)
+    run = applied(name)
+    (run if x.size > FEW else run.alone)(flat, flat if other is None else other.reshape(-1), x.dtype.type(number), y.reshape(-1))
+    return y
 
 
 @kernel()

@@ -74,6 +74,10 @@ class Vectors:
     def constant(self, value):
         return ir.Constant(self.type, [value] * self.lanes)
 
+    def whole_number(self, value):
+        """An int in all lanes, as wide as the elements, to reckon with their bits."""
+        return ir.Constant(ir.VectorType(ir.IntType(8 * self.itemsize), self.lanes), [value] * self.lanes)
+
     def element(self, value):
         """One number of the element type."""
         return ir.Constant(self.kind, value)
