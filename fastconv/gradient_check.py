@@ -1,6 +1,7 @@
 """Numerical gradients: what a small change of each number really does, beside what the backward pass says."""
 
 from dataclasses import dataclass
+from math import inf, isnan
 
 import numpy as np
 
@@ -121,7 +122,8 @@ def check(name, array, gradient, least, value, points, step, random):
             skipped += 1
             continue
         size = max(abs(numerical), abs(gradient[at]), least)
-        errors.append((float(abs(numerical - gradient[at]) / size), tuple(map(int, at)), float(gradient[at]), numerical))
+        error = float(abs(numerical - gradient[at]) / size)
+        errors.append((inf if isnan(error) else error, tuple(map(int, at)), float(gradient[at]), numerical))
     return Row(name, array.shape, len(chosen), skipped, *max(errors, default=(None, None, None, None)))
 
 

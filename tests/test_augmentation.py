@@ -195,3 +195,10 @@ def test_no_view_at_all_is_refused():
 def test_one_view_is_the_plain_answer():
     trainer = trained()
     np.testing.assert_allclose(trainer.predict(X, views=Views(flip=False)), trainer.predict(X), rtol=1e-6)
+
+
+@pytest.mark.parametrize("augment", [Shift(1, fill=-1), Crop(1, fill=300), Cutout(3, fill=(1, 2, -3))], ids=repr)
+def test_a_fill_beyond_the_bytes_of_the_images_is_refused(augment):
+    with pytest.raises(fc.OptionError, match=r"fill: got .* for images of uint8; needed 0 to 255"):
+        augment(X, rng())
+    assert np.isfinite(augment(X.astype(np.float32), rng())).all()

@@ -1,6 +1,7 @@
 """The measuring itself: what is read, what is computed, what is printed; never how fast."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -79,9 +80,24 @@ def test_an_older_report_beside_this_one(tmp_path):
     path.write_text(old.to_json().replace('"threads": ', '"threads": 1'))
     report = benchmark.run(SMALL, quick=True, peer=False, compare=path)
     assert f"the older report is of another machine or setting: threads 1{old.context['threads']}, now" in str(report)
-    path.write_text("{}")
-    with pytest.raises(DataError, match="cannot be read as a report"):
-        benchmark.run(SMALL, quick=True, peer=False, compare=path)
+    for text in (
+        "{}",
+        '{"rows": [{"name": "a", "direction": "forward", "ms": "5"}]}',
+        old.to_json().replace('"ms": ', '"ms": -'),
+    ):
+        path.write_text(text)
+        with pytest.raises(DataError, match="cannot be read as a report"):
+            benchmark.run(SMALL, quick=True, peer=False, compare=path)
+
+
+@pytest.mark.parametrize("ratios, middle", [((1.2, 0.8), 0.8), ((0.9, 1.4, 1.1), 1.1), ((1.0, 3.0, 2.0, 4.0), 2.0)])
+def test_the_pass_in_the_middle_flatters_nobody(ratios, middle):
+    """Of an even number the worse one of the two; without PyTorch the slower one."""
+    from fastconv.benchmark.suite import in_the_middle
+
+    row = benchmark.run(SMALL[:1], quick=True, peer=False).rows[0]
+    assert in_the_middle([replace(row, ratio=ratio) for ratio in ratios]).ratio == middle
+    assert in_the_middle([replace(row, ms=1 / ratio) for ratio in ratios]).ms == pytest.approx(1 / middle)
 
 
 def test_taking_turns_measures_each_function():

@@ -332,3 +332,17 @@ def test_a_sum_into_a_shifted_view_of_itself():
     expected = np.maximum(memory[:-1] + 1, 0)
     F.add(memory[:-1], np.ones(100_000, np.float32), activation="relu", out=memory[1:])
     np.testing.assert_array_equal(memory[1:], expected)
+
+
+def test_joined_into_the_memory_of_a_part():
+    room = np.arange(8, dtype=np.float32).reshape(2, 4)
+    joined = F.concat([room[:, 2:], room[:, :2]], out=room)
+    np.testing.assert_array_equal(joined, [[2, 3, 0, 1], [6, 7, 4, 5]])
+    with pytest.raises(fc.ShapeError, match="parts: got shapes"):
+        F.concat([np.float32(1), np.float32(2)])
+
+
+def test_sums_of_bytes_are_no_bytes():
+    for activation in (None, "relu"):
+        y = F.add(np.array([200], np.uint8), np.array([100], np.uint8), activation=activation)
+        assert y.dtype == np.float32 and y == 300

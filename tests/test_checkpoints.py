@@ -478,3 +478,11 @@ def test_a_tree_comes_back_as_it_went():
     assert back["a"] == tree["a"] and np.array_equal(back["b"]["c"], tree["b"]["c"]) and back["b"]["d"].shape == (0, 3)
     with pytest.raises(fc.OptionError, match="x/a/1: got set"):
         tensors_file.taken_apart({"a": [1, {2}]}, "x", {})
+
+
+def test_a_state_of_any_length_is_read_again(tmp_path):
+    """More than the header of a safetensors file may hold."""
+    tree = {"rows": ["x" * 1000] * 101_000, "array": np.arange(3)}
+    tensors_file.write(tmp_path / "long.safetensors", "kind", tree)
+    found = tensors_file.read(tmp_path / "long.safetensors", "kind")
+    assert found["rows"] == tree["rows"] and (found["array"] == tree["array"]).all()

@@ -361,3 +361,27 @@ def test_summary_says_which_images_are_too_small():
     code, out, err = run("summary", "vgg16", "--input", "3x3x3")
     assert code == 2 and not out
     assert "--input: got (3, 3, 3), images too small for VGG-16; needed 32×32 pixels or more" in err
+
+
+def test_predict_takes_a_batch_of_grey_arrays_without_channels(tmp_path):
+    _, (x, _) = fc.data.digits()
+    np.save(tmp_path / "with.npy", x[:5])
+    np.save(tmp_path / "without.npy", x[:5, ..., 0])
+    answers = [document("predict", trained_model(), tmp_path / f"{name}.npy")["images"] for name in ("with", "without")]
+    assert [row["top"] for row in answers[0]] == [row["top"] for row in answers[1]] and len(answers[1]) == 5
+    np.save(tmp_path / "odd.npy", x[:5, :20, :, 0])
+    code, _, err = run("predict", trained_model(), tmp_path / "odd.npy")
+    assert code != 0 and "28 channels" in err and err.count("\n") == 1
+    np.savez(tmp_path / "several.npz", x=x[:2])
+    (tmp_path / "several.npz").rename(tmp_path / "several.npy")
+    code, _, err = run("predict", trained_model(), tmp_path / "several.npy")
+    assert code != 0 and "holds several arrays" in err and "bug" not in err
+
+
+@pytest.mark.parametrize(
+    "words, needed",
+    [(("train", "--run", ""), "--run: got an empty name"), (("summary", "lenet5", "--json", "--format", "csv"), "--json")],
+)
+def test_options_that_mean_nothing_are_refused(words, needed):
+    code, _, err = run(*words)
+    assert code == 2 and needed in err

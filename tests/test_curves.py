@@ -2,10 +2,10 @@
 
 from math import erfc, sqrt
 
-import bounds
 import numpy as np
 import pytest
 
+import bounds
 import fastconv as fc
 from fastconv.functional.activations import FEW
 

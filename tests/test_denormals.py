@@ -42,3 +42,17 @@ def test_a_switch_that_is_set_to_something_else_is_warned_about(tmp_path, variab
     out, err = run(program, tmp_path, **{variable: "off"})
     assert out == "winograd" and f"{variable}: got 'off', which changes nothing" in err and err.count("FastconvWarning") == 1
     assert run(program, tmp_path, **{variable: usual})[1] == ""
+
+
+def test_a_switch_set_too_late_changes_neither_results_nor_the_cache(tmp_path):
+    """It is read when fastconv is imported: kernels compiled so must not be found under another setting."""
+    late = """
+import os
+import numpy as np
+import fastconv as fc, fastconv.machine
+os.environ["FASTCONV_DENORMALS"] = "keep"
+print(fc.avg_pool2d(np.full((1, 4, 4, 1), 1e-40, np.float32), 2).any())
+"""
+    assert run(late, tmp_path)[0] == "False"
+    again = late.replace('os.environ["FASTCONV_DENORMALS"] = "keep"', "")
+    assert run(again, tmp_path, FASTCONV_DENORMALS="keep")[0] == "True"

@@ -294,3 +294,34 @@ def test_networks_and_blocks_pair_batch_norm_with_relu():
     assert losses[0][0] == losses[1][0]
     for name, array in losses[0][1].items():
         bounds.assert_same_bytes(array, losses[1][1][name])
+
+
+@pytest.mark.parametrize("overlaps", ["w", "dy", "x"])
+def test_the_gradient_of_weights_may_be_written_over_what_it_came_from(overlaps):
+    arrays = dict(zip(("dy", "x", "w"), draw(5, np.float32, (20, 20), (20, 20), (20, 20)), strict=True))
+    wanted = fc.dense_grad(**{name: array.copy() for name, array in arrays.items()})
+    found = fc.dense_grad(**arrays, out=arrays[overlaps])
+    assert found[1] is arrays[overlaps]
+    for one, other in zip(found, wanted, strict=True):
+        bounds.assert_same_bytes(one, other)
+
+
+def test_a_bias_of_another_length_is_refused_for_no_example_too():
+    with pytest.raises(fc.ShapeError, match=r"b: got shape \(7,\); needed \(4,\)"):
+        fc.dense(np.ones((0, 3), np.float32), np.ones((3, 4), np.float32), np.ones(7, np.float32))
+
+
+def test_rows_are_as_fast_as_images():
+    """A batch norm of rows makes no table with an entry for each; sums are those of their values."""
+    x = np.random.default_rng(0).normal(3, 2, (70_001, 5)).astype(np.float32)
+    mean, var, scale, shift = x.mean(0), x.var(0), np.float32([1, 2, -1, 0, 3]), np.float32([0, 1, 2, 3, 4])
+    y = fc.batch_norm(x, scale, shift, mean=mean, var=var)
+    np.testing.assert_allclose(y, oracle.batch_norm(x.astype(float), scale, shift, mean, var), atol=2e-5)
+    for empty in ((0, 5), (0, 4, 4, 5)):
+        assert fc.batch_norm(np.ones(empty, np.float32), scale, shift, mean=mean, var=var).shape == empty
+
+
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "sigmoid", "tanh", "softmax", "elu", "gelu", "swish"])
+def test_gradients_of_activations_want_one_shape(name):
+    with pytest.raises(fc.ShapeError, match=r"dy: got shape \(2, 3\); needed that of [xy], \(1, 3\)"):
+        getattr(fc, f"{name}_grad")(np.ones((2, 3), np.float32), np.ones((1, 3), np.float32))

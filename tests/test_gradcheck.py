@@ -121,3 +121,24 @@ def test_a_function_is_checked_at_its_input():
 def test_other_subjects_are_refused():
     with pytest.raises(fc.OptionError, match="needed a Sequential, a layer, or a function"):
         fc.gradcheck(3, IMAGES)
+
+
+@pytest.mark.parametrize("bad", range(3))
+def test_a_gradient_that_is_nan_anywhere_fails(bad):
+    class Cube(fc.Layer):
+        kind = "cube"
+
+        def output_shape_for(self, input_shape):
+            return tuple(input_shape)
+
+        def forward(self, x, training=False):
+            self.x = x
+            return x**3
+
+        def backward(self, dy, needs_dx=True):
+            dx = 3 * self.x**2 * dy
+            dx[0, bad] = np.nan
+            return dx
+
+    report = fc.gradcheck(Cube(), np.array([[1.0, -2.0, 0.5]]))
+    assert not report.passed and report.largest == np.inf and "FAILED" in str(report)

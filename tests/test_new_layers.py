@@ -272,3 +272,39 @@ def test_spatial_dropout_drops_whole_maps():
     np.testing.assert_allclose(y.max(), 4 / 3, rtol=1e-6)
     x = np.ones((1, 6, 5, 400), np.float32)
     assert layer.forward(x) is x
+
+
+@pytest.mark.parametrize("shape", [(1, 5, 5, 1), (2, 2, 2, 1), (2, 9, 9, 1), (2, 3, 3, 2), (2, 3, 3)], ids=str)
+def test_adaptive_gradients_want_the_shape_of_the_output(shape):
+    dy = np.ones(shape, np.float32)
+    with pytest.raises(fc.ShapeError, match=r"dy: got .*; needed that of the output, \(2, 3, 3, 1\)"):
+        fc.adaptive_avg_pool2d_grad(dy, (2, 7, 7, 1), 3)
+    with pytest.raises(fc.ShapeError, match=r"dy: got .*; needed that of the output, \(2, 3, 3, 1\)"):
+        fc.adaptive_max_pool2d_grad(dy, np.ones((2, 7, 7, 1), np.float32), 3)
+
+
+@pytest.mark.parametrize("mean", [fc.global_avg_pool2d, lambda x: fc.adaptive_avg_pool2d(x, 1)[:, 0, 0]])
+def test_the_mean_of_a_large_image_keeps_its_digits(mean):
+    """Rounding errors grow with the sides of the image, not with its area: 1 % at 1024x1024 where all is added in one row."""
+    x = np.full((1, 1024, 1024, 2), 0.1, np.float32)
+    np.testing.assert_allclose(mean(x), x[:, 0, 0], rtol=1e-4)
+    x = np.random.default_rng(0).uniform(size=(2, 301, 299, 3)).astype(np.float32)
+    np.testing.assert_allclose(mean(x), x.mean((1, 2), dtype=float), rtol=2e-6)
+
+
+@pytest.mark.parametrize(
+    "call, error, words",
+    [
+        (lambda x, w: fc.conv2d_transpose(x, w, stride=2, padding="same", output_padding=1), fc.OptionError, "needed 0"),
+        (lambda x, w: fc.conv2d_transpose_grad(x, x, w, groups=0), fc.OptionError, "groups: got 0"),
+        (lambda x, w: fc.conv2d_transpose_grad(x, x, w[0, 0]), fc.ShapeError, "w: got 2 axes"),
+        (lambda x, w: fc.max_pool2d(x, 2, ceil_mode=[1]), fc.OptionError, "ceil_mode: got"),
+    ],
+)
+def test_mistakes_get_one_clear_line(call, error, words):
+    with pytest.raises(error, match=words):
+        call(np.ones((1, 4, 4, 2), np.float32), np.ones((3, 3, 2, 2), np.float32))
+
+
+def test_the_bias_gradient_of_no_channels():
+    assert fc.conv2d_bias_grad(np.ones((1, 2, 2, 0), np.float32)).shape == (0,)

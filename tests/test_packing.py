@@ -9,7 +9,7 @@ import fastconv as fc
 import oracle
 from bounds import assert_same_bytes
 from fastconv.geometry import ConvGeometry
-from fastconv.kernels import packing, panels, tiled, winograd, winograd_filters, winograd_sizes, winograd_weights
+from fastconv.kernels import packing, panels, schedule, tiled, winograd, winograd_filters, winograd_sizes, winograd_weights
 from routes import FLOATS
 
 SHAPES = ((3, 3, 5, 7, 1), (1, 1, 70, 200, 1), (2, 3, 6, 132, 2), (3, 1, 8, 64, 1), (1, 2, 33, 16, 1))  # KH, KW, C, O, groups
@@ -193,3 +193,31 @@ def test_weights_of_one_call_are_arranged_in_four_ways_for_the_same_bytes(case, 
     terms = geo.terms + 1
     exact, size = (oracle.conv2d(*arrays, **options) for arrays in ((x, w), (abs(x), abs(w))))
     assert (abs(y - exact) <= terms * np.finfo(dtype).eps * size).all()
+
+
+def one_by_one(positions, taps_of, every, source_step, source_every, tap_step):
+    """`parts_of`, asking about every position."""
+    found = []
+    for position in positions:
+        source, tap, taps = taps_of(position)
+        if found and found[-1][3:] == [tap, taps]:
+            found[-1][1] += 1
+        else:
+            found.append([position, 1, source, tap, taps])
+    return [schedule.Part(p, n, every, source, source_step, source_every, t, tap_step, taps) for p, n, source, t, taps in found]
+
+
+def test_parts_of_an_axis_are_found_by_halving(monkeypatch):
+    """In all cases what looking at every position finds, and a million positions in no time."""
+    options = [(size, kernel, stride, dilation, before)
+               for size in (1, 2, 5, 12) for kernel in (1, 2, 3, 5) for stride in (1, 2, 3, 7) for dilation in (1, 2, 3)
+               for before in (0, 1, 4, 9)]  # fmt: skip
+    calls = [(function, (0, results, size, *rest)) for size, *rest in options for results in (1, 4, 9, 17)
+             for function in (schedule.forward_parts, schedule.input_grad_parts)]  # fmt: skip
+    quick = [function(*arguments) for function, arguments in calls]
+    monkeypatch.setattr(schedule, "parts_of", one_by_one)
+    assert quick == [function(*arguments) for function, arguments in calls]
+    monkeypatch.undo()
+    asked = []
+    schedule.parts_of(range(10**6), lambda q: (asked.append(q), (q, 0, 3))[1], 1, 1, 1, 1)
+    assert len(asked) < 50

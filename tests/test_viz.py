@@ -278,3 +278,22 @@ def test_train_stores_a_run_and_report_makes_a_page_of_it(tmp_path):
     assert f"{trained['test']['accuracy']:.2%}" in (tmp_path / "page.html").read_text()
     code, _, message = run("report", tmp_path)
     assert code == 3 and "holds no run" in message and message.count("\n") == 1
+
+
+def test_a_run_without_test_images_does_not_keep_those_of_an_earlier_network(tmp_path, stored):
+    _, net, found, x = stored
+    history = fc.Trainer(small(), fc.optim.SGD(0.05)).fit(x, np.zeros(60, int), verbose=0)
+    training.save_run(tmp_path, net, history, x, found)
+    assert training.load_run(tmp_path).evaluation is not None
+    training.save_run(tmp_path, net, history)
+    assert training.load_run(tmp_path).evaluation is None
+
+
+def test_a_run_on_rows_can_be_read_again(tmp_path):
+    x, y = np.random.default_rng(0).normal(size=(30, 6)).astype("f4"), np.arange(30) % 3
+    trainer = fc.Trainer(fc.Sequential([fc.Dense(3)], input_shape=(6,)))
+    history = trainer.fit(x, y, verbose=0)
+    training.save_run(tmp_path, trainer.net, history, x, fc.evaluate(trainer.net, x, y))
+    found = training.load_run(tmp_path)
+    np.testing.assert_array_equal(found.images[:, 0, :, 0], x[found.mistakes])
+    assert fc.viz.report(tmp_path).is_file()

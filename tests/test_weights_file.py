@@ -422,3 +422,12 @@ def test_no_change_of_a_byte_in_the_header_crashes(saved):
         path.write_bytes(raw[:at] + bytes([random.integers(256)]) + raw[at + 1 :])
         with contextlib.suppress(fc.ModelFileError):
             fc.load(path)
+
+
+def test_a_half_frozen_block_stays_so(tmp_path):
+    net = fc.Sequential([fc.SeparableConv2D(4, 3), fc.Flatten(), fc.Dense(2)], input_shape=(6, 6, 2))
+    net.layers[0].layers[0].trainable = False
+    net.save(tmp_path / "half.safetensors")
+    assert [layer.trainable for layer in fc.load(tmp_path / "half.safetensors").layers[0].layers] == [False, True]
+    inside = fc.Residual([net.layers[0]]).config()["body"][0]
+    assert [layer.trainable for layer in inside.layers] == [False, True]

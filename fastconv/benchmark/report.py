@@ -57,7 +57,7 @@ class Report:
         """This report with the times of an older one, which `to_json` wrote, for the rows that it has."""
         try:
             report = json.loads(Path(path).read_text())
-            old = {(row["name"], row["direction"]): row["ms"] for row in report["rows"]}
+            old = {(row["name"], row["direction"]): positive(row["ms"]) for row in report["rows"]}
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise DataError(
                 f"{path}: cannot be read as a report ({error!r}); needed what `fastconv bench --json` printed"
@@ -79,6 +79,13 @@ class Report:
 
 
 SAME = ("cpu", "llvm_cpu", "threads")  # of the context: without them two times say little about each other
+
+
+def positive(ms):
+    """A time that was measured; ValueError for anything else."""
+    if not isinstance(ms, (int, float)) or not ms > 0:
+        raise ValueError(f"a time of {ms!r} ms")
+    return ms
 
 
 def with_old(row, ms):

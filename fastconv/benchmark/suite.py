@@ -60,8 +60,9 @@ def run(
 
 
 def in_the_middle(rows):
-    """The row with the median ratio, or with the median time where there is no ratio; compilation was in the first."""
-    middle = sorted(rows, key=lambda row: (row.ratio or 0, row.ms))[len(rows) // 2]
+    """The row with the median ratio, or with the median time where there is no ratio, of an even number the worse one of the two
+    in the middle; compilation was in the first."""
+    middle = sorted(rows, key=lambda row: (row.ratio or 0, -row.ms))[(len(rows) - 1) // 2]
     return replace(middle, first_call_s=rows[0].first_call_s)
 
 

@@ -12,17 +12,20 @@ from fastconv.errors import DataError, MissingExtraError
 
 __all__ = ["fit", "grey", "looks_inverted", "read"]
 
+COLOURS = (1, 2, 3, 4)  # channels that a picture can have
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow and most programs make grey
 
 
-def read(path):
-    """[(name, image)] of a file: one picture (H, W) or (H, W, 3), or each image of an array (N, H, W, C)."""
+def read(path, shape=()):
+    """[(name, image)] of a file: one picture (H, W) or (H, W, 3), or each image of an array (N, H, W, C); of an array (N, H, W)
+    where that is the `shape` (H, W, 1) that is wanted.
+    """
     kind = Path(path).suffix.lower()
     try:
         if kind == ".npy":
-            return from_array(np.load(path, allow_pickle=False), path)
+            return from_array(np.load(path, allow_pickle=False), path, shape)
         if kind in (".txt", ".csv"):
-            return from_array(np.loadtxt(path, delimiter="," if kind == ".csv" else None, ndmin=2), path)
+            return from_array(np.loadtxt(path, delimiter="," if kind == ".csv" else None, ndmin=2), path, shape)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path}: cannot be read ({reason(error)}); needed an array of numbers") from None
     return [(path, from_picture(path))]
@@ -34,12 +37,16 @@ def reason(error):
     return text.splitlines()[0]
 
 
-def from_array(array, path):
-    """The images of an array of 2 (H, W), 3 (H, W, C) or 4 axes (N, H, W, C)."""
+def from_array(array, path, shape):
+    """The images of an array of 2 (H, W), 3 (H, W, C) or 4 axes (N, H, W, C); see `read`."""
+    if not isinstance(array, np.ndarray):
+        raise DataError(f"{path}: holds several arrays; needed one: numpy.save writes it, numpy.savez does not")
     if array.dtype.kind not in "buif" or array.ndim not in (2, 3, 4) or not array.size:
         raise DataError(f"{path}: holds {array.dtype} of shape {array.shape}; needed numbers (H, W), (H, W, C) or (N, H, W, C)")
     if not np.isfinite(array).all():
         raise DataError(f"{path}: holds values that are not finite; needed numbers")
+    if array.ndim == 3 and (*array.shape[1:], 1) == tuple(shape) and array.shape[2] not in COLOURS:
+        array = array[..., None]
     if array.ndim < 4:
         return [(path, array)]
     return [(f"{path}[{n}]", image) for n, image in enumerate(array)]
@@ -74,18 +81,20 @@ def pillow(feature):
     return Image, ImageOps
 
 
-def grey(image):
-    """Any image as (H, W)."""
+def grey(image, name="the image"):
+    """An image of any colours as (H, W); a fourth channel, or a second one, says what is transparent."""
     if image.ndim == 2:
         return image
-    return image[..., 0] if image.shape[2] == 1 else (image[..., :3] @ LUMA if image.shape[2] == 3 else image.mean(2))
+    if image.shape[2] not in COLOURS:
+        raise DataError(f"{name}: has {image.shape[2]} channels (shape {image.shape}); needed (H, W), or 1 to 4 channels")
+    return image[..., 0] if image.shape[2] < 3 else image[..., :3] @ LUMA
 
 
 def fit(image, shape, name):
     """`image` in `shape` (height, width, channels): grey or colour as needed, shrunk or enlarged whole, its border filled up."""
     height, width, channels = shape
     if image.ndim == 2 or (image.shape[2] != channels and channels == 1):
-        image = grey(image)[..., None]
+        image = grey(image, name)[..., None]
     if image.shape[2] != channels:
         if image.shape[2] != 1:
             raise DataError(f"{name}: has {image.shape[2]} channels; the network takes {channels}")

@@ -10,7 +10,10 @@ names that the network was saved with: net.classes = ("cat", "dog") before net.s
 EXAMPLES = (
     ("fastconv predict digits.safetensors my7.png", ""),
     ("fastconv predict digits.safetensors *.png --json", ""),
-    ("fastconv predict digits.safetensors images.npy", "arrays (N, H, W, C), (H, W, C) or (H, W)"),
+    (
+        "fastconv predict digits.safetensors images.npy",
+        "arrays (N, H, W, C), (H, W, C), (H, W), or grey ones (N, H, W)",
+    ),
 )
 TOP = 3
 
@@ -28,7 +31,8 @@ def run(args, output):
     import numpy as np
 
     net = classifier(args.model)
-    images = [(name, *prepared(name, image, net, args, output)) for name, image in every_image(args.images)]
+    found = every_image(args.images, net.input_shape)
+    images = [(name, *prepared(name, image, net, args, output)) for name, image in found]
     answers = net.predict(np.stack([image for _, image, _ in images]))
     classes, unit = known_classes(net), "score" if net.output == "linear" and net.ends_in_logits else "probability"
     rows = [
@@ -51,11 +55,11 @@ def classifier(path):
     return net
 
 
-def every_image(paths):
-    """(name, image) of all files."""
+def every_image(paths, shape):
+    """(name, image) of all files, for a network that takes images of this shape."""
     from fastconv.cli.pictures import read
 
-    return [found for path in paths for found in read(path)]
+    return [found for path in paths for found in read(path, shape)]
 
 
 def prepared(name, image, net, args, output):

@@ -43,6 +43,8 @@ def arguments(parser):
 
 def run(args, output):
     """Print or save the network's summary, or compare it at several sizes."""
+    if args.json and args.format not in ("text", "json"):
+        raise UsageError(f"--json: got --format {args.format} besides; needed one of them")
     options = {name: getattr(args, name) for name in ("batch", "training", "plan", "dense", "expand_nested")}
     shapes = args.input or [None]
     found = [found_model(args, shape).summary(**options) for shape in shapes]

@@ -178,6 +178,8 @@ def check_folder(path):
     """Find out before training whether --run can work."""
     if path is None:
         return
+    if not path:
+        raise UsageError("--run: got an empty name; needed that of a folder")
     folder = Path(path).resolve()
     nearest = next(place for place in (folder, *folder.parents) if place.exists())
     if not nearest.is_dir():

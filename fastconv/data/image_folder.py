@@ -51,6 +51,8 @@ def image_folder(path, size, *, channels=3, fit="crop", classes=None):
         raise OptionError(f"channels: got {channels!r}; needed 3 (colour) or 1 (grey)")
     if fit not in FITS:
         raise OptionError(f"fit: got {fit!r}; needed one of {', '.join(FITS)}")
+    if not isinstance(path, (str, os.PathLike)):
+        raise OptionError(f'path: got {path!r}; needed the name of a folder, such as "pets"')
     classes = class_folders(Path(path).expanduser(), classes)
     files = [(file, label) for label, folder in enumerate(classes.values()) for file in pictures(folder)]
     require_memory(len(files) * height * width * channels, f"{path}: {len(files):,} images of {height}×{width}×{channels}")

@@ -46,12 +46,16 @@ def relu(x):
     return compiled("relu", x) if are_many(x) else np.maximum(x, x.dtype.type(0))
 
 
+def same_shape(dy, values, name):
+    if dy.shape != values.shape:
+        raise ShapeError(f"dy: got shape {dy.shape}; needed that of {name}, {values.shape}")
+
+
 def relu_grad(dy, y):
     """dy where y > 0, else 0; `y` is what `relu` gave (or its input: the sign is the same)."""
     dy, y = floats(dy, "dy"), as_array(y, "y")
-    if dy.shape != y.shape or y.dtype != dy.dtype:
-        return np.where(y > 0, dy, dy.dtype.type(0))
-    return compiled("relu_grad", y, dy)
+    same_shape(dy, y, "y")
+    return compiled("relu_grad", y, dy) if y.dtype == dy.dtype else np.where(y > 0, dy, dy.dtype.type(0))
 
 
 def leaky_relu(x, slope=LEAKY_SLOPE):
@@ -63,6 +67,7 @@ def leaky_relu(x, slope=LEAKY_SLOPE):
 def leaky_relu_grad(dy, x, slope=LEAKY_SLOPE):
     """dy where x >= 0, else slope * dy; for a positive slope `x` may be the output as well."""
     dy, x = floats(dy, "dy"), as_array(x, "x")
+    same_shape(dy, x, "x")
     return compiled("leaky_relu_grad", x, dy, slope) if are_many(dy, x) else np.where(x < 0, dy * dy.dtype.type(slope), dy)
 
 
@@ -78,6 +83,7 @@ def sigmoid(x):
 def sigmoid_grad(dy, y):
     """dy * y * (1 - y), with y = sigmoid(x)."""
     dy, y = floats(dy, "dy"), floats(y, "y")
+    same_shape(dy, y, "y")
     return compiled("sigmoid_grad", y, dy) if are_many(dy, y) else dy * y * (1 - y)
 
 
@@ -90,6 +96,7 @@ def tanh(x):
 def tanh_grad(dy, y):
     """dy * (1 - y**2), with y = tanh(x)."""
     dy, y = floats(dy, "dy"), floats(y, "y")
+    same_shape(dy, y, "y")
     return compiled("tanh_grad", y, dy) if are_many(dy, y) else dy * (1 - y * y)
 
 
@@ -105,6 +112,7 @@ def softmax(x):
 def softmax_grad(dy, y):
     """y * (dy - sum(dy * y)) over the last axis, with y = softmax(x)."""
     dy, y = floats(dy, "dy"), floats(y, "y")
+    same_shape(dy, y, "y")
     return y * (dy - (dy * y).sum(axis=-1, keepdims=True))
 
 

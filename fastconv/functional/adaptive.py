@@ -4,7 +4,7 @@ import numpy as np
 
 from fastconv.errors import ShapeError
 from fastconv.functional.arrays import as_array, result_dtype
-from fastconv.functional.pool import avg_pool2d, avg_pool2d_grad, max_pool2d, max_pool2d_grad
+from fastconv.functional.pool import avg_pool2d, avg_pool2d_grad, global_avg_pool2d, max_pool2d, max_pool2d_grad
 from fastconv.geometry import adaptive_windows, pair
 
 __all__ = ["adaptive_avg_pool2d", "adaptive_avg_pool2d_grad", "adaptive_max_pool2d", "adaptive_max_pool2d_grad"]
@@ -25,6 +25,12 @@ def even(shape, size):
     return (h // ph, w // pw) if not (h % ph or w % pw) else None
 
 
+def check_gradient(dy, shape, size):
+    needed = (shape[0], *pair(size, "size"), shape[3])
+    if dy.shape != needed:
+        raise ShapeError(f"dy: got {dy.shape}; needed that of the output, {needed}")
+
+
 def empty_like_pooled(x, size):
     return np.empty((len(x), *pair(size, "size"), x.shape[3]), result_dtype(x))
 
@@ -38,7 +44,7 @@ def adaptive_avg_pool2d(x, size):
     x = as_array(x, "x")
     found = cells(x.shape, size)
     if window := even(x.shape, size):
-        return avg_pool2d(x, window)
+        return global_avg_pool2d(x)[:, None, None] if window == x.shape[1:3] else avg_pool2d(x, window)
     y = empty_like_pooled(x, size)
     for p, q, rows, columns in found:
         y[:, p, q] = x[:, rows, columns].mean(axis=(1, 2), dtype=y.dtype)
@@ -49,6 +55,7 @@ def adaptive_avg_pool2d_grad(dy, x_shape, size):
     """Gradient of `adaptive_avg_pool2d`: dy in equal shares to the pixels of its window."""
     dy = as_array(dy, "dy")
     found = cells(x_shape, size)
+    check_gradient(dy, x_shape, size)
     if window := even(x_shape, size):
         return avg_pool2d_grad(dy, x_shape, window)
     dx = np.zeros(x_shape, result_dtype(dy))
@@ -74,6 +81,7 @@ def adaptive_max_pool2d_grad(dy, x, size):
     """Gradient of `adaptive_max_pool2d`: each dy to the first of the largest pixels of its window."""
     dy, x = as_array(dy, "dy"), as_array(x, "x")
     found = cells(x.shape, size)
+    check_gradient(dy, x.shape, size)
     if window := even(x.shape, size):
         return max_pool2d_grad(dy, x, window)
     dx = np.zeros(x.shape, result_dtype(dy))

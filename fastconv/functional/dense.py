@@ -7,6 +7,7 @@ from fastconv.functional.arrays import as_array, empty, filled, result_dtype
 from fastconv.functional.conv import (
     PreparedWeights,
     activation_code,
+    bias,
     conv2d,
     conv2d_bias_grad,
     conv2d_input_grad,
@@ -65,6 +66,8 @@ def dense(x, w, b=None, *, activation=None, algorithm="auto", out=None):
     shape, dtype = (len(x), filters.shape[3]), result_dtype(x, filters)
     y = empty(shape, dtype) if out is None else filled(out, shape, dtype)
     activation_code(activation)
+    if b is not None:
+        bias(b, shape[1], dtype)
     if len(x):
         conv2d(column(x), filters, b, activation=activation, algorithm=algorithm, out=column(y))
     return y
@@ -84,12 +87,12 @@ def dense_grad(dy, x, w, *, needs_dx=True, out=None):
     if len(x) == 0:
         dw[...] = 0
         return np.empty(x.shape, dtype) if needs_dx else None, dw, np.zeros(w.shape[1], dtype)
-    place = dw[None, None] if dtype == result_dtype(dy, x) else None
+    db = conv2d_bias_grad(column(dy)).astype(dtype, copy=False)
+    dx = input_gradient(dy, w).astype(dtype, copy=False) if needs_dx else None
+    place = dw[None, None] if dtype == result_dtype(dy, x) else None  # the last: `out` may be w or dy
     found = conv2d_weight_grad(column(dy), column(x), (1, 1, *w.shape), out=place)[0, 0]
     if place is None:
         dw[...] = found
-    db = conv2d_bias_grad(column(dy)).astype(dtype, copy=False)
-    dx = input_gradient(dy, w).astype(dtype, copy=False) if needs_dx else None
     return dx, dw, db
 
 

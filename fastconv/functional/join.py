@@ -23,7 +23,7 @@ def add(a, b, *, activation=None, out=None):
     if activation == "relu" and is_plain(y, a, b):
         add_relu(a.reshape(-1), b.reshape(-1), y.reshape(-1))
         return y
-    np.add(a, b, out=y)
+    np.add(a, b, out=y, dtype=y.dtype)  # bytes, too: else their sum would be a byte
     if activation == "relu":
         np.maximum(y, y.dtype.type(0), out=y)
     elif activation:
@@ -51,8 +51,10 @@ def add_relu(a, b, y):
 def concat(parts, *, out=None):
     """Arrays side by side along their last axis: the channels of the first, of the second, …"""
     parts = [as_array(part, f"parts[{i}]") for i, part in enumerate(parts)]
-    if not parts or any(part.shape[:-1] != parts[0].shape[:-1] for part in parts):
+    if not parts or any(part.ndim == 0 or part.shape[:-1] != parts[0].shape[:-1] for part in parts):
         raise ShapeError(f"parts: got shapes {[part.shape for part in parts]}; needed the same but for the last axis")
+    if out is not None:
+        parts = [part.copy() if np.may_share_memory(part, out) else part for part in parts]
     return np.concatenate(parts, axis=-1, out=out)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from fastconv.errors import ShapeError
 from fastconv.functional.arrays import as_array, result_dtype
-from fastconv.functional.conv import conv2d, conv2d_bias_grad
+from fastconv.functional.conv import conv2d_bias_grad
 
 __all__ = ["batch_norm", "batch_norm_grad", "batch_norm_train"]
 
@@ -24,18 +24,6 @@ def inputs(x, **vectors):
         raise ShapeError(f"x: got {x.ndim} axes, shape {x.shape}; needed a batch axis and channels last")
     x = x.astype(result_dtype(x), copy=False)
     return x, *(channel_vector(v, name, x) for name, v in vectors.items())
-
-
-def as_images(x):
-    """x (..., C) as (N, H, W, C): what is no batch of images is one column of pixels."""
-    return x if x.ndim == 4 else x.reshape(1, -1, 1, x.shape[-1])
-
-
-def of_each_channel(x, factor, offset):
-    """x factor + offset, (C,) each: a 1x1 convolution of every channel by itself, on all threads."""
-    if x.size == 0:
-        return np.empty_like(x)
-    return conv2d(as_images(x), factor[None, None, None], offset, groups=x.shape[-1]).reshape(x.shape)
 
 
 @functools.cache
@@ -57,7 +45,7 @@ def batch_norm(x, scale, shift, *, mean, var, eps=1e-5):
     """
     x, scale, shift, mean, var = inputs(x, scale=scale, shift=shift, mean=mean, var=var)
     factor = scale / np.sqrt(var + x.dtype.type(eps))
-    return of_each_channel(x, factor, shift - mean * factor)
+    return kernels().normalised(as_rows(x), mean, factor, shift, False).reshape(x.shape) if x.size else np.empty_like(x)
 
 
 def statistics(x):
@@ -67,7 +55,7 @@ def statistics(x):
     digits are lost where it is large, and what rounding left of it is taken out of the result.
     """
     count = x.dtype.type(len(x))
-    mean = conv2d_bias_grad(as_images(x)) / count
+    mean = conv2d_bias_grad(x[None, None]) / count
     first, second = kernels().sums_about(x, mean)
     rest = first / count
     return mean, rest, np.maximum(second / count - rest * rest, 0)  # NaN stays NaN

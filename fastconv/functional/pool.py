@@ -28,7 +28,7 @@ def pool_geometry(x_shape, size, stride, padding, ceil_mode):
 
 
 def geometry_of(x_shape, size, stride, padding, ceil_mode):
-    return pool_geometry(x_shape, freeze(size), freeze(stride), freeze(padding), ceil_mode)
+    return pool_geometry(x_shape, freeze(size), freeze(stride), freeze(padding), freeze(ceil_mode))
 
 
 def winner_dtype(geo):
@@ -192,9 +192,13 @@ def avg_pool2d_grad(dy, x, size, *, stride=None, padding=0, ceil_mode=False, cou
 
 
 def global_avg_pool2d(x, *, layout="NHWC"):
-    """Mean over all pixels of each channel: (N, H, W, C) -> (N, C)."""
+    """Mean over all pixels of each channel: (N, H, W, C) -> (N, C).
+
+    The mean of the rows' means, so that rounding errors grow with the sides of an image, not with its area.
+    """
     x = images(as_array(x, "x"), "x", layout)
-    return avg_pool2d(x, x.shape[1:3])[:, 0, 0]
+    rows = avg_pool2d(x, (1, x.shape[2]))
+    return avg_pool2d(rows, (x.shape[1], 1))[:, 0, 0]
 
 
 def global_avg_pool2d_grad(dy, x_shape, *, layout="NHWC"):

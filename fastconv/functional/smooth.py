@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from fastconv.errors import ShapeError
-from fastconv.functional.activations import compiled, floats
+from fastconv.functional.activations import compiled, floats, same_shape
 from fastconv.functional.arrays import as_array
 
 __all__ = ["elu", "elu_grad", "gelu", "gelu_grad", "swish", "swish_grad"]
@@ -45,7 +44,6 @@ def gelu_grad(dy, x):
 def pair(dy, values, name):
     """Both as floating point of one dtype."""
     dy, values = floats(dy, "dy"), floats(as_array(values, name), name)
-    if dy.shape != values.shape:
-        raise ShapeError(f"dy: got shape {dy.shape}; needed that of {name}, {values.shape}")
+    same_shape(dy, values, name)
     dtype = np.result_type(dy, values)
     return dy.astype(dtype, copy=False), values.astype(dtype, copy=False)

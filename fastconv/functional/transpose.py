@@ -70,6 +70,9 @@ def conv2d_transpose_grad(dy, x, w, *, stride=1, padding=0, output_padding=0, di
     and gradient exchanged, db the sum of dy over all but the channels.
     """
     dy, x, w = as_array(dy, "dy"), as_array(x, "x"), as_array(w, "w")
+    groups = whole(groups, "groups", 1)
+    if w.ndim != 4:
+        raise ShapeError(f"w: got {w.ndim} axes, shape {w.shape}; needed (KH, KW, C / groups, O)")
     image_sizes(x.shape)
     adjoint = exchange_channels(w, x.shape[3], groups)
     y_shape, pads = output_shape(x.shape, w.shape, pair(stride, "stride"), padding, output_padding, pair(dilation, "dilation"))
@@ -100,6 +103,8 @@ def output_shape(x_shape, w_shape, strides, padding, output_padding, dilations):
     if padding == "full":
         raise OptionError('padding: got "full"; a transposed convolution takes "valid", "same", a number, (h, w) or four sides')
     if padding == "same":
+        if any(extra):
+            raise OptionError(f'output_padding: got {output_padding!r} with padding="same", which says the size; needed 0')
         sizes = (h * strides[0], w * strides[1])
         return (n, *sizes, w_shape[3]), resolve_padding("same", sizes, w_shape[:2], strides, dilations)
     pads = resolve_padding(padding, (h, w), w_shape[:2], strides, dilations)

@@ -14,6 +14,7 @@ from fastconv.kernels.activation import activate_rows
 from fastconv.kernels.chain import chain_of
 from fastconv.kernels.codes import NONE, RELU
 from fastconv.kernels.transpose import flip_filters
+from fastconv.machine import whole_after_fork
 
 __all__ = ["forward", "input_grad", "winograd_forward", "winograd_input_grad"]
 
@@ -39,7 +40,7 @@ def single(geo, relu, winograd):
 
 POOL = []  # (chain, its workspace) of the last calls: fresh memory costs as much as a small convolution
 MOST_KEPT, ALL_KEPT, MOST_IDLE = 8 << 20, 16 << 20, 16  # bytes of one and of all; how many
-LOCK = threading.Lock()
+LOCK = whole_after_fork(threading.Lock())
 
 
 def borrowed(chain):

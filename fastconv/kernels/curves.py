@@ -82,7 +82,7 @@ def gelu_grad(v, x, dy, _):
 FORMULAS = {
     formula.__name__.removesuffix("_of"): formula
     for formula in (
-        relu, relu_grad, add_relu, leaky_relu, leaky_relu_grad, sigmoid_of, sigmoid_grad, tanh_of, tanh_grad, elu, elu_grad, swish,
-        swish_grad, gelu, gelu_grad,
+        relu, relu_grad, add_relu, leaky_relu, leaky_relu_grad, sigmoid_of, sigmoid_grad, tanh_of, tanh_grad, elu, elu_grad,
+        swish, swish_grad, gelu, gelu_grad,
     )
 }  # fmt: skip

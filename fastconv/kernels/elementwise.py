@@ -68,6 +68,8 @@ def sum_rows(a, parts):
 
 def sum_pixels(a):
     """The sum over all but the last axis, in fixed blocks and then a tree."""
+    if a.shape[-1] == 0:
+        return np.empty(0, a.dtype)
     rows = a.reshape(-1, a.shape[-1])
     parts = np.empty((max(1, len(rows) // SUM_ROWS), a.shape[-1]), a.dtype)
     sum_rows(rows, parts)

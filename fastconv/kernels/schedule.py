@@ -7,6 +7,7 @@ of the result: each result is summed whole, in an order that only the shape deci
 """
 
 import functools
+from bisect import bisect_left
 from dataclasses import dataclass
 from math import gcd
 from typing import NamedTuple
@@ -63,14 +64,17 @@ class Part:
 
 def parts_of(positions, taps_of, every, source_step, source_every, tap_step):
     """Neighbouring `positions` with the same taps as Parts; taps_of(position) gives (source of first tap, first tap, taps)."""
-    found = []
-    for position in positions:
-        source, tap, taps = taps_of(position)
-        if found and found[-1][3:] == [tap, taps]:
-            found[-1][1] += 1
+    found, i = [], 0
+    while i < len(positions):
+        source, *seen = taps_of(positions[i])
+        rest, differs = positions[i:], lambda position, seen=seen: [*taps_of(position)[1:]] != seen
+        if seen[1]:  # taps that are left behind do not come again
+            count = bisect_left(rest, True, key=differs)
         else:
-            found.append([position, 1, source, tap, taps])
-    return [Part(p, n, every, source, source_step, source_every, tap, tap_step, taps) for p, n, source, tap, taps in found]
+            count = next((n for n, position in enumerate(rest) if differs(position)), len(rest))
+        found.append(Part(positions[i], count, every, source, source_step, source_every, seen[0], tap_step, seen[1]))
+        i += count
+    return found
 
 
 def forward_parts(first, end, size, kernel, stride, dilation, before):

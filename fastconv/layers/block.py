@@ -34,7 +34,7 @@ from fastconv.layers.connect import check_kinds, given_names, listed, places, wa
 from fastconv.layers.inner_arrays import InnerArrays
 from fastconv.layers.norm import paired
 
-__all__ = ["Block", "backward_through", "forward_through", "layer_list", "untrained"]
+__all__ = ["Block", "backward_through", "flags_of", "forward_through", "layer_list", "set_flags", "untrained"]
 
 
 def layer_list(value, name):
@@ -195,9 +195,23 @@ def untrained(value):
     if not isinstance(value, Layer):
         return value
     twin = type(value)(**value.config())
-    if twin.trainable != value.trainable:
-        twin.trainable = value.trainable
+    set_flags(twin, flags_of(value))
     return twin
+
+
+def flags_of(layer):
+    """Whether it is trained; of a block whose layers are not described one by one those of all of them, where they differ."""
+    flags = [flags_of(inner) for inner in getattr(layer, "layers", ())]
+    return layer.trainable if layer.nested or all(flag is layer.trainable for flag in flags) else flags
+
+
+def set_flags(layer, flags):
+    """What `flags_of` another layer of the kind gave; ValueError where these are not as many."""
+    if isinstance(flags, list):
+        for inner, flag in zip(layer.layers, flags, strict=True):
+            set_flags(inner, flag)
+    elif layer.trainable != flags:  # a block's says something of layers that have theirs already
+        layer.trainable = flags
 
 
 def total(gradients, dy):

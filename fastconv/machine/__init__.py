@@ -8,7 +8,7 @@ from fastconv.machine.cpu import KEEP_DENORMALS, Cpu, cpu
 from fastconv.machine.folder import cache_folder, version
 from fastconv.machine.kernel import Kernel, kernel
 from fastconv.machine.limits import free_memory, physical_cores, require_memory
-from fastconv.machine.threads import get_threads, set_threads, threading_layer
+from fastconv.machine.threads import get_threads, set_threads, threading_layer, whole_after_fork
 from fastconv.machine.warning import is_set_to
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "require_memory",
     "set_threads",
     "threading_layer",
+    "whole_after_fork",
 ]
 
 

@@ -14,14 +14,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from fastconv.machine.cpu import cpu
+from fastconv.machine.cpu import KEEP_DENORMALS, cpu
 from fastconv.machine.warning import warn_once
 
 __all__ = ["PACKAGE", "cache_folder", "distrust", "is_up_to_date"]
 
 PACKAGE = Path(__file__).parent.parent
 COMPILED = ("kernels", "machine")  # the parts of the package that are compiled, or decide how
-IN_CODE = ("FASTCONV_DENORMALS",)
 NOT_IN_CODE = ("NUMBA_NUM_THREADS", "NUMBA_THREADING_LAYER", "NUMBA_THREADING_LAYER_PRIORITY", "NUMBA_CACHE_DIR")
 
 
@@ -55,9 +54,9 @@ def fingerprint():
     digest = hashlib.sha256()
     for file in AT_IMPORT:
         digest.update(f"{file.parent.name}/{file.name}".encode() + file.read_bytes())
-    settings = {k: v for k, v in sorted(os.environ.items()) if (k.startswith("NUMBA_") and k not in NOT_IN_CODE) or k in IN_CODE}
+    settings = {k: v for k, v in sorted(os.environ.items()) if k.startswith("NUMBA_") and k not in NOT_IN_CODE}
     versions = [version(name) for name in ("numba", "llvmlite", "numpy")]
-    digest.update(repr((versions, sys.version, sys.platform, cpu(), settings)).encode())
+    digest.update(repr((versions, sys.version, sys.platform, cpu(), KEEP_DENORMALS, settings)).encode())
     return digest.hexdigest()[:24]
 
 

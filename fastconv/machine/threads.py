@@ -14,7 +14,7 @@ from fastconv.errors import OptionError
 from fastconv.machine.limits import physical_cores
 from fastconv.machine.warning import warn_once
 
-__all__ = ["get_threads", "set_threads", "threading_layer"]
+__all__ = ["get_threads", "set_threads", "threading_layer", "whole_after_fork"]
 
 SPINS = {"GOMP_SPINCOUNT": "1000"}  # some microseconds
 
@@ -146,13 +146,20 @@ def warn_of_fork():
     )
 
 
-HELD = []  # locks that nobody else holds while a child is made: what they guard is whole there
+GUARDED = [STATE.launching, STATE.building]  # locks that nobody else holds while a child is made: what they guard is whole there
+HELD = []
+
+
+def whole_after_fork(lock):
+    """`lock`, which a child of `os.fork` finds free, and what it guards as no other thread was just changing it."""
+    GUARDED.append(lock)
+    return lock
 
 
 def before_fork():
     """Wait until no other thread launches a locked layer or compiles: in the child it would never end."""
     compiler = getattr(sys.modules.get("numba.core.compiler_lock"), "global_compiler_lock", None)
-    for lock in (STATE.launching, STATE.building, compiler):
+    for lock in (*GUARDED, compiler):
         if lock is not None:
             lock.acquire()
             HELD.append(lock)

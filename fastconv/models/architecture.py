@@ -12,6 +12,7 @@ from math import prod
 
 from fastconv.errors import FastconvError, ModelFileError, OptionError
 from fastconv.layers import LAYERS, Layer
+from fastconv.layers.block import flags_of, set_flags
 from fastconv.models.arguments import SEED_DIGITS
 from fastconv.models.ledger import rows
 
@@ -67,7 +68,7 @@ def describe(layer):
     if "name" in config:
         config["name"] = layer.name
     config |= {key: each(Layer, describe, config[key]) for key in layer.nested}
-    return {"type": type(layer).__name__, "trainable": layer.trainable, "config": config}
+    return {"type": type(layer).__name__, "trainable": flags_of(layer), "config": config}
 
 
 def each(kind, function, value):
@@ -141,7 +142,7 @@ def check_described(described, where):
     """An object with the three members of a layer."""
     if not isinstance(described, dict):
         raise ModelFileError(f"{where}: got {described!r:.80}; needed an object")
-    check_members(described, {"type": str, "trainable": bool, "config": dict}, where)
+    check_members(described, {"type": str, "trainable": bool | list, "config": dict}, where)
 
 
 def check_members(found, types, where):
@@ -179,8 +180,10 @@ def make_layer(where, described, classes):
         raise ModelFileError(f"{where}: {kind} refuses its settings: {error}") from None
     if not isinstance(layer, Layer):
         raise ModelFileError(f"{where}: {kind} makes {type(layer).__name__}, no layer; pass a class derived from fc.Layer")
-    if layer.trainable != described["trainable"]:  # a block's says something of layers that have theirs already
-        layer.trainable = described["trainable"]
+    try:
+        set_flags(layer, described["trainable"])
+    except (OptionError, AttributeError, ValueError) as error:
+        raise ModelFileError(f"{where}: {kind} does not have the layers that are said to be trained or not: {error}") from None
     return layer
 
 

@@ -141,7 +141,7 @@ class Cutout:
     def __call__(self, x, random):
         images_only(x, "Cutout")
         n, h, w, channels = x.shape
-        check_fill(self.fill, channels)
+        check_fill(self.fill, channels, x.dtype)
         inside = [near(np.arange(side), random.integers(0, side, n)[:, None] - self.size // 2, self.size) for side in (h, w)]
         hole = inside[0][:, :, None] & inside[1][:, None, :]
         return np.where(hole[..., None], np.asarray(self.fill, x.dtype), x)
@@ -166,12 +166,17 @@ def check_mode(mode):
         raise OptionError(f"mode: got {mode!r}; needed one of {', '.join(MODES)}")
 
 
-def check_fill(fill, channels=None):
-    """OptionError where `fill` is neither a number nor some; ShapeError where these are not as many as the channels."""
+def check_fill(fill, channels=None, dtype=None):
+    """OptionError where `fill` is neither a number nor some, or beyond the images' whole numbers; ShapeError where these are not
+    as many as the channels."""
     for value in np.ravel(np.asarray(fill, object)):
         number(value, "fill", "a number, or one for each channel, such as (125, 123, 114)")
     if channels is not None and np.size(fill) not in (1, channels):
         raise ShapeError(f"fill: got {np.size(fill)} numbers; needed one, or one for each channel of the images ({channels})")
+    if dtype is not None and dtype.kind in "ui":
+        least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
+        if np.min(fill) < least or np.max(fill) > most:
+            raise OptionError(f"fill: got {fill} for images of {dtype}; needed {least} to {most}, in the units of the images")
 
 
 def padded(x, rows, columns, mode="constant", fill=0):
@@ -179,7 +184,7 @@ def padded(x, rows, columns, mode="constant", fill=0):
     if mode != "constant":
         return np.pad(x, ((0, 0), (rows, rows), (columns, columns), (0, 0)), mode)
     n, h, w, channels = x.shape
-    check_fill(fill, channels)
+    check_fill(fill, channels, x.dtype)
     frame = np.empty((n, h + 2 * rows, w + 2 * columns, channels), x.dtype)
     frame[...] = np.asarray(fill).astype(x.dtype)
     frame[:, rows : rows + h, columns : columns + w] = x

@@ -1,5 +1,7 @@
 """Callbacks: plain objects with any of Keras's hooks."""
 
+from collections import defaultdict
+
 from fastconv.errors import FastconvError, OptionError, TrainingError
 
 __all__ = ["HOOKS", "Hooks", "as_callbacks"]
@@ -15,6 +17,7 @@ HOOKS = (
     "on_batch_end",
     "on_test_begin",  # around the validation
     "on_test_end",
+    "on_epoch_over",  # not Keras's: behind the last on_epoch_end and before the checkpoint, also where an exception came between
 )
 OLDER = {"on_train_batch_begin": "on_batch_begin", "on_train_batch_end": "on_batch_end"}
 
@@ -23,8 +26,8 @@ class Hooks:
     """The hooks of all callbacks of a run, called in the order given.
 
     on_train_begin(logs), on_train_end(logs), on_epoch_begin(epoch, logs), on_epoch_end(epoch, logs),
-    on_train_batch_begin(batch, logs), on_train_batch_end(batch, logs), on_test_begin(logs), on_test_end(logs); epochs and batches
-    count from 0, logs is a dict.
+    on_train_batch_begin(batch, logs), on_train_batch_end(batch, logs), on_test_begin(logs), on_test_end(logs), and, not Keras's,
+    on_epoch_over(epoch, logs), when all have had their on_epoch_end; epochs and batches count from 0, logs is a dict.
 
     Before the run a callback gets what it has a method for: `set_trainer(trainer)`; `set_model(trainer)`, as Keras calls it (the
     network is `model.net`); `set_params({"epochs": …, "steps": …, "verbose": …, "metrics": …})`; `check_run(epochs, metrics)`, to
@@ -41,6 +44,8 @@ class Hooks:
         self._hooks = {name: [(c, getattr(c, name)) for c in self.callbacks if hasattr(c, name)] for name in HOOKS}
         for name, older in OLDER.items():  # Keras's own base calls the older one from the newer
             self._hooks[name] += [(c, hook) for c, hook in self._hooks[older] if not hasattr(c, name)]
+        self._hooks["on_epoch_over"].reverse()  # what the first one exchanged last comes back last
+        self._hooks["on_train_end"].sort(key=lambda pair: not getattr(pair[0], "leaves_a_mean", False))  # others may know better
         self.empty = not self.callbacks
         for name in ("set_trainer", "set_model"):
             self.prepare(name, trainer)
@@ -78,9 +83,17 @@ class Hooks:
         """What each callback remembers; None of those that say nothing."""
         return [callback.get_state() if hasattr(callback, "get_state") else None for callback in self.callbacks]
 
-    def set_states(self, states):
-        """Give back what `states` gave."""
-        for callback, state in zip(self.callbacks, states, strict=False):
+    def names(self):
+        """What each callback is called: its class, and what it watches."""
+        return [f"{type(c).__name__}({c.watched})" if hasattr(c, "watched") else type(c).__name__ for c in self.callbacks]
+
+    def set_states(self, names, states):
+        """Give back what `states` gave under these names: to the first of a name that of the first, and so on; new ones begin."""
+        waiting = defaultdict(list)
+        for name, state in zip(names, states, strict=True):
+            waiting[name].append(state)
+        for name, callback in zip(self.names(), self.callbacks, strict=True):
+            state = waiting[name].pop(0) if waiting[name] else None
             if state is not None and hasattr(callback, "set_state"):
                 self.call(callback, "set_state", callback.set_state, state)
 

@@ -160,22 +160,29 @@ class Run:
         if not self.all_batches():
             self.keep()
             return False
-        judged = self.validate()
-        cut = self.ctrl_c.pending and self.held_out is not None and not judged
+        try:
+            judged = self.validate()
+            cut = self.ctrl_c.pending and self.held_out is not None and not judged
+            if not cut:
+                self.end_of_epoch(judged, earlier, trained)
+                self.hooks("on_epoch_end", self.epoch, **self.means.values(), **judged)
+        finally:
+            self.hooks("on_epoch_over", self.epoch)
         if cut:
             self.keep()  # from before the epoch's end: who goes on from there validates again
-        logs = {**self.means.values(), **judged}
-        lr = getattr(self.optimizer(self.iteration - 1), "lr", None)
-        images = min(trained * self.batches.size, len(self.batches.rows))
-        self.progress.row(self.history.add(logs, self.clock.since(earlier), images, lr))
-        self.compiled = self.clock.seconds["compile"]
-        self.trainer.epochs += 1
-        if cut:
+            self.end_of_epoch({}, earlier, trained)
             return False
-        self.hooks("on_epoch_end", self.epoch, **logs)
         self.epoch, self.step_in_epoch, self.means = self.epoch + 1, 0, Means(self.trainer.loss)
         self.keep()
         return not self.ctrl_c.pending
+
+    def end_of_epoch(self, judged, earlier, trained):
+        """Its row in the history; `earlier`: the clock when it began, `trained`: the batches since then."""
+        lr = getattr(self.optimizer(self.iteration - 1), "lr", None)
+        images = min(trained * self.batches.size, len(self.batches.rows))
+        self.progress.row(self.history.add({**self.means.values(), **judged}, self.clock.since(earlier), images, lr))
+        self.compiled = self.clock.seconds["compile"]
+        self.trainer.epochs += 1
 
     def all_batches(self):
         """Every batch of the epoch that is left; False after Ctrl-C before the last."""

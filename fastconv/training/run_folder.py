@@ -47,7 +47,7 @@ def save_run(folder, net, history, x=None, evaluation=None):
     Parameters
     ----------
     net, history : the trained network, and what `Trainer.fit` returned
-    x : the images behind `evaluation`, (N, height, width, channels); those of the worst mistakes are kept
+    x : the images or rows behind `evaluation`, (N, height, width, channels) or (N, features); the worst mistakes are kept
     evaluation : of the test images, from `evaluate`
 
     Raises FastconvError where the folder cannot be written.
@@ -57,6 +57,8 @@ def save_run(folder, net, history, x=None, evaluation=None):
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FastconvError(f"{folder}: cannot be made ({error.strerror}); give another folder") from None
+    if evaluation is None:
+        (folder / ANSWERS).unlink(missing_ok=True)  # those of another network
     net.save(folder / MODEL)
     history.to_json(folder / HISTORY)
     history.to_csv(folder / ROWS)
@@ -68,7 +70,7 @@ def answers(evaluation, x):
     """The evaluation as the bytes of a safetensors file."""
     from safetensors.numpy import save
 
-    worst = evaluation.mistakes(MISTAKES)
+    worst, x = evaluation.mistakes(MISTAKES), x if x.ndim > 2 else x.reshape(len(x), 1, -1)
     tensors = {
         "probabilities": np.ascontiguousarray(evaluation.probabilities),
         "labels": evaluation.labels,

@@ -39,7 +39,7 @@ def identity(run):
         "optimizer_type": type(run.trainer.optimizer).__name__,
         "seed": str(run.trainer.seed),
         "examples": fingerprint(run.batches),
-        "callbacks": [type(callback).__name__ for callback in run.hooks.callbacks],
+        "callbacks": run.hooks.names(),
         "cpu": machine["cpu"],
         "versions": machine["versions"],
     }
@@ -94,7 +94,7 @@ def put_back(run, tree):
         run.clock.seconds[phase] += seconds
     run.history.earlier_seconds = sum(tree["seconds"].values())
     run.compiled = tree["seconds"]["compile"]
-    run.hooks.set_states(tree["callbacks"])
+    run.hooks.set_states(tree["identity"]["callbacks"], tree["callbacks"])
 
 
 def changed_optimizer(run, tree):

@@ -134,11 +134,16 @@ def step_all(optimizer, moves, together):
 
 
 def paced(optimizer, rate):
-    """The optimizer with its lr times `rate`; what weight decay takes in a step, lr times weight_decay, stays."""
+    """The optimizer with its lr times `rate`.  Where weight decay takes lr times weight_decay of a weight in a step, that stays,
+    even beyond the bounds on settings: it is the product that they guard."""
     if rate == 1:
         return optimizer
-    decay = getattr(optimizer, "weight_decay", 0.0)
-    return replace(optimizer, lr=optimizer.lr * rate, **({"weight_decay": decay / rate} if decay else {}))
+    lr = optimizer.lr * rate
+    if not getattr(optimizer, "decays_by_lr", False):
+        return replace(optimizer, lr=lr)
+    found = replace(optimizer, lr=lr, weight_decay=0.0)
+    object.__setattr__(found, "weight_decay", optimizer.weight_decay / rate)
+    return found
 
 
 def own(value):

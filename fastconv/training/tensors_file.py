@@ -1,7 +1,7 @@
 """A tree of values and arrays in one .safetensors file, whole or not at all, with a digest of every byte that counts.
 
 Dicts, lists, text, numbers and arrays go in and come out; tuples come out as lists.  Nothing in the file is ever executed, and
-a reader needs nothing of ours: the arrays are tensors, the rest is JSON in the header.
+a reader needs nothing of ours: the arrays are tensors, the rest is JSON, the bytes of one more tensor (a header has its limit).
 """
 
 import hashlib
@@ -16,6 +16,7 @@ __all__ = ["read", "write"]
 
 DTYPES = {"float32": "F32", "float64": "F64", "int64": "I64", "int32": "I32", "uint8": "U8", "bool": "BOOL"}
 ARRAY = "$array"  # {ARRAY: name} stands in the JSON where an array was
+TREE = "$tree"  # the tensor with the JSON
 ALIGNED = 8  # bytes, the start of the first tensor
 
 
@@ -23,7 +24,8 @@ def write(path, kind, tree):
     """Write `tree` to `path` as a file of this `kind`; FastconvError as `files.atomic_write`, OptionError for other values."""
     arrays = {}
     text = json.dumps(taken_apart(tree, kind, arrays), ensure_ascii=False)
-    header, offset = {"__metadata__": {"kind": kind, "tree": text, "digest": digest(text, arrays)}}, 0
+    arrays[TREE] = np.frombuffer(text.encode(), np.uint8)
+    header, offset = {"__metadata__": {"kind": kind, "digest": digest(arrays)}}, 0
     for name, array in arrays.items():
         end = offset + array.nbytes
         header[name] = {"dtype": DTYPES[array.dtype.name], "shape": array.shape, "data_offsets": [offset, end]}
@@ -46,21 +48,21 @@ def read(path, kind):
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
-            if metadata.get("kind") != kind or not {"tree", "digest"} <= metadata.keys():
+            if metadata.get("kind") != kind or TREE not in file.keys():  # noqa: SIM118 (the file is no dict)
                 raise ModelFileError(f"{path} is no {kind} of fastconv")
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (the file is no dict)
     except OSError as error:
         raise ModelFileError(f"{path} cannot be read: {error.strerror or error}") from None
     except SafetensorError as error:
         raise ModelFileError(f"{path} is damaged or no safetensors file ({error})") from None
-    if digest(metadata["tree"], arrays) != metadata["digest"]:
+    if digest(arrays) != metadata.get("digest"):
         raise ModelFileError(f"{path} is damaged: its content does not have the digest that was written with it")
-    return put_together(json.loads(metadata["tree"]), arrays)
+    return put_together(json.loads(arrays.pop(TREE).tobytes()), arrays)
 
 
-def digest(text, arrays):
-    """Of the JSON and of every array: name, type, shape, bytes."""
-    found = hashlib.blake2b(text.encode(), digest_size=16)
+def digest(arrays):
+    """Of every array: name, type, shape, bytes."""
+    found = hashlib.blake2b(digest_size=16)
     for name in sorted(arrays):
         array = arrays[name]
         found.update(f"{name} {array.dtype.name} {array.shape}".encode())

@@ -1,12 +1,14 @@
 """What trains a network: a loss, an optimizer, and their state from one call to the next."""
 
+from math import prod
 from numbers import Real
 from time import perf_counter
 
 import numpy as np
 
-from fastconv.errors import FastconvError, OptionError
+from fastconv.errors import FastconvError, OptionError, ShapeError
 from fastconv.geometry import whole
+from fastconv.layers import BatchNorm
 from fastconv.models import Sequential
 from fastconv.training.batches import Batches, examples, images, split
 from fastconv.training.checkpoint import Checkpoints, known_resume
@@ -128,6 +130,7 @@ class Trainer:
         x, y = examples(x, y, self.net, self.loss)
         rows, held_out = self._validation(validation, x, y)
         batches = Batches(x, y, batch_size, rows=rows, seed=self.seed, shuffle=shuffle, augment=augment)
+        check_last_batch(self.net, batches)
         hooks = Hooks(callbacks, self)
         schedule, (epochs, budget) = find_schedule(schedule), length(epochs, budget)
         checkpoints = None if checkpoint is None else Checkpoints(checkpoint)
@@ -190,6 +193,21 @@ class Trainer:
                 if stop():
                     return {}
         return means.values()
+
+
+def check_last_batch(net, batches):
+    """ShapeError where the last batch is a single example, and a BatchNorm would take its statistics from one value."""
+    count, size = len(batches.rows), batches.size
+    if count % size != 1 and size > 1:
+        return
+    for layer in net.walk():
+        if isinstance(layer, BatchNorm) and layer.trainable and prod(layer.input_shape[:-1]) == 1:
+            other = next((n for n in range(size - 1, 1, -1) if count % n != 1), None if count == 1 else count)
+            way = "pass more examples" if other is None else f"use batch_size={other}"
+            raise ShapeError(
+                f"batch_size: {count:,} examples in batches of {size} leave one for the last batch, and {layer.label} needs two "
+                f"or more for its statistics; {way}"
+            )
 
 
 def network(net):

@@ -56,7 +56,7 @@ def plain(axis, name):
     if name == "accuracy":
         axis.yaxis.set_major_formatter(PercentFormatter(1))
     else:
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(bottom=min(0, axis.get_ylim()[0]))
 
 
 def confusion(evaluation):

@@ -12,7 +12,13 @@ __all__ = ["SWA", "Lookahead", "WeightAverage", "fading"]
 
 
 class Averaged(Callback):
-    """Keeps a mean of all weights and running statistics; it takes their place in validation and when the run has ended."""
+    """Keeps a mean of all weights and running statistics.
+
+    It takes their place in validation, until every callback has seen the end of the epoch, so that what `ModelCheckpoint` and
+    `EarlyStopping` keep is what was measured; and when the run has ended, unless `EarlyStopping` puts back what was best.
+    """
+
+    leaves_a_mean = True
 
     def __init__(self):
         self.count, self.averages, self._own, self._room = 0, {}, None, {}
@@ -28,7 +34,7 @@ class Averaged(Callback):
     def follow(self, share):
         """mean <- mean + share (weights - mean); the first weights are the first mean."""
         self.count += 1
-        for name, array in self.arrays().items():
+        for name, array in (self._own or self.arrays()).items():
             if name not in self.averages:
                 self.averages[name], self._room[name] = array.copy(), np.empty_like(array)
                 continue
@@ -50,7 +56,7 @@ class Averaged(Callback):
             self._own = self.net.get_weights()
             self.exchange(self.averages)
 
-    def on_test_end(self, logs):
+    def on_epoch_over(self, epoch, logs):
         """Training goes on with its own weights."""
         if self._own is not None:
             self.exchange(self._own)

@@ -36,8 +36,8 @@ class Best:
             raise OptionError(f"monitor: got {self.monitor!r}; needed one of {', '.join(metrics)}{hint}")
 
     def improved(self, value):
-        """Whether `value` is better than the best by more than min_delta; then it is the best."""
-        if self.value is not None and not self.beats(value, self.value):
+        """Whether `value` is better than the best by more than min_delta; then it is the best.  NaN never is, nor at first."""
+        if value != value or (self.value is not None and not self.beats(value, self.value)):
             return False
         self.value = value
         return True
@@ -53,6 +53,11 @@ class Watching(Callback):
     def check_run(self, epochs, metrics):
         """Refuse a run that does not measure the metric."""
         self._best.check(metrics)
+
+    @property
+    def watched(self):
+        """The metric, and which end of it is better; by this a checkpoint knows its state again."""
+        return f"{self._best.monitor}, {'max' if self._best.larger else 'min'}"
 
     @property
     def best(self):
@@ -147,6 +152,7 @@ class ReduceLROnPlateau(Watching):
         self.rest = max(self.rest - 1, 0)
         self.wait = 0 if better or resting else self.wait + 1
         if self.wait >= self.patience:
-            lr = max(self.trainer.optimizer.lr * self.factor, self.min_lr)
+            lr = self.trainer.optimizer.lr
+            lr = min(lr, max(lr * self.factor, self.min_lr))
             self.trainer.optimizer = replace(self.trainer.optimizer, lr=lr)
             self.wait, self.rest = 0, self.cooldown

@@ -1,6 +1,7 @@
 """Adam, and Adam with weight decay of its own."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from fastconv.functional.updates import adam_update
 from fastconv.training.optimizers.settings import RATE, SHARE, SMALL, bounded, decayed, zeros
@@ -61,6 +62,8 @@ class AdamW(Adam):
     """
 
     weight_decay: float = 1e-2
+
+    decays_by_lr: ClassVar[bool] = True  # a step takes lr times weight_decay of each weight
 
     def step(self, p, g, state):
         """Update p in place from its gradient g."""

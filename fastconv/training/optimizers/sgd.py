@@ -1,6 +1,7 @@
 """Gradient descent, plain or with momentum."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -35,6 +36,8 @@ class SGD:
     momentum: float = 0.0
     nesterov: bool = False
     weight_decay: float = 0.0
+
+    decays_by_lr: ClassVar[bool] = True  # a step takes lr times weight_decay of each weight
 
     def __post_init__(self):
         bounded(self, lr=RATE, momentum=SHARE, weight_decay=(0, 1))
