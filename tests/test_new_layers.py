@@ -29,13 +29,11 @@ def test_local_response_norm_is_pytorchs_with_alpha_times_size(size, channels, b
     np.testing.assert_allclose(dx, t.grad.numpy().transpose(0, 2, 3, 1), rtol=1e-10, atol=1e-13)
 
 
-def test_local_response_norm_in_pieces_is_that_of_single_pixels(monkeypatch):
-    from fastconv.functional import response
-
-    x = normal(2, 3, 5, 8, dtype=np.float32)
-    whole = F.local_response_norm(x)
-    monkeypatch.setattr(response, "BLOCK", 8)
-    assert F.local_response_norm(x).tobytes() == whole.tobytes()
+def test_local_response_norm_in_pieces_is_that_of_single_pixels():
+    x = normal(2, 7, 5, 8, dtype=np.float32)
+    whole, alone = F.local_response_norm(x), [F.local_response_norm(pixel[None]) for pixel in x.reshape(-1, 8)]
+    assert np.concatenate(alone).tobytes() == whole.tobytes() and whole.dtype == np.float32
+    assert F.local_response_norm(x[:0]).shape == (0, 7, 5, 8) and F.local_response_norm(x[..., :0]).shape == (2, 7, 5, 0)
 
 
 # ---- depthwise and separable

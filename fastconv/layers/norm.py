@@ -42,12 +42,22 @@ class Normalize(Pointwise):
 
     def forward(self, x, training=False):
         dtype = self.dtype or np.result_type(x, np.float32)
-        y = np.subtract(x, np.asarray(self.mean, dtype), dtype=dtype)
-        y /= np.asarray(self.std, dtype)
-        return y
+        rows = (
+            x.reshape(*x.shape[:-2], -1) if x.ndim > 2 and x.size else x
+        )  # a loop over 3 channels takes NumPy nine times as long
+        along = rows.shape[-1] // x.shape[-1]
+        y = np.subtract(rows, repeated(self.mean, along, dtype), dtype=dtype)
+        y /= repeated(self.std, along, dtype)
+        return y.reshape(x.shape)
 
     def backward(self, dy, needs_dx=True):
         return dy / np.asarray(self.std, dy.dtype) if needs_dx else None
+
+
+def repeated(value, times, dtype):
+    """A number as it is; numbers of the channels for so many pixels beside each other."""
+    value = np.asarray(value, dtype)
+    return np.tile(value, times) if value.ndim and times > 1 else value
 
 
 def statistics(value, name):
