@@ -42,9 +42,8 @@ class Normalize(Pointwise):
 
     def forward(self, x, training=False):
         dtype = self.dtype or np.result_type(x, np.float32)
-        rows = (
-            x.reshape(*x.shape[:-2], -1) if x.ndim > 2 and x.size else x
-        )  # a loop over 3 channels takes NumPy nine times as long
+        # a loop over 3 channels takes NumPy nine times as long as one over a row of pixels
+        rows = x.reshape(*x.shape[:-2], -1) if x.ndim > 2 and x.size else x
         along = rows.shape[-1] // x.shape[-1]
         y = np.subtract(rows, repeated(self.mean, along, dtype), dtype=dtype)
         y /= repeated(self.std, along, dtype)
