@@ -53,7 +53,7 @@ class Flip:
     def __call__(self, x, random):
         images_only(x, "Flip")
         chosen = random.random(len(x)) < self.probability
-        return np.where(chosen[:, None, None, None], x[:, :, ::-1], x)
+        return exchanged(x, chosen)
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,7 @@ class AlternatingFlip:
                 "AlternatingFlip: needs the place of the batch in a run, which Trainer.fit gives; use Flip elsewhere"
             )
         images_only(x, "AlternatingFlip")
-        mirrored = (place.coins() < 0.5) != (place.epoch % 2 == 1)
-        return np.where(mirrored[:, None, None, None], x[:, :, ::-1], x)
+        return exchanged(x, (place.coins() < 0.5) != (place.epoch % 2 == 1))
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,9 @@ class Cutout:
         check_fill(self.fill, channels, x.dtype)
         inside = [near(np.arange(side), random.integers(0, side, n)[:, None] - self.size // 2, self.size) for side in (h, w)]
         hole = inside[0][:, :, None] & inside[1][:, None, :]
-        return np.where(hole[..., None], np.asarray(self.fill, x.dtype), x)
+        y = x.copy()
+        y[hole] = np.asarray(self.fill, x.dtype)
+        return y
 
 
 def augmentation(augment, name="augment"):
@@ -154,6 +155,13 @@ def augmentation(augment, name="augment"):
     if isinstance(augment, (list, tuple)) and not callable(augment):
         raise OptionError(f"{name}: got a {type(augment).__name__}; needed {FUNCTION}; Augment(a, b) makes one of several")
     return callable_with(augment, name, FUNCTION, 2, ("place",) if getattr(augment, "wants_place", False) else ())
+
+
+def exchanged(x, chosen):
+    """A copy of the images; of the chosen ones left and right exchanged."""
+    y, some = x.copy(), np.flatnonzero(chosen)
+    y[some] = np.take(x[some], np.arange(x.shape[2])[::-1], axis=2)
+    return y
 
 
 def near(places, first, size):
