@@ -141,3 +141,10 @@ def test_networks_that_do_not_belong_together_are_refused():
         fc.Ensemble([raw])
     with pytest.raises(ShapeError, match="x: got shape"):
         fc.Ensemble(nets(1)).predict(np.zeros((1, 32, 32, 1)))
+
+
+def test_names_of_a_network_are_those_of_its_evaluation():
+    x, y = np.random.default_rng(0).normal(size=(20, 6)).astype("f4"), np.arange(20) % 2
+    net = fc.Sequential([fc.Dense(2)], input_shape=(6,), classes=("cat", "dog"))
+    assert fc.evaluate(net, x, y).classes == ("cat", "dog")
+    assert fc.evaluate(net, x, y, classes=("a", "b")).classes == ("a", "b")

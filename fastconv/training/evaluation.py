@@ -112,7 +112,7 @@ def evaluate(net, x, y, *, classes=None, batch_size=256, views=None):
     ----------
     net : something with `predict` whose answers are class probabilities, or one probability (yes or no)
     x : (N, *net.input_shape)       y : class numbers or one-hot rows, (N,)
-    classes : names in the order of the labels; default: their numbers
+    classes : names in the order of the labels; default: `net.classes`, or their numbers
     batch_size : images computed at a time
     views : such as `Views(flip=True)`: judged are the mean answers to several views of each image
 
@@ -127,7 +127,8 @@ def evaluate(net, x, y, *, classes=None, batch_size=256, views=None):
     """
     if isinstance(net, type) or not (hasattr(net, "predict") and hasattr(net, "input_shape")):
         raise OptionError(f"net: got {net!r}; needed a network or an Ensemble; of a Trainer pass trainer.net")
-    return Evaluation.of(answers(net, images(x, net.input_shape), batch_size, views), y, classes)
+    names = getattr(net, "classes", None) if classes is None else classes
+    return Evaluation.of(answers(net, images(x, net.input_shape), batch_size, views), y, names)
 
 
 def class_names(classes, count):

@@ -101,7 +101,8 @@ class Trainer:
         x : (N, *net.input_shape), bytes or numbers; grey images may come without the channel axis
         y : class numbers or one-hot rows; 0 and 1 for binary_cross_entropy; numbers for mean_squared_error
         epochs, batch_size : whole numbers, epochs by default 1; the last batch of an epoch has what is left
-        validation : (x, y), or the fraction of the examples to hold out (drawn from the seed, the same ones at each call)
+        validation : (x, y), or the fraction of the examples to hold out (drawn from the seed, the same ones at each call).
+            "val_loss" is the loss alone, "loss" has the L1 and L2 of the layers in it
         callbacks : objects with any of Keras's hooks, or a single one; see `fastconv.training.hooks`
         verbose : 0 silent, 1 bar and a row for each epoch, 2 rows only
         shuffle : a new order in each epoch
