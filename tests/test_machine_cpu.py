@@ -300,6 +300,7 @@ def test_operations_on_an_older_cpu(tmp_path, settings, wanted):
         "test_chains",
         "test_threads",
         "test_guards",
+        "test_curves",
         "test_random_pytorch",
     ],
 )
