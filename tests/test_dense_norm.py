@@ -325,3 +325,31 @@ def test_rows_are_as_fast_as_images():
 def test_gradients_of_activations_want_one_shape(name):
     with pytest.raises(fc.ShapeError, match=r"dy: got shape \(2, 3\); needed that of [xy], \(1, 3\)"):
         getattr(fc, f"{name}_grad")(np.ones((2, 3), np.float32), np.ones((1, 3), np.float32))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 5, 7, 8, 9, 16, 17, 33])
+@BOTH_DTYPES
+def test_a_task_of_a_norm_touches_its_own_rows_alone(channels, dtype):
+    """Whole vectors are read and written where the next row follows, never beyond the rows of a task, nor beyond the array."""
+    from fastconv.kernels import norm
+
+    rng, rows, wide = np.random.default_rng(channels), 3 * norm.BAND + 1, 64
+    memory = rng.normal(size=(3, rows * channels + 2 * wide)).astype(dtype)
+    before = memory.copy()
+    x, dy, y = (line[wide:-wide].reshape(rows, channels) for line in memory)
+    numbers = rng.normal(size=(7, channels)).astype(dtype)
+    mean, about, factor, offset, of_dy, of_x, rest = numbers.astype(float)
+    for rectified in (0, 1):
+        norm.normalise(x, norm.table(*numbers[:4]), rectified, y)
+        line = (x - about) * factor + offset
+        np.testing.assert_allclose(y, np.maximum(line, 0) if rectified else line, rtol=1e-4, atol=1e-4)
+        norm.combine(x, dy, norm.table(*numbers), rectified, y)
+        open_ = (line > 0) | (not rectified)
+        np.testing.assert_allclose(y, dy * open_ * of_dy + (x - mean) * of_x + rest, rtol=1e-4, atol=1e-4)
+        for band in range(4):  # one task after the other leaves what the others have written
+            alone = y[band * norm.BAND : (band + 1) * norm.BAND].copy()
+            own = slice(band * norm.BAND, band * norm.BAND + len(alone))
+            norm.combine(x[own].copy(), dy[own].copy(), norm.table(*numbers), rectified, target := np.empty_like(alone))
+            bounds.assert_same_bytes(target, alone)
+    y[...] = before[2, wide:-wide].reshape(y.shape)
+    np.testing.assert_array_equal(memory, before)

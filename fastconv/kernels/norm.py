@@ -2,7 +2,7 @@
 
 A ReLU behind it costs no pass of its own: `rectified` results are 0 where they would be negative, and have no gradient there.
 What a pass needs to know of each channel comes as a table of vectors, and what it adds up goes into one: whole vectors, whatever
-the number of channels, as a row is read to the end of its last vector where another row follows.
+the number of channels.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ from fastconv.kernels import aligned
 from fastconv.kernels.blocks import SUM_ROWS
 from fastconv.kernels.intrinsics import emits
 from fastconv.kernels.partial_sums import add_blocks
-from fastconv.kernels.runs import over_channels
+from fastconv.kernels.runs import over_channels, over_results
 from fastconv.kernels.vector_ir import lanes_of
 from fastconv.machine import kernel
 
@@ -24,10 +24,9 @@ MEAN, ABOUT, FACTOR, OFFSET, OF_DY, OF_X, REST = range(7)  # rows of the tables
 
 
 def over_rows(v, first, rows, channels, body):
-    """body(where it lies, its first channel, mask) for all vectors of so many rows from `first` on; the last row needs a mask."""
-    with v.loop(rows) as row:
-        start, is_last = v.builder.mul(v.add(first, row), channels), v.builder.icmp_signed("==", v.add(row, 1), rows)
-        spare = v.builder.select(is_last, v.index(0), v.index(v.lanes - 1))
+    """body(where it lies, its first channel, mask) for all vectors of so many rows from `first` on."""
+    with over_results(v, {"count": rows, "c_step": channels}, channels) as (row, spare):
+        start = v.builder.mul(v.add(first, row), channels)
 
         def few(places):
             for c, mask in places:
