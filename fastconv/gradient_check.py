@@ -6,7 +6,7 @@ from math import inf, isnan
 import numpy as np
 
 from fastconv.display.table import Column, Table, sizes
-from fastconv.errors import OptionError
+from fastconv.errors import OptionError, ShapeError
 from fastconv.functional.arrays import as_array
 from fastconv.geometry import whole
 from fastconv.layers import Layer
@@ -112,6 +112,8 @@ def trained(net):
 
 def check(name, array, gradient, least, value, points, step, random):
     """The `Row` of one array; derivatives below `least`, or far below the largest of the array, count as of that size."""
+    if gradient.shape != array.shape:
+        raise ShapeError(f"gradient of {name}: got shape {gradient.shape}; needed that of {name}, {array.shape}")
     least = max(1e-3 * np.abs(gradient).max(initial=0), least) or 1e-6
     chosen = np.sort(random.choice(array.size, min(points, array.size), replace=False))
     errors, skipped = [], 0

@@ -142,3 +142,8 @@ def test_a_gradient_that_is_nan_anywhere_fails(bad):
 
     report = fc.gradcheck(Cube(), np.array([[1.0, -2.0, 0.5]]))
     assert not report.passed and report.largest == np.inf and "FAILED" in str(report)
+
+
+def test_a_gradient_of_another_shape_is_refused():
+    with pytest.raises(fc.ShapeError, match=r"gradient of x: got shape \(2,\); needed that of x, \(3,\)"):
+        fc.gradcheck(lambda x: ((x**2).sum(), 2 * x[:2]), np.array([1.0, -2.0, 0.5]))
