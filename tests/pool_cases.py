@@ -108,4 +108,5 @@ POOL_CASES = (
     PoolCase(size=2, padding=1, count_include_pad=True),
     PoolCase(size=3, stride=2, padding=1, ceil_mode=True, count_include_pad=True),
     PoolCase(h=6, w=8, size=(4, 3), stride=(3, 2), padding=((2, 0), (1, 1)), ceil_mode=True, count_include_pad=True),
+    PoolCase(n=1, h=7, w=6, c=128, size=3, stride=2, padding=1),
 )

@@ -105,7 +105,7 @@ def maximum(geo, x, y, winner):
 
 def maximum_grad(geo, dy, winner, dx):
     """dx[n,h,w,c] = sum of dy[n,p,q,c] over the windows that (h, w) won"""
-    gradient(geo, dy, dx, winner, maximum_spread_run, maximum_grad_run)
+    gradient(geo, dy, dx, winner, maximum_spread_run, maximum_grad_run, 2 * SIDE_BY_SIDE)  # a register each, much to do for a tap
 
 
 def average(geo, x, counts, y):
@@ -115,21 +115,24 @@ def average(geo, x, counts, y):
 
 def average_grad(geo, dy, counts, dx):
     """dx[n,h,w,c] = sum of dy[n,p,q,c] / counts[p,q] over the windows that see (h, w)"""
-    gradient(geo, dy, dx, (1 / counts).astype(dx.dtype), average_spread_run, average_grad_run)
+    gradient(geo, dy, dx, (1 / counts).astype(dx.dtype), average_spread_run, average_grad_run, SIDE_BY_SIDE)
 
 
-def gradient(geo, dy, dx, beside, spread_run, grad_run):
-    """dx by windows where these cover every pixel once, else by pixels."""
-    most = side_by_side(geo, dx.itemsize)
+def gradient(geo, dy, dx, beside, spread_run, grad_run, many):
+    """dx by windows where these cover every pixel once, else by pixels, `many` vectors of channels side by side."""
     if covered_once(geo):
+        most = side_by_side(geo, dx.itemsize)
         spread_of(spread_run, most, side_of(geo, most))(dy, dx, beside, *forward_runs(geo))
     else:
-        rows_of(grad_run, most)(dy, dx, beside, *backward_runs(geo))
+        rows_of(grad_run, side_by_side(geo, dx.itemsize, many))(dy, dx, beside, *backward_runs(geo))
 
 
-def side_by_side(geo, itemsize):
-    """Vectors of channels that go through the taps together."""
-    return SIDE_BY_SIDE if geo.c >= SIDE_BY_SIDE * lanes_of(itemsize) else 1
+def side_by_side(geo, itemsize, many=SIDE_BY_SIDE):
+    """Vectors of channels that go through the taps together: `many` where that leaves none over."""
+    vectors = geo.c // lanes_of(itemsize)
+    if vectors >= many and vectors % many == 0:
+        return many
+    return SIDE_BY_SIDE if vectors >= SIDE_BY_SIDE else 1
 
 
 def side_of(geo, most):
