@@ -486,3 +486,13 @@ def test_a_state_of_any_length_is_read_again(tmp_path):
     tensors_file.write(tmp_path / "long.safetensors", "kind", tree)
     found = tensors_file.read(tmp_path / "long.safetensors", "kind")
     assert found["rows"] == tree["rows"] and (found["array"] == tree["array"]).all()
+
+
+def test_a_file_of_an_earlier_form_is_told_as_such(tmp_path):
+    from safetensors.numpy import save_file
+
+    save_file({"kind/0": np.arange(3)}, tmp_path / "old.safetensors", {"kind": "kind", "tree": "[]", "digest": "0"})
+    with pytest.raises(fc.ModelFileError, match="is a kind of another form"):
+        tensors_file.read(tmp_path / "old.safetensors", "kind")
+    with pytest.raises(fc.ModelFileError, match="is no checkpoint of fastconv"):
+        tensors_file.read(tmp_path / "old.safetensors", "checkpoint")

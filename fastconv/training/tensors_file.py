@@ -48,8 +48,10 @@ def read(path, kind):
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
-            if metadata.get("kind") != kind or TREE not in file.keys():  # noqa: SIM118 (the file is no dict)
+            if metadata.get("kind") != kind:
                 raise ModelFileError(f"{path} is no {kind} of fastconv")
+            if TREE not in file.keys():  # noqa: SIM118 (the file is no dict)
+                raise ModelFileError(f"{path} is a {kind} of another form, which this version of fastconv does not read")
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (the file is no dict)
     except OSError as error:
         raise ModelFileError(f"{path} cannot be read: {error.strerror or error}") from None
