@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastconv.errors import ShapeError
-from fastconv.functional.arrays import as_array, ready, result_dtype
+from fastconv.functional.arrays import as_array, ready, result_dtype, same_shape
 from fastconv.kernels.codes import LEAKY_SLOPE
 
 FEW = 1 << 16  # numbers that NumPy has done before a second thread has woken up
@@ -44,11 +44,6 @@ def relu(x):
     """max(x, 0), any shape; NaN stays NaN."""
     x = floats(x, "x")
     return compiled("relu", x) if are_many(x) else np.maximum(x, x.dtype.type(0))
-
-
-def same_shape(dy, values, name):
-    if dy.shape != values.shape:
-        raise ShapeError(f"dy: got shape {dy.shape}; needed that of {name}, {values.shape}")
 
 
 def relu_grad(dy, y):

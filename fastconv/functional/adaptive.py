@@ -25,14 +25,18 @@ def even(shape, size):
     return (h // ph, w // pw) if not (h % ph or w % pw) else None
 
 
+def pooled_shape(shape, size):
+    return shape[0], *pair(size, "size"), shape[3]
+
+
 def check_gradient(dy, shape, size):
-    needed = (shape[0], *pair(size, "size"), shape[3])
+    needed = pooled_shape(shape, size)
     if dy.shape != needed:
         raise ShapeError(f"dy: got {dy.shape}; needed that of the output, {needed}")
 
 
 def empty_like_pooled(x, size):
-    return np.empty((len(x), *pair(size, "size"), x.shape[3]), result_dtype(x))
+    return np.empty(pooled_shape(x.shape, size), result_dtype(x))
 
 
 def adaptive_avg_pool2d(x, size):

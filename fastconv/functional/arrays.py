@@ -12,7 +12,7 @@ from fastconv.errors import DTypeError, OptionError, ShapeError
 from fastconv.kernels import aligned
 from fastconv.machine import require_memory
 
-__all__ = ["as_array", "empty", "freeze", "images", "ready", "restore", "result", "result_dtype", "sizes_of"]
+__all__ = ["as_array", "empty", "freeze", "images", "ready", "restore", "result", "result_dtype", "same_shape", "sizes_of"]
 
 LAYOUTS = ("NHWC", "NCHW")
 FLOAT32 = np.dtype(np.float32)
@@ -43,6 +43,12 @@ def result_dtype(*arrays):
     if all(a.dtype is FLOAT32 for a in arrays):
         return FLOAT32
     return np.result_type(*(a.dtype for a in arrays), FLOAT32)
+
+
+def same_shape(dy, values, name):
+    """ShapeError where a gradient has another shape than the values that it is of."""
+    if dy.shape != values.shape:
+        raise ShapeError(f"dy: got shape {dy.shape}; needed that of {name}, {values.shape}")
 
 
 class Borrowed:

@@ -66,10 +66,10 @@ def dense(x, w, b=None, *, activation=None, algorithm="auto", out=None):
     shape, dtype = (len(x), filters.shape[3]), result_dtype(x, filters)
     y = empty(shape, dtype) if out is None else filled(out, shape, dtype)
     activation_code(activation)
-    if b is not None:
-        bias(b, shape[1], dtype)
     if len(x):
         conv2d(column(x), filters, b, activation=activation, algorithm=algorithm, out=column(y))
+    else:
+        bias(b, shape[1], dtype)  # no convolution looks at it
     return y
 
 

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 
 from fastconv.errors import ShapeError
-from fastconv.functional.arrays import as_array, result_dtype
+from fastconv.functional.arrays import as_array, result_dtype, same_shape
 from fastconv.functional.conv import conv2d_bias_grad
 
 __all__ = ["batch_norm", "batch_norm_grad", "batch_norm_train"]
@@ -92,8 +92,7 @@ def batch_gradients(dy, x, scale, mean, var, eps, needs_dx, line):
     """`batch_norm_grad` for the `line` of `normalise_batch`, and the ReLU in it."""
     dy = as_array(dy, "dy")
     shape = x.shape
-    if dy.shape != shape:
-        raise ShapeError(f"dy: got shape {dy.shape}; needed that of x, {shape}")
+    same_shape(dy, x, "x")
     if x.size == 0:
         return np.empty_like(x) if needs_dx else None, np.zeros_like(scale), np.zeros_like(scale)
     dy, x = as_rows(dy.astype(x.dtype, copy=False)), as_rows(x)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastconv.errors import OptionError, ShapeError
-from fastconv.functional.arrays import as_array, ready, result_dtype
+from fastconv.functional.arrays import as_array, ready, result_dtype, same_shape
 from fastconv.geometry import whole
 
 __all__ = ["local_response_norm", "local_response_norm_grad"]
@@ -36,8 +36,7 @@ def local_response_norm_grad(dy, x, size=5, *, alpha=1e-4, beta=0.75, k=2.0):
     from fastconv.kernels.response import normalise_grad
 
     x, dy = inputs(x, size, k), as_array(dy, "dy")
-    if dy.shape != x.shape:
-        raise ShapeError(f"dy: got shape {dy.shape}; needed that of x, {x.shape}")
+    same_shape(dy, x, "x")
     dy, dx = ready(dy, x.dtype), np.empty_like(x)
     numbers = map(x.dtype.type, (alpha, beta, k, 2 * alpha * beta))
     normalise_grad(rows(dy), rows(x), size // 2, (size - 1) // 2, *numbers, rows(dx))

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from fastconv.functional.activations import compiled, floats, same_shape
-from fastconv.functional.arrays import as_array
+from fastconv.functional.activations import compiled, floats
+from fastconv.functional.arrays import as_array, same_shape
 
 __all__ = ["elu", "elu_grad", "gelu", "gelu_grad", "swish", "swish_grad"]
 

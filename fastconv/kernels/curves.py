@@ -24,7 +24,7 @@ def add_relu(v, a, b, _):
 
 
 def leaky_relu(v, x, _, slope):
-    return if_negative(v, x, v.builder.fmul(x, slope), x)
+    return v.where_negative(x, v.builder.fmul(x, slope))
 
 
 def leaky_relu_grad(v, x, dy, slope):

@@ -10,12 +10,12 @@ from fastconv.kernels.curves import FORMULAS
 from fastconv.kernels.intrinsics import emits
 from fastconv.kernels.partial_sums import add_blocks
 from fastconv.kernels.runs import over_channels
+from fastconv.kernels.updates import FEW
 from fastconv.machine import kernel
 
 __all__ = ["apply", "sum_pixels"]
 
 BLOCK = 1 << 14  # numbers of a task
-FEW = 1 << 15  # numbers that one thread has done before a second one has woken up
 
 
 @functools.cache

@@ -7,7 +7,7 @@ from numba.extending import register_jitable
 from fastconv.kernels.intrinsics import pointer_at, row_of
 from fastconv.machine import kernel
 
-__all__ = ["BLOCK", "adam", "on_few", "sgd", "squares"]
+__all__ = ["BLOCK", "FEW", "adam", "on_few", "sgd", "squares"]
 
 BLOCK = 1 << 14  # numbers of a task, by the shape alone
 FEW = 1 << 15  # numbers that one thread has done before a second one has woken up

@@ -98,7 +98,7 @@ def minus(v, x):
 
 
 def absolute(v, x):
-    return if_negative(v, x, minus(v, x), x)
+    return v.where_negative(x, minus(v, x))
 
 
 def sigmoid(v, x):
