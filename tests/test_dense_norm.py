@@ -191,11 +191,11 @@ def test_activations_take_bytes_keep_nan_and_change_nothing(name):
     assert np.isnan(x[0, 1]) and x[0, 0] == 1 and x[0, 2] == -2
 
 
-@pytest.mark.parametrize("classes", [1, 2, 10, 1000])
+@pytest.mark.parametrize("rows, classes", [(7, 1), (7, 2), (7, 10), (7, 1000), (6600, 10), (70, 1001), (70_000, 1), (22_000, 3)])
 @BOTH_DTYPES
-def test_softmax_and_its_gradient(classes, dtype):
+def test_softmax_and_its_gradient(rows, classes, dtype):
     """exp(x - max) turns a rounding of x - max into as many, the sum of the classes adds one each."""
-    x, dy = draw(8, dtype, (7, classes), (7, classes))
+    x, dy = draw(8, dtype, (rows, classes), (rows, classes))
     x *= 5
     y, wanted = fc.softmax(x), oracle.softmax(x)
     assert y.dtype == dtype
@@ -212,6 +212,18 @@ def test_softmax_of_huge_logits_and_any_rank():
         np.testing.assert_array_equal(fc.softmax(np.array([1e4, 0, -1e4], np.float32)), np.array([1, 0, 0], np.float32))
     x = draw(9, np.float32, (2, 3, 4, 5))[0]
     np.testing.assert_allclose(fc.softmax(x).sum(axis=-1), 1, rtol=6e-7)
+
+
+def test_softmax_of_many_rows_keeps_what_is_not_finite_in_its_row():
+    x = draw(9, np.float32, (300, 17, 13))[0]
+    x[[2, 3, 4], 5, 6] = np.nan, np.inf, -np.inf
+    with np.errstate(invalid="ignore"):
+        wanted = oracle.softmax(x)
+    y = fc.softmax(x)
+    np.testing.assert_array_equal(np.isnan(y), np.isnan(wanted))
+    np.testing.assert_allclose(y, wanted, rtol=2e-6)
+    view = np.swapaxes(np.ascontiguousarray(np.swapaxes(x, 0, 1)), 0, 1)
+    bounds.assert_same_bytes(fc.softmax(view), y)
 
 
 @pytest.mark.parametrize("examples", [1, 5, 64, 65])

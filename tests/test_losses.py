@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import fastconv as fc
+import oracle
 from fastconv.training.losses import (
     LOSSES,
     binary_cross_entropy,
@@ -70,6 +71,21 @@ def test_mean_squared_error_worked_values():
 def test_gradient_is_that_of_differences(loss, x, y):
     report = fc.gradcheck(lambda p: loss(p, y), x)
     assert report.passed, report
+
+
+@pytest.mark.parametrize("smoothing", [0, 0.2])
+@pytest.mark.parametrize("shape", [(64, 10), (9, 80, 100), (65, 1009)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_softmax_cross_entropy_is_that_of_its_formula(shape, smoothing, dtype):
+    rng = np.random.default_rng(2)
+    x, labels = (3 * rng.standard_normal(shape)).astype(dtype), rng.integers(0, shape[-1], shape[:-1])
+    p, count = oracle.softmax(x), labels.size
+    wanted = (1 - smoothing) * np.eye(shape[-1])[labels] + smoothing / shape[-1]
+    loss, gradient = softmax_cross_entropy(x, labels, label_smoothing=smoothing)
+    eps = float(np.finfo(dtype).eps)
+    assert loss == pytest.approx(-(wanted * np.log(p)).sum() / count, rel=50 * eps)
+    assert gradient.shape == shape and gradient.dtype == dtype
+    np.testing.assert_allclose(gradient * count, p - wanted, atol=(40 + shape[-1] / 8) * eps)
 
 
 @pytest.mark.parametrize("scale", [1e4, 1e30])

@@ -8,8 +8,6 @@ from fastconv.functional.activations import (
     relu_grad,
     sigmoid,
     sigmoid_grad,
-    softmax,
-    softmax_grad,
     tanh,
     tanh_grad,
 )
@@ -42,6 +40,7 @@ from fastconv.functional.pool import (
 from fastconv.functional.resize import upsample2d, upsample2d_grad, zero_pad2d, zero_pad2d_grad
 from fastconv.functional.response import local_response_norm, local_response_norm_grad
 from fastconv.functional.smooth import elu, elu_grad, gelu, gelu_grad, swish, swish_grad
+from fastconv.functional.softmax import softmax, softmax_grad
 from fastconv.functional.transpose import conv2d_transpose, conv2d_transpose_grad
 
 __all__ = [

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from fastconv.errors import ShapeError
 from fastconv.functional.arrays import as_array, ready, result_dtype, same_shape
 from fastconv.kernels.codes import LEAKY_SLOPE
 
@@ -16,8 +15,6 @@ __all__ = [
     "relu_grad",
     "sigmoid",
     "sigmoid_grad",
-    "softmax",
-    "softmax_grad",
     "tanh",
     "tanh_grad",
 ]
@@ -93,22 +90,6 @@ def tanh_grad(dy, y):
     dy, y = floats(dy, "dy"), floats(y, "y")
     same_shape(dy, y, "y")
     return compiled("tanh_grad", y, dy) if are_many(dy, y) else dy * (1 - y * y)
-
-
-def softmax(x):
-    """exp(x) / sum exp(x) over the last axis; the largest x is subtracted first, so nothing overflows."""
-    x = floats(x, "x")
-    if x.ndim == 0 or x.shape[-1] == 0:
-        raise ShapeError(f"x: got shape {x.shape}; needed at least one class along the last axis")
-    powers = np.exp(x - x.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
-
-
-def softmax_grad(dy, y):
-    """y * (dy - sum(dy * y)) over the last axis, with y = softmax(x)."""
-    dy, y = floats(dy, "dy"), floats(y, "y")
-    same_shape(dy, y, "y")
-    return y * (dy - (dy * y).sum(axis=-1, keepdims=True))
 
 
 FUSED = {"relu": relu, "leaky_relu": leaky_relu, "sigmoid": sigmoid, "tanh": tanh}

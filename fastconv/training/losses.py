@@ -12,6 +12,7 @@ import numpy as np
 
 from fastconv.errors import OptionError, ShapeError
 from fastconv.functional.arrays import as_array, result_dtype
+from fastconv.functional.softmax import cross_entropy
 from fastconv.layers.values import fraction
 from fastconv.training.checks import callable_with
 from fastconv.training.labels import as_targets, binary_targets, class_labels, same_shape
@@ -56,18 +57,8 @@ def softmax_cross_entropy(scores, labels, *, label_smoothing=0.0):
     a = fraction(label_smoothing, "label_smoothing", 0, 1)
     scores = floating(scores)
     labels = class_labels(labels, scores.shape)
-    rows, place = scores.reshape(-1, scores.shape[-1]), labels.reshape(-1)
-    count, each = max(len(rows), 1), np.arange(len(rows))
-    shifted = rows - rows.max(-1, keepdims=True)
-    gradient = np.exp(shifted)
-    total = gradient.sum(-1)
-    losses = np.log(total) - shifted[each, place]
-    gradient /= (total * count)[:, None]
-    gradient[each, place] -= (1 - a) / count
-    if a:
-        losses += a * (shifted[each, place] - shifted.mean(-1))
-        gradient -= a / (count * rows.shape[-1])
-    return mean(losses), gradient.reshape(scores.shape)
+    losses, gradient = cross_entropy(scores, labels, a)
+    return mean(losses), gradient
 
 
 def hinge(scores, labels):
