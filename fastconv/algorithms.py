@@ -10,6 +10,7 @@ from dataclasses import KW_ONLY, dataclass
 import numpy as np
 
 from fastconv import costs, machine, workspaces
+from fastconv.kernels.group_sizes import WIDE
 
 __all__ = ["ALGORITHMS", "DIRECTIONS", "NAMES", "Algorithm", "Route"]
 
@@ -107,12 +108,14 @@ def batch_grad_fits(geo, dtype):
     return batch_fits(geo, dtype)
 
 
-def small_winograd(fits):
-    """`fits` for 2x2 outputs of square filters of 3 or 5."""
+def small_winograd(fits, backward):
+    """`fits` for four neighbouring results of filters 3 or 5 wide."""
 
     def both(geo, dtype):
-        if (geo.kh, geo.kw, geo.sh, geo.sw) not in ((3, 3, 1, 1), (5, 5, 1, 1)):
-            return "F(2x2) of images as lanes is for filters of 3x3 and 5x5 at stride 1"
+        if geo.kw not in (3, 5) or geo.sw != 1:
+            return "F(4) of images as lanes is for filters 3 or 5 wide at stride 1"
+        if (across := geo.w if backward else geo.q) < WIDE:
+            return f"F(4) of images as lanes takes rows of {WIDE} results and more; these have {across}"
         return "switched off by FASTCONV_WINOGRAD=0" if WINOGRAD_OFF else fits(geo, dtype)
 
     return both
@@ -134,10 +137,10 @@ def by_winograd(cost, run, workspace, pack=None):
 
 
 def in_groups(backward, winograd):
-    """Images as lanes, by the sums or by F(2x2)."""
+    """Images as lanes, by the sums or by F(4) along rows."""
     fits, name = (batch_grad_fits, "input_grad") if backward else (batch_fits, "forward")
     return Route(
-        small_winograd(fits) if winograd else fits,
+        small_winograd(fits, backward) if winograd else fits,
         costs.batch(backward, winograd),
         f"batch.winograd_{name}" if winograd else f"batch.{name}",
         workspace=workspaces.batch(backward, winograd),

@@ -7,7 +7,7 @@ begins a multiply-add of whole vectors; one that begins two has half as long one
 import math
 
 from fastconv.kernels.blocks import FEW_CHANNELS
-from fastconv.kernels.group_sizes import window_instructions, windows_over
+from fastconv.kernels.group_sizes import row_instructions
 from fastconv.kernels.winograd_sizes import E, filter_panels, is_whole_for_one_call, shares_tiles, tile_blocks, tile_counts
 
 __all__ = [
@@ -180,7 +180,7 @@ def batch(backward, winograd):
         c, o, p, q = (geo.o, geo.c, geo.h, geo.w) if backward else (geo.c, geo.o, geo.p, geo.q)
         products = geo.kh * geo.kw * c * o * p * q
         if winograd:
-            products = math.prod(windows_over(p, q)) * window_instructions(geo.kh, c, o, cpu.l1)
+            products = p * row_instructions(geo, c, o, q)
         numbers = geo.h * geo.w * geo.c + geo.p * geo.q * geo.o
         size = numbers * cpu.vector_bytes
         late = FETCHED * size if size > cpu.l2 else 0

@@ -15,7 +15,7 @@ from fastconv.kernels.blocks import (
     packs_pixels,
     window_rows,
 )
-from fastconv.kernels.group_sizes import transformed_sizes, windows_over
+from fastconv.kernels.group_sizes import WIDE, transformed_sizes
 from fastconv.kernels.panels import arrangement, gradient_panels, panels_of, walked
 from fastconv.kernels.winograd_sizes import (
     block_sizes,
@@ -188,19 +188,17 @@ def in_groups(geo, itemsize):
 
 
 def batch(backward, winograd):
-    """What a group of images goes through, for each of two cores; the filters of F(2x2), and turned ones."""
+    """What a group of images goes through, for each of two cores; the filters of F(4, r), and turned ones."""
 
     def size(call, itemsize):
         geo = call.turned if backward else call
         lanes, slots = in_groups(geo, itemsize)
-        (_, rows, cols, _), (down, across) = geo.padded_shape, windows_over(geo.p, geo.q)
-        even = (2 * down, 2 * across) if winograd else (geo.p, geo.q)  # whole windows of results
+        values = numbers(geo.padded_shape[1:]) + (geo.p + 1) * geo.q * geo.o + lanes
+        own, filters = lanes * values, 0
         if winograd:
-            rows, cols = max(rows, geo.kh - 1 + even[0]), max(cols, geo.kw - 1 + even[1])
-        filters = winograd * (geo.kh + 1) * (geo.kw + 1) * geo.c * geo.o
-        values = rows * cols * geo.c + (numbers(even) + geo.q) * geo.o + lanes
-        own = slots * (lanes * values + winograd * sum(transformed_sizes(geo, across, lanes)) + SLACK) + filters
-        return (own + backward * (numbers(geo.w_shape) + geo.o)) * itemsize
+            own += sum(transformed_sizes(geo, geo.p, geo.q, False, lanes))
+            filters = (WIDE + geo.kw - 1) * geo.kh * geo.c * geo.o
+        return (slots * (own + SLACK) + filters + backward * (numbers(geo.w_shape) + geo.o)) * itemsize
 
     return size
 

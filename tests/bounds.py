@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 
 import oracle
+from fastconv.kernels.group_sizes import WIDE
 
 POINTS = 6  # at which Winograd's tiles are multiplied: numbers of a transformed tile along one axis
 
@@ -46,11 +47,22 @@ def tile_sides(case):
 
 
 def tiles_along(case, direction, axis, size):
-    """A number for the tile of each pixel: those of a dilation lie interleaved, of strided gradients begin at the padding."""
+    """[(pixels, those that were transformed together with them), ...]: the tiles of a dilation lie interleaved, those of strided
+    gradients begin at the padding."""
     step, dilation, side, at = case.walk.stride[axis], case.walk.dilation[axis], tile_sides(case)[axis], np.arange(size)
     if direction == "input_grad" and step > 1:
-        return (at + case.walk.pad[axis][0]) // step // side
-    return at // dilation // side + size * (at % dilation)
+        number = (at + case.walk.pad[axis][0]) // step // side
+    else:
+        number = at // dilation // side + size * (at % dilation)
+    return [(together, together) for together in (np.flatnonzero(number == n) for n in np.unique(number))]
+
+
+def windows_along(axis, size):
+    """The same for images as lanes: WIDE results of a row, the last ones of the row together, whichever these are."""
+    side = (1, WIDE)[axis]
+    starts = {min(at // side * side, size - side) if at < size - side else size - side for at in range(size)}
+    windows = [np.arange(start, start + side) for start in sorted(starts)]
+    return [(window[window < end[0]], window) for window, end in itertools.pairwise([*windows, [size]])]
 
 
 def allowed_size(case, algorithm, direction, size):
@@ -59,12 +71,16 @@ def allowed_size(case, algorithm, direction, size):
         return size
     if direction == "weight_grad":  # the taps of a filter are one tile
         return np.broadcast_to(size.max(axis=(0, 1), initial=0), size.shape)
-    size = size.copy()
-    rows, cols = (tiles_along(case, direction, axis, size.shape[1 + axis]) for axis in (0, 1))
-    for r, c in itertools.product(set(rows), set(cols)):
-        block = np.ix_(range(len(size)), np.flatnonzero(rows == r), np.flatnonzero(cols == c))
-        size[block] = size[block].max(axis=(1, 2), keepdims=True, initial=0)
-    return size
+    rows, cols = (
+        windows_along(axis, size.shape[1 + axis])
+        if algorithm.name == "batch_winograd"
+        else tiles_along(case, direction, axis, size.shape[1 + axis])
+        for axis in (0, 1)
+    )
+    found, images = size.copy(), range(len(size))
+    for (r, tall), (c, wide) in itertools.product(rows, cols):
+        found[np.ix_(images, r, c)] = size[np.ix_(images, tall, wide)].max(axis=(1, 2), keepdims=True, initial=0)
+    return found
 
 
 def allowed_terms(case, algorithm, direction, counted):
@@ -73,13 +89,12 @@ def allowed_terms(case, algorithm, direction, counted):
     growth = getattr(algorithm, direction).growth
     if growth == 1:
         return counted
-    (n, p, q, _), (tall, wide) = case.y_shape, tile_sides(case)
-    nominal = {
-        "forward": case.k[0] * case.k[1] * case.c // case.groups,
-        "input_grad": case.k[0] * case.k[1] * case.o // case.groups,
-        "weight_grad": n * -(-p // tall) * tall * -(-q // wide) * wide,
-    }
-    return growth * np.maximum(counted, nominal[direction] + 1)
+    if direction == "weight_grad":
+        (n, p, q, _), (tall, wide) = case.y_shape, tile_sides(case)
+        nominal = n * -(-p // tall) * tall * -(-q // wide) * wide
+    else:
+        nominal = case.k[0] * case.k[1] * (case.c if direction == "forward" else case.o) // case.groups
+    return growth * np.maximum(counted, nominal + 1)
 
 
 def assert_same_bytes(got, wanted):

@@ -32,7 +32,8 @@ def tiles_of_groups(lanes, rows):
     return [
         *[GroupTile(lanes, rows[cols], cols, pooled=False) for cols in (1, 4)],
         GroupTile(lanes, rows[4], 4, pooled=True),
-        *[Products(lanes, rows[windows], windows) for windows in range(1, MOST_WINDOWS + 1)],
+        *[Products(lanes, rows[windows], 1, windows) for windows in range(1, MOST_WINDOWS + 1)],
+        *[Products(lanes, rows[2 * windows], 2, windows) for windows in range(1, MOST_WINDOWS // 2 + 1)],
         *[Outer(lanes, *tile_of(filters)) for filters in (1, 2, 3, 16)],
     ]
 

@@ -65,19 +65,21 @@ def clear(v, c, c_at, count):
 
 
 @register_jitable
-def run_stages(like, here, bases, calls, stages, steps, first, end):
-    """Every call of the stages first ... end - 1, row after row; `here` is the address of the workspace of the group."""
+def run_stages(like, here, room, bases, calls, stages, steps, first, end):
+    """Every call of the stages first ... end - 1, row after row; `here` is the address of the workspace of the group, `room` that
+    of the thread's."""
     for s in range(first, end):
         rows, c0, c1 = row_of(stages, s, IN_STAGE)
         for row in range(rows):
             for k in range(c0, c1):
                 call = row_of(calls, k, IN_CALL)
-                tile, a_slot, a, b, b_step, c, c_step, d_slot, d, block, base, base_step, mark, mark_step = call
+                tile, a_slot, a, b_room, b, b_step, c_room, c, c_step, d_slot, d, block, base, base_step, mark, mark_step = call
                 a_base = here if a_slot == SPACE else bases[a_slot]
                 d_base = here if d_slot == SPACE else bases[d_slot]
                 c_here = c + row * c_step
+                b_base, c_base = room if b_room else here, room if c_room else here
                 run_tile(
-                    like, tile, a_base + FLOAT * a, here + FLOAT * (b + row * b_step), here + FLOAT * c_here,
+                    like, tile, a_base + FLOAT * a, b_base + FLOAT * (b + row * b_step), c_base + FLOAT * c_here,
                     d_base + FLOAT * d, steps, block, base + row * base_step, mark + row * mark_step - c_here,
                 )  # fmt: skip
 
@@ -103,9 +105,9 @@ def share_work(like, bases, work, tasks, steps, turns, kind, thread):
 
 
 @kernel()
-def forward(x, y, space, bases, work, tasks, entry, leave, calls, stages, steps, lanes, threads, turns):
+def forward(x, y, space, rooms, bases, work, tasks, entry, leave, calls, stages, steps, lanes, threads, turns):
     """y (N, numbers) of x (N, numbers), after the tasks of `work` that are done once; `space` has a row for every group, or one
-    for each of the threads in inference."""
+    for each of the threads in inference; `rooms` has one for each of them."""
     (N, K), units = x.shape, y.shape[1]
     groups, source, target = (N + lanes - 1) // lanes, array_address(x), array_address(y)
     high, a_row, c_row, start, into, turn_in = row_of(entry, 0, 6)
@@ -113,6 +115,7 @@ def forward(x, y, space, bases, work, tasks, entry, leave, calls, stages, steps,
     for slot in prange(threads):  # a task owns the results of a group, and its row of the workspace
         before = flush_denormals()
         thread = np.intp(slot)
+        room = array_address(rooms[thread])
         share_work(space[0], bases, work, tasks, steps, turns, WORKS, thread)
         wait_for(turns, WORKS_DONE, len(tasks) - 1)
         g = next_task(turns, GROUPS, thread, groups)
@@ -122,7 +125,7 @@ def forward(x, y, space, bases, work, tasks, entry, leave, calls, stages, steps,
             for h in range(high):
                 a, c = source + FLOAT * (first * K + h * a_row), here + FLOAT * (start + h * c_row)
                 run_tile(row, turn_in, a, a, c, c, steps, into, images, 0)
-            run_stages(row, here, bases, calls, stages, steps, 0, len(stages))
+            run_stages(row, here, room, bases, calls, stages, steps, 0, len(stages))
             for h in range(rows):
                 a, at = here + FLOAT * (result + h * row_step), first * units + h * y_step
                 c = target + FLOAT * at if gather < 0 else here + FLOAT * gather
@@ -171,7 +174,7 @@ def dense_part(mine, here, dy, g, images, bases, back, lanes):
     run_tile(mine, back.tiles[0], a, a, c, c, back.steps, enter[2], images, 0)
     to_rows(mine, here, row_of(enter, 0, 7)[3:], rows, g, back, lanes)
     for stage in range(len(back.stages)):
-        run_stages(mine, here, bases, back.calls, back.stages, back.steps, stage, stage + 1)
+        run_stages(mine, here, here, bases, back.calls, back.stages, back.steps, stage, stage + 1)
         if back.turns[stage, 2] > 0:
             to_rows(mine, here, row_of(back.turns, stage, 4), rows, g, back, lanes)
     a, c = here + FLOAT * top[0], array_address(mine) + FLOAT * top[2]
@@ -255,6 +258,7 @@ class Workspace:
     def __init__(self, chain, rows):
         tables, back = chain.tables, chain.back
         self.space = aligned.zeros((rows, tables.space), np.float32)
+        self.rooms = aligned.zeros((min(rows, get_threads()), tables.room), np.float32)
         self.filters = aligned.zeros((1, tables.filters), np.float32)
         self.bases = np.zeros(BLOCKS + 4 * chain.blocks, np.int64)
         known = {SPACE: self.space, CONSTANTS: ZEROS_AND_ONES, FILTERS: self.filters}
@@ -264,7 +268,7 @@ class Workspace:
             self.rows = aligned.zeros((1, back.rows), np.float32)
             self.turned = aligned.zeros((1, back.turned), np.float32)
             known |= {PARTIAL: self.partial, ROWS: self.rows, TURNED: self.turned}
-        self.nbytes = sum(array.nbytes for array in known.values())
+        self.nbytes = self.rooms.nbytes + sum(array.nbytes for array in known.values())
         self.forget()
         self.tasks = NOTHING  # of the work that the next pass does first
         for slot, array in known.items():
@@ -299,7 +303,7 @@ class Chain:
     def serves_all_threads(self, work):
         """Whether a workspace has rows for as many threads as there are now."""
         threads = min(self.tables.groups, get_threads())
-        return len(work.space) >= threads and (not self.back or len(work.scratch) >= get_threads())
+        return len(work.rooms) >= threads and (not self.back or len(work.scratch) >= get_threads())
 
     def prepare(self, work, arrays):
         """Take up new weights, (w, b or None) of each block, in the next pass."""
@@ -309,10 +313,10 @@ class Chain:
     def forward(self, x, y, work):
         """y (N, numbers) from x (N, numbers), both contiguous float32."""
         t = self.tables
-        threads = min(get_threads(), len(work.space))
+        threads = min(get_threads(), len(work.rooms))
         turns = fresh_turns(COUNTERS, threads)
         forward(
-            x, y, work.space, work.bases, t.work, work.tasks,
+            x, y, work.space, work.rooms, work.bases, t.work, work.tasks,
             t.entry, t.leave, t.calls, t.stages, t.steps, t.lanes, threads, turns,
         )  # fmt: skip
         work.tasks = NOTHING

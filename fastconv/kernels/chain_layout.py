@@ -8,10 +8,10 @@ time, [row, column, channel]: those buffers are in the scratch of a thread.  All
 
 from dataclasses import dataclass
 
-from fastconv.kernels.group_sizes import has_windows, is_faster, transformed_sizes, windows_over
+from fastconv.kernels.group_sizes import has_windows, is_faster, transformed_sizes
 from fastconv.kernels.vector_ir import lanes_of
 
-__all__ = ["Layout", "Network", "padded_channels", "vectors_for", "windows_of"]
+__all__ = ["Layout", "Network", "padded_channels", "results_of", "vectors_for"]
 
 ALIGN = 16
 
@@ -45,10 +45,10 @@ class Layout:
         return at
 
 
-def windows_of(block):
-    """(rows, columns) of 2x2 windows of outputs."""
+def results_of(block):
+    """(rows, columns) that a convolution computes: those of all windows of the maximum behind it."""
     rows, cols, _ = block.out
-    return (rows, cols) if block.pooled else windows_over(rows, cols)
+    return (2 * rows, 2 * cols) if block.pooled else (rows, cols)
 
 
 @dataclass(frozen=True)
@@ -86,18 +86,14 @@ class Network:
         geo = blocks[0].geometry
         shapes = [(geo.h, geo.w, geo.c), *(block.out for block in blocks)]
         fits = is_faster if len(blocks) > 1 else has_windows  # of a single convolution its own plan has decided
-        self.fast = [winograd and fits(block.geometry) and self.has_whole_windows(block) for block in blocks]
+        self.fast = [winograd and fits(block.geometry, results_of(block)[1]) for block in blocks]
         self.places = [self.place(i, shape) for i, shape in enumerate(shapes)]
         self.marks = [training and self.layout.take(self.results(block) * self.lanes) for block in blocks]
         fast = [block for block, is_fast in zip(blocks, self.fast, strict=True) if is_fast]
-        sizes = [transformed_sizes(block.geometry, windows_of(block)[1], self.lanes) for block in fast]
-        self.values = self.layout.take(max((values for values, _ in sizes), default=0))
-        self.products = self.layout.take(max((products for _, products in sizes), default=0))
-
-    def has_whole_windows(self, block):
-        """Whether 2x2 windows cover the output: others need room behind it, which only the end of an inference has."""
-        geo = block.geometry
-        return block.pooled or geo.p % 2 == geo.q % 2 == 0 or (block is self.blocks[-1] and not self.training)
+        sizes = [transformed_sizes(block.geometry, *results_of(block), block.pooled, self.lanes) for block in fast]
+        self.room = Layout()  # of a thread: Winograd's transformed values and products, of one layer of one group at a time
+        self.values = self.room.take(max((values for values, _ in sizes), default=0))
+        self.products = self.room.take(max((products for _, products in sizes), default=0))
 
     def place(self, i, shape):
         """Where the input of block i lies, or the result."""
@@ -107,11 +103,6 @@ class Network:
             rows, cols = rows + top + bottom, cols + left + right
         else:
             top = left = 0
-        if i < len(self.blocks) and self.fast[i]:
-            geo = self.blocks[i].geometry
-            rows, cols = max(rows, geo.kh + geo.p - 1 + geo.p % 2), max(cols, geo.kw + geo.q - 1 + geo.q % 2)
-        if i and self.fast[i - 1] and not self.blocks[i - 1].pooled:
-            rows, cols = rows + rows % 2, cols + cols % 2
         return Place(self.layout.take(rows * cols * channels * self.lanes), rows, cols, channels, top, left)
 
     @staticmethod

@@ -5,9 +5,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastconv.kernels.blocks import balanced
-from fastconv.kernels.chain_layout import Layout, windows_of
+from fastconv.kernels.chain_layout import Layout, results_of
 from fastconv.kernels.codes import NONE, RELU
-from fastconv.kernels.group_sizes import even_parts, transformed_row, windows_at_once
+from fastconv.kernels.group_sizes import (
+    MOST_WINDOWS,
+    WIDE,
+    even_parts,
+    rows_read,
+    steps_of_values,
+    transformed_row,
+    windows_at_once,
+    windows_over,
+)
 from fastconv.kernels.group_tile import GROUP_STEPS, TURN_STEPS, GroupTile, Turn, address_of
 from fastconv.kernels.group_winograd import WINDOW_STEPS, FilterTransform, InputTransform, OutputTransform, Products
 from fastconv.kernels.tile import most_rows
@@ -18,8 +27,9 @@ __all__ = [
 ]  # fmt: skip
 
 CALL = (
-    "tile", "a_slot", "a", "b", "b_step", "c", "c_step", "d_slot", "d", "steps", "base", "base_step", "mark", "mark_step",
-)  # fmt: skip  # _step: a row of windows further
+    "tile", "a_slot", "a", "b_room", "b", "b_step", "c_room", "c", "c_step", "d_slot", "d", "steps", "base", "base_step", "mark",
+    "mark_step",
+)  # fmt: skip  # _step: a row of windows further; _room: 1 for what lies in the room of a thread, not in that of a group
 STAGE = ("rows", "first", "end")
 WORK = ("tile", "a_slot", "a", "b_slot", "b", "c_slot", "c", "steps", "first", "second")  # what is done once for all images
 # slots of addresses: the workspace (or a group's row of it), zeros and ones, memory of a training pass, Winograd's filters;
@@ -83,6 +93,7 @@ class Tables:
     tasks: np.ndarray
     steps: np.ndarray  # what the tiles read
     space: int  # floats of a row of the workspace
+    room: int  # floats of the room of a thread
     filters: int  # floats of Winograd's filters
 
 
@@ -112,7 +123,7 @@ def forward_tables(network):
     return Tables(
         lanes, network.groups, np.array(entry, np.int64), np.array(leave, np.int64), array(writer.calls, len(CALL)),
         array(writer.stages, len(STAGE)), array(writer.work, len(WORK)), np.array(writer.tasks, np.int64),
-        np.array(writer.steps, np.int64), network.layout.size, filters.size,
+        np.array(writer.steps, np.int64), network.layout.size, network.room.size, filters.size,
     )  # fmt: skip
 
 
@@ -187,46 +198,91 @@ def direct_calls(writer, network, i):
 
 
 def winograd_calls(writer, network, i, filters):
-    """A few windows of 2x2 outputs at a time: transform their inputs, multiply, transform back."""
-    block, source, target, lanes = network.blocks[i], network.places[i], network.places[i + 1], network.lanes
-    geo, (shared, down, along) = block.geometry, window_steps(network, i, 2)
-    at = filters.take((geo.kh + 1) ** 2 * geo.c * geo.o)
-    transform_filters(writer, geo, i, lanes, at)
-    into, back = address_of(InputTransform(lanes, geo.kh)), address_of(OutputTransform(lanes, geo.kh, block.pooled))
-    first, (rows_of_windows, across), known = len(writer.calls), windows_of(block), {}
-    parts = windows_at_once(across)
-    for q, windows in zip(starts(parts), parts, strict=True):
-        if windows not in known:
-            known[windows] = writer.block(WINDOW_STEPS, **shared, **transformed_steps(geo, windows, lanes, along))
-        steps, place = known[windows], q * along["c"]
-        writer.call(tile=into, b=source.at + q * along["b"], b_step=down["b_step"], c=network.values, steps=steps)
-        for m, count, rows in heights(geo.o, most_rows()[windows]):
-            writer.call(
-                tile=address_of(Products(lanes, rows, windows)), a_slot=FILTERS, a=at + m, b=network.values,
-                c=network.products + m * lanes, steps=steps, base=count,
-            )  # fmt: skip
-        writer.call(
-            tile=back, b=network.products, c=target.at + target.start * lanes + place, c_step=down["c_step"],
-            d_slot=weights_slot(i) + 1, steps=steps, base=q * along["base"], base_step=down["base_step"],
-            mark=network.marks[i] + place, mark_step=down["mark_step"],
+    """Rows of the image are transformed first; then, for a row of results or two, a few windows at a time: multiply, transform
+    back."""
+    block, lanes, at = network.blocks[i], network.lanes, filters.take(filter_numbers(network.blocks[i].geometry))
+    rows = Rows(writer, network, i)
+    transform_filters(writer, block.geometry, i, lanes, at)
+    rows.transform()
+    first, done = len(writer.calls), 0
+    for windows in windows_at_once(rows.across):
+        rows.multiply(at, done, windows)
+        rows.transform_back(done, windows)
+        done += windows
+    writer.stage(first, block.out[0])
+
+
+def filter_numbers(geo):
+    """Of the transformed filters."""
+    return (WIDE + geo.kw - 1) * geo.kh * geo.c * geo.o
+
+
+class Rows:
+    """The calls that Winograd's F(4, r) makes for a block."""
+
+    def __init__(self, writer, network, i):
+        self.writer, self.network, self.slot = writer, network, weights_slot(i)
+        self.block, self.source, self.target = network.blocks[i], network.places[i], network.places[i + 1]
+        self.mark, self.lanes, self.geo = network.marks[i], network.lanes, self.block.geometry
+        self.high = 1 + self.block.pooled  # rows of results that go together
+        self.down, self.across = results_of(self.block)
+        self.shared, self.steps_down, self.along = window_steps(network, i, self.high)
+        self.elements = WIDE + self.geo.kw - 1
+        self.v_row = self.geo.c * self.lanes
+        self.v_window, self.v_next = steps_of_values(self.geo, self.down, self.across, self.lanes)
+
+    def steps(self, windows, of_part):
+        """What the tiles are told for so many windows of a part."""
+        m_next, geo = transformed_row(self.geo.o, of_part, self.lanes), self.geo
+        each = WIDE // self.high
+        return self.writer.block(
+            WINDOW_STEPS, **self.shared, k=geo.kh * geo.c, windows=windows, elements=self.elements, channels=geo.c, outputs=geo.o,
+            b_next=each * self.along["b"], c_next=each * self.along["c"], base_next=each * self.along["base"],
+            u_next=geo.kh * geo.c * geo.o, v_next=self.v_next, v_window=self.v_window, v_down=geo.sh * self.v_row,
+            m_next=m_next, m_row=self.elements * m_next, high=self.high,
         )  # fmt: skip
-    writer.stage(first, rows_of_windows)
 
+    def runs(self, first, windows):
+        """(first of them, how many, their place in units of `along`) of windows that begin one behind the other; the last of a
+        row may begin inside the one before."""
+        whole = min(first + windows, self.across // WIDE) - first
+        if whole:
+            yield first, whole, first * WIDE // self.high
+        if whole < windows:
+            yield first + whole, 1, (self.across - WIDE) // self.high
 
-def transformed_steps(geo, windows, lanes, along):
-    """What Winograd's tiles are told besides what all ways of convolving tell theirs."""
-    return {
-        "i": (geo.kh + 1) ** 2,
-        "k": geo.c,
-        "windows": windows,
-        "outputs": geo.o,
-        "b_next": along["b"],
-        "c_next": along["c"],
-        "base_next": along["base"],
-        "u_next": geo.c * geo.o,
-        "v_next": transformed_row(geo.c, windows, lanes),
-        "m_next": transformed_row(geo.o, windows, lanes),
-    }
+    def transform(self):
+        """V, row by row of the image."""
+        row, windows = self.source.cols * self.source.channels * self.lanes, windows_over(self.across)
+        first, tile = len(self.writer.calls), address_of(InputTransform(self.lanes, self.geo.kw))
+        for window, count, place in self.runs(0, windows):
+            self.writer.call(
+                tile=tile, b=self.source.at + place * self.along["b"], b_step=row,
+                c_room=1, c=self.network.values + window * self.v_window, c_step=self.v_row, steps=self.steps(count, count),
+            )  # fmt: skip
+        self.writer.stage(first, rows_read(self.geo, self.down))
+
+    def multiply(self, filters, done, windows):
+        """M of the windows behind those that are done."""
+        steps, together = self.steps(windows, windows), self.high if windows * self.high <= MOST_WINDOWS else 1
+        for m, count, rows in heights(self.geo.o, most_rows()[windows * together]):
+            self.writer.call(
+                tile=address_of(Products(self.lanes, rows, together, windows)), a_slot=FILTERS, a=filters + m,
+                b_room=1, b=self.network.values + done * self.v_window, b_step=self.high * self.geo.sh * self.v_row,
+                c_room=1, c=self.network.products + m * self.lanes, steps=steps, base=count,
+            )  # fmt: skip
+
+    def transform_back(self, done, windows):
+        """Results, marks."""
+        tile = address_of(OutputTransform(self.lanes, self.geo.kw, self.block.pooled))
+        for window, count, place in self.runs(done, windows):
+            to = place * self.along["c"]
+            self.writer.call(
+                tile=tile, b_room=1, b=self.network.products + (window - done) * self.geo.o * self.lanes,
+                c=self.target.at + self.target.start * self.lanes + to, c_step=self.steps_down["c_step"], d_slot=self.slot + 1,
+                steps=self.steps(count, windows), base=place * self.along["base"], base_step=self.steps_down["base_step"],
+                mark=self.mark + to, mark_step=self.steps_down["mark_step"],
+            )  # fmt: skip
 
 
 def heights(count, most):
@@ -239,11 +295,9 @@ def heights(count, most):
 
 
 def transform_filters(writer, geo, i, lanes, at):
-    """Winograd's filters, a channel after the other."""
-    tile, each = address_of(FilterTransform(lanes, geo.kh)), geo.c * geo.o
-    steps = writer.block(TURN_STEPS, a_row=each, c_row=each)
-    for place in range(0, each, geo.o):
-        for m in range(place, place + geo.o, lanes):
-            few = min(lanes, place + geo.o - m)
-            writer.do(tile=tile, a_slot=weights_slot(i), a=m, c_slot=FILTERS, c=at + m, steps=steps, first=few)
+    """Winograd's filters, a row of taps after the other."""
+    tile, each = address_of(FilterTransform(lanes, geo.kw)), geo.c * geo.o
+    steps = writer.block(TURN_STEPS, numbers=each, a_row=each, c_row=geo.kh * each)
+    for row in range(geo.kh):
+        writer.do(tile=tile, a_slot=weights_slot(i), a=row * geo.kw * each, c_slot=FILTERS, c=at + row * each, steps=steps)
         writer.task_done()

@@ -1,22 +1,24 @@
-"""Groups of images as lanes: how their work is cut, and when Winograd's F(2x2, r x r) is the shorter way."""
+"""Groups of images as lanes: how their work is cut, and when Winograd's F(4, r) along rows is the shorter way."""
 
 from fastconv.kernels.blocks import balanced
-from fastconv.machine import cpu
 
 __all__ = [
     "MOST_WINDOWS",
+    "WIDE",
     "even_parts",
     "has_windows",
     "is_faster",
+    "row_instructions",
+    "rows_read",
+    "steps_of_values",
     "transformed_row",
     "transformed_sizes",
-    "window_instructions",
     "windows_at_once",
     "windows_over",
 ]
 
-MOST_WINDOWS = 6  # of 2x2 outputs, that are transformed and multiplied together
-FAR = 1.3  # times longer: products whose filters the first cache does not hold (measured with AVX2, 32 to 64 channels)
+WIDE = 4  # results of a window
+MOST_WINDOWS = 6  # that are multiplied together
 
 
 def even_parts(count, most):
@@ -28,39 +30,53 @@ def even_parts(count, most):
     return balanced(count, most)
 
 
-def has_windows(geo):
-    """Whether F(2x2, k x k) is made for a convolution (None for a dense layer)."""
-    return geo is not None and geo.kh == geo.kw in (3, 5) and geo.sh == geo.sw == 1
+def has_windows(geo, across):
+    """Whether F(4, r) is made for a convolution (None for a dense layer) with rows of so many results."""
+    return geo is not None and geo.kw in (3, 5) and geo.sw == 1 and across >= WIDE
 
 
-def window_instructions(size, c, o, l1):
-    """An estimate for a 2x2 window of `o` outputs: products of the elements, and what each takes that is transformed."""
-    elements = (size + 1) ** 2
-    far = FAR if 4 * elements * c * o > l1 else 1
-    return elements * (far * c * o + 7 * c + 5 * o)
+def row_instructions(geo, c, o, across):
+    """An estimate for a row of `across` results of `o` outputs, in multiply-adds of the direct way: products of the elements, and
+    what each takes that is transformed (measured with AVX2, 1 to 128 channels)."""
+    elements = WIDE + geo.kw - 1
+    return windows_over(across) * elements * (1.15 * geo.kh * c * o + 7 * c + 3 * o)
 
 
-def is_faster(geo):
+def is_faster(geo, across):
     """Whether that takes fewer instructions than the multiply-adds of the direct way."""
-    return has_windows(geo) and window_instructions(geo.kh, geo.c, geo.o, cpu().l1) < 4 * geo.kh * geo.kw * geo.c * geo.o
+    if not has_windows(geo, across):
+        return False
+    return row_instructions(geo, geo.c, geo.o, across) < across * geo.kh * geo.kw * geo.c * geo.o
 
 
-def windows_over(rows, cols):
-    """(rows, columns) of the 2x2 windows that cover so many outputs."""
-    return -(-rows // 2), -(-cols // 2)
+def windows_over(across):
+    """Windows of a row of so many results; the last may begin inside the one before it."""
+    return -(-across // WIDE)
 
 
 def windows_at_once(across):
-    """The windows of a row in parts that are computed together."""
-    return even_parts(across, MOST_WINDOWS)
+    """The windows of a row in parts that are multiplied together."""
+    return even_parts(windows_over(across), MOST_WINDOWS)
 
 
 def transformed_row(numbers, windows, lanes):
-    """From element to element of V or M: an odd number of vectors, so that not all 36 fall on the same lines of a cache."""
+    """From element to element of V or M: an odd number of vectors, so that not all fall on the same lines of a cache."""
     return (numbers * windows | 1) * lanes
 
 
-def transformed_sizes(geo, across, lanes):
-    """Floats of V and of M, for so many windows in a row."""
-    windows = max(windows_at_once(across))
-    return [(geo.kh + 1) ** 2 * transformed_row(numbers, windows, lanes) for numbers in (geo.c, geo.o)]
+def rows_read(geo, down):
+    """Rows of the padded image that so many rows of results see."""
+    return (down - 1) * geo.sh + geo.kh
+
+
+def steps_of_values(geo, down, across, lanes):
+    """From window to window of V, and from element to element."""
+    numbers = rows_read(geo, down) * geo.c
+    return numbers * lanes, transformed_row(numbers, windows_over(across), lanes)
+
+
+def transformed_sizes(geo, down, across, pooled, lanes):
+    """Floats of V, for `down` rows of `across` results, and of M, for some windows of one or two rows."""
+    elements = WIDE + geo.kw - 1
+    products = (1 + pooled) * elements * transformed_row(geo.o, max(windows_at_once(across)), lanes)
+    return elements * steps_of_values(geo, down, across, lanes)[1], products

@@ -5,11 +5,9 @@ a time, from vectors that are read again for each few: a core reads two or three
 into its registers goes to the stack and back.
 """
 
-import itertools
-
 from fastconv.machine import cpu
 
-__all__ = ["both_ways", "combine", "floats", "store_both_ways"]
+__all__ = ["both_ways", "combine", "floats", "one_way", "store_both_ways"]
 
 ROWS = {16: 4, 32: 6}  # of a result that are made at a time, with so many vector registers
 
@@ -52,15 +50,24 @@ def some_rows(v, matrices, rows, value):
 
 def rows_at_once(matrix, most):
     """Its rows, not more than `most` at a time; those with the same terms stay together."""
-    sets = []
-    for _, alike in itertools.groupby(range(len(matrix)), key=lambda i: terms_of(matrix[i])):
-        numbers = list(alike)
+    sets, alike = [], {}
+    for i, row in enumerate(matrix):
+        alike.setdefault(tuple(terms_of(row)), []).append(i)
+    for numbers in alike.values():
         for few in (numbers[i : i + most] for i in range(0, len(numbers), most)):
             if sets and len(sets[-1]) + len(few) <= most:
                 sets[-1] += few
             else:
                 sets.append(few)
     return sets
+
+
+def one_way(v, matrices, x, place):
+    """(number of the row, its vector) of the product of the matrices, the first to be applied first, and the vectors at
+    place(x, 0), place(x, 1) ..."""
+    for rows in rows_at_once(matrices[-1], ROWS[cpu().registers]):
+        x = v.read_anew(x)
+        yield from zip(rows, some_rows(v, matrices, rows, lambda i, x=x: v.load(place(x, i))), strict=True)
 
 
 def both_ways(v, down, along, x, place, lanes=None):
