@@ -46,11 +46,24 @@ def test_a_copied_trainer_trains_its_own_network(copied):
 
 @pytest.mark.parametrize(
     "optimizer",
-    (fc.optim.SGD(0.1), fc.optim.SGD(0.1, momentum=0.9, nesterov=True), fc.optim.SGD(0.1, momentum=0.9, weight_decay=0.01)),
+    (
+        fc.optim.SGD(0.1),
+        fc.optim.SGD(0.1, momentum=0.9, nesterov=True),
+        fc.optim.SGD(0.1, momentum=0.9, weight_decay=0.01),
+        fc.optim.Adam(0.1, weight_decay=0.01),
+        fc.optim.AdamW(0.1),
+    ),
     ids=str,
 )
-def test_together_is_one_after_another(optimizer):
+@pytest.mark.parametrize("late", (False, True))
+def test_together_is_one_after_another(optimizer, late):
+    """`late`: one array has been moved before."""
     some, same, together = moves(), moves(), Together()
+    for p, _, state in (*some, *same):
+        state.update(optimizer.init(p))
+    if late:
+        optimizer.step(*some[1])
+        optimizer.step(*same[1])
     for _ in range(3):
         optimizer.step_together(some, together)
         for move in same:

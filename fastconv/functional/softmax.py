@@ -8,6 +8,8 @@ from fastconv.errors import ShapeError
 from fastconv.functional.activations import are_many, floats
 from fastconv.functional.arrays import ready, same_shape
 
+MOST_BLOCKS = 64
+
 __all__ = ["cross_entropy", "softmax", "softmax_grad"]
 
 
@@ -24,6 +26,11 @@ def as_rows(a):
     return ready(a, a.dtype).reshape(-1, a.shape[-1])
 
 
+def blocks_of(a):
+    """Tasks for an array of rows."""
+    return min(MOST_BLOCKS, a.size // a.shape[-1])
+
+
 def softmax(x):
     """exp(x) / sum exp(x) over the last axis; the largest x is subtracted first, so nothing overflows."""
     x = floats(x, "x")
@@ -31,7 +38,7 @@ def softmax(x):
         raise ShapeError(f"x: got shape {x.shape}; needed at least one class along the last axis")
     if are_many(x):
         y = np.empty(x.shape, x.dtype)
-        kernels().softmax(as_rows(x), as_rows(y))
+        kernels().softmax(as_rows(x), as_rows(y), blocks_of(x))
         return y
     powers = np.exp(x - x.max(axis=-1, keepdims=True))
     return powers / powers.sum(axis=-1, keepdims=True)
@@ -43,7 +50,7 @@ def softmax_grad(dy, y):
     same_shape(dy, y, "y")
     if are_many(dy, y):
         dx = np.empty(y.shape, y.dtype)
-        kernels().softmax_grad(as_rows(dy), as_rows(y), as_rows(dx))
+        kernels().softmax_grad(as_rows(dy), as_rows(y), as_rows(dx), blocks_of(y))
         return dx
     return y * (dy - (dy * y).sum(axis=-1, keepdims=True))
 
@@ -51,23 +58,10 @@ def softmax_grad(dy, y):
 def cross_entropy(scores, labels, smoothing):
     """(losses like labels, gradient of their mean like scores) for float scores (…, classes) and whole labels (…) in range."""
     losses, gradient = np.empty(labels.shape, scores.dtype), np.empty(scores.shape, scores.dtype)
-    rows = as_rows(scores), np.ascontiguousarray(labels).reshape(-1), float(smoothing), losses.reshape(-1), as_rows(gradient)
-    if are_many(scores):
-        kernels().cross_entropy(*rows)
-    elif scores.size:
-        few_cross_entropies(*rows)
+    if scores.size:
+        count, classes, number = labels.size, scores.shape[-1], scores.dtype.type
+        share = number(1 / count), number(smoothing / classes), number(1 - smoothing)
+        run = kernels().cross_entropy if are_many(scores) else kernels().cross_entropy.serial
+        places = np.ascontiguousarray(labels).reshape(-1)
+        run(as_rows(scores), places, *share, losses.reshape(-1), as_rows(gradient), blocks_of(scores))
     return losses, gradient
-
-
-def few_cross_entropies(rows, labels, smoothing, losses, gradient):
-    """What the kernel of that name does."""
-    (count, classes), each = rows.shape, np.arange(len(rows))
-    shifted = rows - rows.max(-1, keepdims=True)
-    np.exp(shifted, out=gradient)
-    total = gradient.sum(-1)
-    np.subtract(np.log(total), shifted[each, labels], out=losses)
-    gradient /= (total * count)[:, None]
-    gradient[each, labels] -= (1 - smoothing) / count
-    if smoothing:
-        losses += smoothing * (shifted[each, labels] - shifted.mean(-1))
-        gradient -= smoothing / (count * classes)

@@ -73,46 +73,43 @@ def refuse_read_only(arrays):
         raise ValueError("an array to be updated is read-only; a layer hands out its own by `trainable_arrays`")
 
 
-def sgd_update(moves, lr, momentum, nesterov, together):
-    """p and velocity of each of `moves`, (g, p, velocity) of one shape, after one step along g."""
+def sgd_update(moves, lr, momentum, nesterov, decay, together):
+    """p and velocity of each of `moves`, (g, p, velocity) of one shape, after one step along g + decay p."""
+    update("sgd", moves, (lr, momentum, nesterov, decay), together)
+
+
+def adam_update(moves, beta1, beta2, lr, correction, eps, decay, keep, together):
+    """keep p, mean and square of each of `moves`, (g, p, mean, square) of one shape, after one step along g + decay p."""
+    update("adam", moves, (beta1, beta2, lr, correction, eps, decay, keep), together)
+
+
+def update(name, moves, settings, together):
+    """One of the kernels on all moves, or where they cannot go together on one after the other."""
     if not moves:
         return
     gradients, *targets = zip(*moves, strict=True)
     like, blocks = together.note([gradients], targets)
     if blocks is not None:
-        run_sgd(like, blocks, together.size, lr, momentum, nesterov)
+        run(name, like, blocks, together.size, settings)
         return
-    for g, p, velocity in moves:
-        one_sgd_update(g, p, velocity, lr, momentum, nesterov)
+    for move in moves:
+        update_one(name, move, settings)
 
 
-def run_sgd(like, blocks, size, lr, momentum, nesterov):
+def run(name, like, blocks, size, settings):
+    """The kernel with its settings, flags and numbers, in the dtype of `like`."""
     updates, number = kernels(), like.dtype.type
-    updates.on_few(updates.sgd, size)(like, blocks, number(lr), number(momentum), nesterov)
+    updates.on_few(getattr(updates, name), size)(like, blocks, *(s if isinstance(s, bool) else number(s) for s in settings))
 
 
-def one_sgd_update(g, p, velocity, lr, momentum, nesterov):
+def update_one(name, move, settings):
     """The same for arrays of any dtypes and orders of memory."""
-    flat = [np.ascontiguousarray(array, p.dtype).reshape(-1) for array in (g, p, velocity)]
-    run_sgd(flat[1], blocks_of([[array] for array in flat]), p.size, lr, momentum, nesterov)
-    for array, values in zip((p, velocity), flat[1:], strict=True):
+    dtype = move[1].dtype
+    flat = [np.ascontiguousarray(array, dtype).reshape(-1) for array in move]
+    run(name, flat[1], blocks_of([[array] for array in flat]), flat[1].size, settings)
+    for array, values in zip(move[1:], flat[1:], strict=True):
         if not np.may_share_memory(array, values):
             array[...] = values.reshape(array.shape)
-
-
-def adam_update(p, g, mean, square, beta1, beta2, lr, correction, eps):
-    """p, mean and square after one step along g."""
-    updates = kernels()
-    number, target = p.dtype.type, p.reshape(-1)
-    run = updates.on_few(updates.adam, p.size)
-    run(target, g.reshape(-1), mean.reshape(-1), square.reshape(-1), *map(number, (beta1, beta2, lr, correction, eps)))
-    put_back(p, target)
-
-
-def put_back(p, flat):
-    """Where p is no contiguous array, `flat` is a copy."""
-    if not p.flags.c_contiguous:
-        p[...] = flat.reshape(p.shape)
 
 
 def sum_of_squares(arrays, together):
@@ -125,4 +122,4 @@ def sum_of_squares(arrays, together):
         return sum(sum_of_squares([np.ascontiguousarray(array)], Together()) for array in arrays)
     updates, parts = kernels(), np.empty(len(blocks), like.dtype)
     updates.on_few(updates.squares, together.size)(like, blocks, parts)
-    return float(parts.sum(dtype=np.float64))
+    return sum(parts.tolist())

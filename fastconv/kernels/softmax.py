@@ -12,9 +12,8 @@ from fastconv.kernels.runs import over_channels
 from fastconv.kernels.vector_math import exp
 from fastconv.machine import kernel
 
-__all__ = ["BLOCK", "cross_entropy", "softmax", "softmax_grad"]
+__all__ = ["cross_entropy", "softmax", "softmax_grad"]
 
-BLOCK = 1 << 13  # numbers of a task
 SUMS = ("contract", "reassoc")  # the sum of a row may be taken in any order, the same one for any number of threads
 
 
@@ -38,77 +37,58 @@ def powers(x, row, end, y):
 
     The rows behind it, before `end`, are not written yet: what is too much of a vector may lie there.
     """
-    values, found = x[row], y[row]
-    largest = values[0]
-    for k in range(1, values.size):
-        largest = max(largest, values[k])
-    put_powers(x, row * values.size, values.size, (end - row - 1) * values.size, largest, y)
-    total = x.dtype.type(0)
-    for k in range(found.size):
-        total += found[k]
+    classes, largest = x.shape[1], x[row, 0]
+    for k in range(1, classes):
+        value = x[row, k]
+        largest = value if value > largest else largest
+    put_powers(x, row * classes, classes, (end - row - 1) * classes, largest, y)
+    total = y[row, 0]
+    for k in range(1, classes):
+        total += y[row, k]
     return largest, total
 
 
-@register_jitable
-def rows_of(task, shape):
-    """The first row of a task and the one behind its last."""
-    rows, classes = shape
-    each = max(1, BLOCK // classes)
-    return task * each, min(rows, (task + 1) * each)
-
-
-@register_jitable
-def tasks_over(shape):
-    rows, classes = shape
-    each = max(1, BLOCK // classes)
-    return (rows + each - 1) // each
-
-
 @kernel(fastmath=SUMS)
-def softmax(x, y):
-    for task in prange(tasks_over(x.shape)):  # a task owns some rows of y
-        first, end = rows_of(np.intp(task), x.shape)
-        for row in range(first, end):
-            _, total = powers(x, row, end, y)
-            found = y[row]
-            for k in range(found.size):
-                found[k] /= total
-
-
-@kernel(fastmath=SUMS)
-def softmax_grad(dy, y, dx):
-    """dx = y (dy - sum of dy y)"""
-    for task in prange(tasks_over(y.shape)):  # a task owns some rows of dx
-        first, end = rows_of(np.intp(task), y.shape)
-        for row in range(first, end):
-            gradients, values, found = dy[row], y[row], dx[row]
-            total = y.dtype.type(0)
-            for k in range(values.size):
-                total += gradients[k] * values[k]
-            for k in range(values.size):
-                found[k] = values[k] * (gradients[k] - total)
-
-
-@kernel(fastmath=SUMS)
-def cross_entropy(x, labels, smoothing, losses, gradient):
-    """losses[n] = -sum of t log p, gradient = (p - t) / rows;  t = (1 - smoothing) onehot(labels[n]) + smoothing / classes"""
+def softmax(x, y, blocks):
     rows, classes = x.shape
-    number = x.dtype.type
-    each, of_all, of_label = number(1 / rows), number(smoothing / (classes * rows)), number((1 - smoothing) / rows)
-    for task in prange(tasks_over(x.shape)):  # a task owns some rows of the gradient
-        first, end = rows_of(np.intp(task), x.shape)
-        for row in range(first, end):
-            largest, total = powers(x, row, end, gradient)
-            values, found, label = x[row], gradient[row], labels[row]
-            shifted = values[label] - largest
-            loss = np.log(total) - shifted
-            if smoothing > 0:
-                mean = number(0)
-                for k in range(classes):
-                    mean += values[k] - largest
-                loss += number(smoothing) * (shifted - mean / number(classes))
-            factor = each / total
+    for task in prange(blocks):  # a task owns some rows of y
+        block = np.intp(task)
+        end = (block + 1) * rows // blocks
+        for row in range(block * rows // blocks, end):
+            _, total = powers(x, row, end, y)
             for k in range(classes):
-                found[k] = found[k] * factor - of_all
-            found[label] -= of_label
+                y[row, k] /= total
+
+
+@kernel(fastmath=SUMS)
+def softmax_grad(dy, y, dx, blocks):
+    """dx = y (dy - sum of dy y)"""
+    rows, classes = y.shape
+    for task in prange(blocks):  # a task owns some rows of dx
+        block = np.intp(task)
+        for row in range(block * rows // blocks, (block + 1) * rows // blocks):
+            total = dy[row, 0] * y[row, 0]
+            for k in range(1, classes):
+                total += dy[row, k] * y[row, k]
+            for k in range(classes):
+                dx[row, k] = y[row, k] * (dy[row, k] - total)
+
+
+@kernel(fastmath=SUMS)
+def cross_entropy(x, labels, each, of_all, of_label, losses, gradient, blocks):
+    """losses[n] = -sum of t log p, gradient = each (p - t);  t = of_all everywhere, and of_label more where the label is"""
+    rows, classes = x.shape
+    for task in prange(blocks):  # a task owns some rows of the gradient
+        block = np.intp(task)
+        end = (block + 1) * rows // blocks
+        for row in range(block * rows // blocks, end):
+            largest, total = powers(x, row, end, gradient)
+            label, logarithm = labels[row], np.log(total)
+            loss = of_label * (logarithm - (x[row, label] - largest))
+            if of_all > 0:
+                for k in range(classes):
+                    loss += of_all * (logarithm - (x[row, k] - largest))
             losses[row] = loss
+            for k in range(classes):
+                gradient[row, k] = each * (gradient[row, k] / total - of_all)
+            gradient[row, label] -= each * of_label

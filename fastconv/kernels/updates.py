@@ -25,8 +25,8 @@ def numbers(like, address, count):
 
 
 @kernel()
-def sgd(like, blocks, lr, momentum, nesterov):
-    """v <- momentum v + g;  p <- p - lr v, or with nesterov p - lr (g + momentum v).
+def sgd(like, blocks, lr, momentum, nesterov, decay):
+    """v <- momentum v + g;  p <- p - lr v, or with nesterov p - lr (g + momentum v).  g includes decay p.
 
     A row of `blocks`: how many numbers, and where those of g, p and v begin.
     """
@@ -34,23 +34,29 @@ def sgd(like, blocks, lr, momentum, nesterov):
         count, g_at, p_at, v_at = row_of(blocks, np.intp(task), 4)
         ps, gs, vs = numbers(like, p_at, count), numbers(like, g_at, count), numbers(like, v_at, count)
         for i in range(count):
-            speed = momentum * vs[i] + gs[i]
+            slope = gs[i] + decay * ps[i]
+            speed = momentum * vs[i] + slope
             vs[i] = speed
-            ps[i] -= lr * (gs[i] + momentum * speed if nesterov else speed)
+            ps[i] -= lr * (slope + momentum * speed if nesterov else speed)
 
 
 @kernel()
-def adam(p, g, m, v, beta1, beta2, lr, correction, eps):
-    """m, v <- means of g and g^2;  p <- p - lr m / (correction sqrt(v) + eps)."""
-    one = p.dtype.type(1)
-    for task in prange((p.size + BLOCK - 1) // BLOCK):  # a task owns a block of p, m and v
-        first = np.intp(task) * BLOCK
-        ps, gs, ms, vs = p[first : first + BLOCK], g[first : first + BLOCK], m[first : first + BLOCK], v[first : first + BLOCK]
-        for i in range(ps.size):
-            mean = beta1 * ms[i] + (one - beta1) * gs[i]
-            square = beta2 * vs[i] + (one - beta2) * (gs[i] * gs[i])
+def adam(like, blocks, beta1, beta2, lr, correction, eps, decay, keep):
+    """m, v <- means of g and g^2;  p <- keep p - lr m / (correction sqrt(v) + eps).  g includes decay p.
+
+    A row of `blocks`: how many numbers, and where those of g, p, m and v begin.
+    """
+    one = like.dtype.type(1)
+    for task in prange(len(blocks)):  # a task owns a block of p, m and v
+        count, g_at, p_at, m_at, v_at = row_of(blocks, np.intp(task), 5)
+        gs, ps = numbers(like, g_at, count), numbers(like, p_at, count)
+        ms, vs = numbers(like, m_at, count), numbers(like, v_at, count)
+        for i in range(count):
+            slope = gs[i] + decay * ps[i]
+            mean = beta1 * ms[i] + (one - beta1) * slope
+            square = beta2 * vs[i] + (one - beta2) * (slope * slope)
             ms[i], vs[i] = mean, square
-            ps[i] -= lr * (mean / (np.sqrt(square) * correction + eps))
+            ps[i] = keep * ps[i] - lr * (mean / (np.sqrt(square) * correction + eps))
 
 
 @kernel(fastmath=("contract", "reassoc"))

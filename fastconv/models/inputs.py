@@ -19,6 +19,8 @@ def checked_batch(x, input_shape):
 def as_batch(x, input_shape, dtype):
     """The same, in the network's `dtype`."""
     x = checked_batch(x, input_shape)
+    if x.dtype == dtype:
+        return x
     with np.errstate(over="ignore"):  # numbers beyond float32 become infinite, as in any float32 computation
         return x.astype(dtype, copy=False)
 

@@ -2,6 +2,7 @@
 
 import functools
 import operator
+from math import prod
 
 import numpy as np
 
@@ -43,6 +44,7 @@ class ChainedLayers:
         by_name = {layer.name: layer for layer in layers}
         self.weighted = tuple(by_name[block.layer] for block in plan.blocks)
         self.out_shape = layers[-1].output_shape
+        self.out_size = prod(self.out_shape)
         self.idle = []  # workspaces, each with the versions of the weights it was prepared for
         self.pass_ = None
         self.spare = {}
@@ -66,7 +68,7 @@ class ChainedLayers:
             self.chain.prepare(work, self.arrays())
             versions = [layer.version for layer in self.weighted]
         x = np.ascontiguousarray(x.reshape(len(x), -1))
-        shape = len(x), int(np.prod(self.out_shape))
+        shape = len(x), self.out_size
         y = np.empty(shape, FLOAT32) if self.plan.training else space.take(shape, FLOAT32)
         self.chain.forward(x, y, work)
         self.idle.append((work, versions))

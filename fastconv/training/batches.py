@@ -2,11 +2,13 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from math import isfinite
 
 import numpy as np
 
 from fastconv.errors import DataError, OptionError, ShapeError
 from fastconv.functional.arrays import as_array
+from fastconv.functional.updates import Together, sum_of_squares
 from fastconv.geometry import whole
 from fastconv.layers.values import flag
 from fastconv.models.inputs import hint, needed
@@ -16,6 +18,7 @@ from fastconv.training.labels import as_targets
 __all__ = ["Batches", "Place", "examples", "split"]
 
 SHUFFLE, SPLIT, AUGMENT, IMAGE = 0, 1, 2, 3  # the random streams of a run; see `generator`
+MANY = 1 << 16  # numbers that are worth compiled code
 CHUNK = 1024  # images looked at together, so that a check of all images needs little memory
 
 
@@ -61,17 +64,22 @@ def images(x, shape):
 
 def refuse_nonfinite(array, name):
     """DataError with the index of the first NaN or infinite value."""
-    if array.dtype.kind != "f":
+    if array.dtype.kind != "f" or isfinite(total(array)):
         return
-    with np.errstate(all="ignore"):  # one number that is not finite makes the sum so; a sum may also overflow
-        if np.isfinite(array.sum(dtype=np.result_type(array, np.float32))):
-            return
     for start in range(0, len(array), CHUNK):
         bad = ~np.isfinite(array[start : start + CHUNK])
         if bad.any():
             first = [int(i) for i in np.unravel_index(bad.argmax(), bad.shape)]
             first[0] += start
             raise DataError(f"{name}: example {first[0]} is not finite, {array[tuple(first)]} at {first}; remove or repair it")
+
+
+def total(array):
+    """A sum that one number that is not finite makes so, as overflow may."""
+    if array.size >= MANY and array.dtype.itemsize >= 4 and array.flags.c_contiguous:
+        return sum_of_squares([array], Together())
+    with np.errstate(all="ignore"):
+        return array.sum(dtype=np.result_type(array, np.float32))
 
 
 def split(validation, count, seed):

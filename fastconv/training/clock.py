@@ -4,7 +4,7 @@ from time import perf_counter
 
 from fastconv.machine import compile_seconds
 
-__all__ = ["PHASES", "Clock"]
+__all__ = ["NO_CLOCK", "PHASES", "Clock"]
 
 PHASES = ("data", "forward", "backward", "update", "evaluate")
 
@@ -31,3 +31,13 @@ class Clock:
     def since(self, earlier):
         """Seconds of each phase beyond those of `earlier`, a copy of `seconds`."""
         return {phase: self.seconds[phase] - earlier[phase] for phase in self.seconds}
+
+
+class Unwatched(Clock):
+    """Counts nothing."""
+
+    def lap(self, phase):
+        """Nothing."""
+
+
+NO_CLOCK = Unwatched()  # of a step by itself

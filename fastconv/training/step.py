@@ -36,19 +36,19 @@ class Stepper:
     def __call__(self, x, y, optimizer, clock):
         """One step on a batch, targets as the loss wants them; (mean loss, predictions before the update)."""
         before = volatile(self.net)
-        try:
-            with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"):
+            try:
                 value, scores = self.gradients(x, y, clock)
                 trained = self.trained()
                 norm = self.length([g for *_, g in trained]) if isfinite(value) else nan
-        except BaseException:
-            restore(before)
-            raise
-        if not isfinite(norm):
-            raise self.refused(x, y, value, before)
-        if self.clip_norm is not None or self.clip_value is not None:
-            clip(trained, norm, self.clip_norm, self.clip_value)
-        self.update(optimizer, trained)
+            except BaseException:
+                restore(before)
+                raise
+            if not isfinite(norm):
+                raise self.refused(x, y, value, before)
+            if self.clip_norm is not None or self.clip_value is not None:
+                clip(trained, norm, self.clip_norm, self.clip_value)
+            self.update(optimizer, trained)
         clock.lap("update")
         return value, scores
 
@@ -73,15 +73,14 @@ class Stepper:
 
     def update(self, optimizer, trained):
         """Move every trainable parameter, all of one rate together where the optimizer knows how."""
-        moves, moved = defaultdict(list), []
+        moves, moved = {}, {}
         for layer, name, p, g in trained:
             if rate := layer.rate(name):
-                moves[rate].append((p, g, self._state(optimizer, layer.name, name, p)))
-                moved.append(layer)
+                moves.setdefault(rate, []).append((p, g, self._state(optimizer, layer.name, name, p)))
+                moved[layer] = None
         try:
-            with np.errstate(all="ignore"):
-                for place, (rate, some) in enumerate(moves.items()):
-                    step_all(paced(optimizer, rate), some, self._together[place])
+            for place, (rate, some) in enumerate(moves.items()):
+                step_all(paced(optimizer, rate), some, self._together[place])
         finally:
             for layer in moved:
                 layer.touch()

@@ -13,7 +13,7 @@ from fastconv.models import Sequential
 from fastconv.training.batches import Batches, examples, images, split
 from fastconv.training.checkpoint import Checkpoints, known_resume
 from fastconv.training.checks import number
-from fastconv.training.clock import Clock
+from fastconv.training.clock import NO_CLOCK
 from fastconv.training.durations import seconds
 from fastconv.training.hooks import Hooks
 from fastconv.training.losses import find_loss
@@ -155,7 +155,7 @@ class Trainer:
     def step(self, x, y):
         """One update on one batch; returns the mean loss before it.  Errors as in `fit`, and nothing has changed then."""
         x, y = examples(x, y, self.net, self.loss)
-        return self.stepper(x, y, self.optimizer, Clock())[0]
+        return self.stepper(x, y, self.optimizer, NO_CLOCK)[0]
 
     def evaluate(self, x, y, batch_size=256, *, views=None):
         """{"loss": mean, "accuracy": fraction} over all examples, `batch_size` at a time; no accuracy where there is none.

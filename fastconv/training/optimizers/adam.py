@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fastconv.functional.updates import adam_update
-from fastconv.training.optimizers.settings import RATE, SHARE, SMALL, bounded, decayed, zeros
+from fastconv.functional.updates import Together, adam_update
+from fastconv.training.optimizers.settings import RATE, SHARE, SMALL, bounded, zeros
 
 __all__ = ["Adam", "AdamW"]
 
@@ -38,14 +38,30 @@ class Adam:
 
     def step(self, p, g, state):
         """Update p in place from its gradient g."""
-        self._move(p, decayed(p, g, state, self.weight_decay), state)
+        self._move([(p, g, state)], Together())
 
-    def _move(self, p, g, state):
-        state["t"] += 1
-        number = p.dtype.type  # 0.999 in float32, whose 1 - beta2 is off by 1.3e-5, needs the correction of that very number
+    def step_together(self, moves, together):
+        """`step` for each (p, g, state), those of one t in one pass over all; `together` is the caller's to keep."""
+        if type(self).step is not Adam.step or len({state["t"] for _, _, state in moves}) > 1:
+            for move in moves:
+                self.step(*move)
+        elif moves:
+            self._move(moves, together)
+
+    def _move(self, moves, together):
+        """Moves of one t."""
+        for _, _, state in moves:
+            state["t"] += 1
+        t, number = moves[0][2]["t"], moves[0][0].dtype.type
+        # 0.999 in float32, whose 1 - beta2 is off by 1.3e-5, needs the correction of that very number
         beta1, beta2 = float(number(self.beta1)), float(number(self.beta2))
-        lr, correction = self.lr / (1 - beta1 ** state["t"]), (1 - beta2 ** state["t"]) ** -0.5
-        adam_update(p, g, state["mean"], state["square"], beta1, beta2, lr, correction, self.eps)
+        lr, correction = self.lr / (1 - beta1**t), (1 - beta2**t) ** -0.5
+        arrays = [(g, p, state["mean"], state["square"]) for p, g, state in moves]
+        adam_update(arrays, beta1, beta2, lr, correction, self.eps, *self._decay(), together)
+
+    def _decay(self):
+        """(what g includes of p, what is kept of p)"""
+        return self.weight_decay, 1.0
 
 
 @dataclass(frozen=True)
@@ -65,7 +81,5 @@ class AdamW(Adam):
 
     decays_by_lr: ClassVar[bool] = True  # a step takes lr times weight_decay of each weight
 
-    def step(self, p, g, state):
-        """Update p in place from its gradient g."""
-        p *= max(1 - self.lr * self.weight_decay, 0.0)
-        self._move(p, g, state)
+    def _decay(self):
+        return 0.0, max(1 - self.lr * self.weight_decay, 0.0)

@@ -53,11 +53,10 @@ class SGD:
 
     def step(self, p, g, state):
         """Update p in place from its gradient g."""
-        g = decayed(p, g, state, self.weight_decay)
         if not self.momentum:
-            p -= np.multiply(g, self.lr, out=scratch(state, p))
+            p -= np.multiply(decayed(p, g, state, self.weight_decay), self.lr, out=scratch(state, p))
             return
-        sgd_update([(g, p, velocity(p, state))], self.lr, self.momentum, self.nesterov, Together())
+        self._move([(p, g, state)], Together())
 
     def step_together(self, moves, together):
         """`step` for each (p, g, state), with momentum in one pass over all; `together` is the caller's to keep."""
@@ -65,8 +64,11 @@ class SGD:
             for move in moves:
                 self.step(*move)
             return
-        arrays = [(decayed(p, g, state, self.weight_decay), p, velocity(p, state)) for p, g, state in moves]
-        sgd_update(arrays, self.lr, self.momentum, self.nesterov, together)
+        self._move(moves, together)
+
+    def _move(self, moves, together):
+        arrays = [(g, p, velocity(p, state)) for p, g, state in moves]
+        sgd_update(arrays, self.lr, self.momentum, self.nesterov, self.weight_decay, together)
 
 
 def velocity(p, state):
