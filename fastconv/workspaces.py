@@ -196,7 +196,7 @@ def batch(backward, winograd):
         values = numbers(geo.padded_shape[1:]) + (geo.p + 1) * geo.q * geo.o + lanes
         own, filters = lanes * values, 0
         if winograd:
-            own += sum(transformed_sizes(geo, geo.p, geo.q, False, lanes))
+            own += sum(transformed_sizes(geo, geo.p, geo.q, 1, lanes))
             filters = (WIDE + geo.kw - 1) * geo.kh * geo.c * geo.o
         return (slots * (own + SLACK) + filters + backward * (numbers(geo.w_shape) + geo.o)) * itemsize
 

@@ -14,7 +14,8 @@ from numba.extending import register_jitable
 from fastconv.kernels import aligned
 from fastconv.kernels.chain_back_tables import BACK, PASS, BackTables, backward_tables
 from fastconv.kernels.chain_layout import Network
-from fastconv.kernels.chain_tables import (
+from fastconv.kernels.chain_tables import Tables, forward_tables
+from fastconv.kernels.chain_writer import (
     BLOCKS,
     CALL,
     CONSTANTS,
@@ -27,8 +28,6 @@ from fastconv.kernels.chain_tables import (
     STAGE,
     TURNED,
     WORK,
-    Tables,
-    forward_tables,
 )  # fmt: skip
 from fastconv.kernels.denormals import flush_denormals, restore_denormals
 from fastconv.kernels.intrinsics import array_address, emits, number_at, row_of

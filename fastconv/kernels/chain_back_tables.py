@@ -11,7 +11,7 @@ import numpy as np
 
 from fastconv.kernels.blocks import balanced, cuts
 from fastconv.kernels.chain_layout import Layout, vectors_for
-from fastconv.kernels.chain_tables import (
+from fastconv.kernels.chain_writer import (
     CALL,
     CONSTANTS,
     ONES,

@@ -90,7 +90,9 @@ class Network:
         self.places = [self.place(i, shape) for i, shape in enumerate(shapes)]
         self.marks = [training and self.layout.take(self.results(block) * self.lanes) for block in blocks]
         fast = [block for block, is_fast in zip(blocks, self.fast, strict=True) if is_fast]
-        sizes = [transformed_sizes(block.geometry, *results_of(block), block.pooled, self.lanes) for block in fast]
+        sizes = [
+            transformed_sizes(block.geometry, block.out[0], results_of(block)[1], 1 + block.pooled, self.lanes) for block in fast
+        ]
         self.room = Layout()  # of a thread: Winograd's transformed values and products, of one layer of one group at a time
         self.values = self.room.take(max((values for values, _ in sizes), default=0))
         self.products = self.room.take(max((products for _, products in sizes), default=0))

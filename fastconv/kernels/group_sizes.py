@@ -1,10 +1,12 @@
 """Groups of images as lanes: how their work is cut, and when Winograd's F(4, r) along rows is the shorter way."""
 
 from fastconv.kernels.blocks import balanced
+from fastconv.machine import cpu
 
 __all__ = [
     "MOST_WINDOWS",
     "WIDE",
+    "bands",
     "even_parts",
     "has_windows",
     "is_faster",
@@ -19,6 +21,7 @@ __all__ = [
 
 WIDE = 4  # results of a window
 MOST_WINDOWS = 6  # that are multiplied together
+FLOAT = 4  # bytes
 
 
 def even_parts(count, most):
@@ -69,14 +72,23 @@ def rows_read(geo, down):
     return (down - 1) * geo.sh + geo.kh
 
 
-def steps_of_values(geo, down, across, lanes):
+def bands(geo, down, high, windows, lanes):
+    """`down` rows of results, each of which is `high` rows in one, in bands whose transformed rows fill half of the second cache;
+    but not so low that most rows are transformed twice."""
+    row = (WIDE + geo.kw - 1) * windows * geo.c * lanes * FLOAT
+    most = max(geo.kh, (cpu().l2 // (2 * row) - geo.kh) // geo.sh + 1)
+    return balanced(down, max(1, most // high))
+
+
+def steps_of_values(geo, down, windows, lanes):
     """From window to window of V, and from element to element."""
     numbers = rows_read(geo, down) * geo.c
-    return numbers * lanes, transformed_row(numbers, windows_over(across), lanes)
+    return numbers * lanes, transformed_row(numbers, windows, lanes)
 
 
-def transformed_sizes(geo, down, across, pooled, lanes):
-    """Floats of V, for `down` rows of `across` results, and of M, for some windows of one or two rows."""
-    elements = WIDE + geo.kw - 1
-    products = (1 + pooled) * elements * transformed_row(geo.o, max(windows_at_once(across)), lanes)
-    return elements * steps_of_values(geo, down, across, lanes)[1], products
+def transformed_sizes(geo, down, across, high, lanes):
+    """Floats of V and M for some windows: of a band, and of one row of results, which is `high` rows in one; `down` of them."""
+    elements, windows = WIDE + geo.kw - 1, max(windows_at_once(across))
+    band = max(bands(geo, down, high, windows, lanes))
+    values = elements * steps_of_values(geo, band * high, windows, lanes)[1]
+    return values, high * elements * transformed_row(geo.o, windows, lanes)
