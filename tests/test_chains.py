@@ -3,13 +3,18 @@
 import copy
 import functools
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import fastconv as fc
 import oracle
-from fastconv import algorithms, models, plans
+from fastconv import algorithms, machine, models, plans
+from fastconv.chains import Block
+from fastconv.geometry import ConvGeometry
+from fastconv.kernels import chain_layout, chain_winograd, chain_writer, group_sizes
+from fastconv.kernels.chain_layout import Network
 from fastconv.models.passes import ChainedLayers
 from guards import Guards
 
@@ -280,6 +285,36 @@ def test_nothing_is_read_or_written_outside(monkeypatch):
         assert np.isfinite(net.forward(x)).all()
         assert all(np.isfinite(g).all() for g in grads.values()), name
     guards.assert_intact()
+
+
+@pytest.mark.parametrize("l2", [1 << 16, 1 << 18, 1 << 19, 1 << 21])
+def test_what_is_transformed_has_room(monkeypatch, l2):
+    """Of parts of a row and bands of rows that are not alike."""
+    monkeypatch.setattr(group_sizes, "cpu", lambda: replace(machine.cpu(), l2=l2))
+    rng = np.random.default_rng(3)
+    bands = set()
+    for _ in range(200):
+        h, w, c, o, kw = (int(n) for n in (*rng.integers(5, 60, 2), *rng.integers(1, 70, 2), rng.choice([3, 5])))
+        geo = ConvGeometry.of(
+            (1, h, w, c), (int(rng.integers(1, 6)), kw, c, o), padding="same", stride=(int(rng.integers(1, 3)), 1)
+        )
+        pooled = bool(rng.integers(2)) and geo.p > 1
+        block = Block("conv", geo, True, (geo.p // 2, geo.q // 2, o) if pooled else (geo.p, geo.q, o), pooled)
+        network = Network((block,), 16, False, True)
+        across = chain_layout.results_of(block)[1]
+        if not network.fast[0]:
+            assert across < group_sizes.WIDE
+            continue
+        done, parts = 0, group_sizes.windows_at_once(across)
+        for windows in parts:
+            part = chain_winograd.Part(chain_writer.Writer(), network, 0, done, windows)
+            done += windows
+            bands.add(len(part.bands))
+            assert sum(part.bands) == block.out[0]
+            assert part.elements * part.v_next <= network.products - network.values
+            assert part.high * part.elements * part.m_next <= network.room.size - network.products
+        assert 4 * (done - 1) < across <= 4 * done
+    assert len(bands) > 1 or l2 > 1 << 20
 
 
 def test_without_winograd_by_the_switch(monkeypatch):

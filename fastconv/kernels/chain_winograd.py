@@ -39,7 +39,7 @@ class Part:
         self.mark, self.lanes, self.geo = network.marks[i], network.lanes, self.block.geometry
         self.high = 1 + self.block.pooled  # rows that are one row of results
         self.shared, self.down, self.along = window_steps(network, i, self.high)
-        self.bands = bands(self.geo, self.block.out[0], self.high, windows, self.lanes)
+        self.bands = bands(self.geo, self.block.out[0], self.across, self.high, self.lanes)
         self.elements, self.v_row = WIDE + self.geo.kw - 1, self.geo.c * self.lanes
         self.v_window, self.v_next = steps_of_values(self.geo, max(self.bands) * self.high, windows, self.lanes)
         self.m_next = transformed_row(self.geo.o, windows, self.lanes)

@@ -72,10 +72,10 @@ def rows_read(geo, down):
     return (down - 1) * geo.sh + geo.kh
 
 
-def bands(geo, down, high, windows, lanes):
-    """`down` rows of results, each of which is `high` rows in one, in bands whose transformed rows fill half of the second cache;
-    but not so low that most rows are transformed twice."""
-    row = (WIDE + geo.kw - 1) * windows * geo.c * lanes * FLOAT
+def bands(geo, down, across, high, lanes):
+    """`down` rows of results, each of which is `high` rows in one, in bands, the same for all parts of a row: what is transformed
+    for the largest fills half of the second cache; but none is so low that most rows are transformed twice."""
+    row = (WIDE + geo.kw - 1) * max(windows_at_once(across)) * geo.c * lanes * FLOAT
     most = max(geo.kh, (cpu().l2 // (2 * row) - geo.kh) // geo.sh + 1)
     return balanced(down, max(1, most // high))
 
@@ -89,6 +89,6 @@ def steps_of_values(geo, down, windows, lanes):
 def transformed_sizes(geo, down, across, high, lanes):
     """Floats of V and M for some windows: of a band, and of one row of results, which is `high` rows in one; `down` of them."""
     elements, windows = WIDE + geo.kw - 1, max(windows_at_once(across))
-    band = max(bands(geo, down, high, windows, lanes))
-    values = elements * steps_of_values(geo, band * high, windows, lanes)[1]
+    band = high * max(bands(geo, down, across, high, lanes))
+    values = elements * steps_of_values(geo, band, windows, lanes)[1]
     return values, high * elements * transformed_row(geo.o, windows, lanes)
