@@ -23,11 +23,11 @@ def weights(trainer):
     return {name: value.copy() for name, value in trainer.net.get_weights().items()}
 
 
-def moves(count=5, seed=71):
+def moves(count=5, seed=71, dtype="f4"):
     """(p, g, state) of arrays of several shapes."""
     rng = np.random.default_rng(seed)
     return [
-        (rng.standard_normal((3, k + 1)).astype("f4"), rng.standard_normal((3, k + 1)).astype("f4"), {}) for k in range(count)
+        (rng.standard_normal((3, k + 1)).astype(dtype), rng.standard_normal((3, k + 1)).astype(dtype), {}) for k in range(count)
     ]
 
 
@@ -58,7 +58,7 @@ def test_a_copied_trainer_trains_its_own_network(copied):
 @pytest.mark.parametrize("late", (False, True))
 def test_together_is_one_after_another(optimizer, late):
     """`late`: one array has been moved before."""
-    some, same, together = moves(), moves(), Together()
+    (some, same), together = ([*moves(dtype="f8"), *moves()] for _ in range(2)), Together()
     for p, _, state in (*some, *same):
         state.update(optimizer.init(p))
     if late:
@@ -92,6 +92,28 @@ def test_arrays_that_cannot_be_written_are_refused():
         with pytest.raises(ValueError, match="read-only"):
             update(view, g, state)
     assert_same_bytes(p, before)
+
+
+@pytest.mark.parametrize("optimizer", (fc.optim.SGD(0.1, momentum=0.9), fc.optim.Adam(0.1), fc.optim.AdamW(0.1)), ids=str)
+@pytest.mark.parametrize("dtype", ("f4", ">f4"))
+def test_a_gradient_of_another_shape_moves_nothing(optimizer, dtype):
+    memory = np.zeros(64, dtype)
+    p = memory[8:11]
+    state = optimizer.init(p)
+    for update in (optimizer.step, lambda *move: optimizer.step_together([move], Together())):
+        for size in (2, 10):
+            with pytest.raises(ValueError, match=rf"\({size},\)"):
+                update(p, np.ones(size, dtype), state)
+    assert not memory.any() and not state.get("t", 0)
+    optimizer.step(p, np.ones(3, dtype), state)
+    assert (p < 0).all() and np.count_nonzero(memory) == 3
+
+
+@pytest.mark.parametrize("optimizer", (fc.optim.SGD(0.1, momentum=0.9), fc.optim.Adam(0.1), fc.optim.AdamW(0.1)), ids=str)
+def test_an_infinite_weight_does_not_become_nan_without_decay(optimizer):
+    p = np.array([-np.inf, 1], "f4")
+    optimizer.step(p, np.array([0, 0.1], "f4"), optimizer.init(p))
+    assert p[0] == -np.inf and p[1] < 1
 
 
 def test_nothing_to_move():

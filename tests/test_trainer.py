@@ -50,6 +50,21 @@ def as_bytes(net):
 # It learns
 
 
+def test_examples_and_targets_of_any_byte_order():
+    """As many numbers as compiled code looks at."""
+    rng = np.random.default_rng(8)
+    x, y = rng.standard_normal((1000, 8, 9, 1)).astype(">f4"), rng.standard_normal((1000, 70))
+    found = []
+    for order in (">", "<"):
+        trainer = fc.Trainer(fc.Sequential([fc.Flatten(), fc.Dense(70)], input_shape=(8, 9, 1)), loss="mean_squared_error")
+        trainer.fit(x.astype(f"{order}f4"), y.astype(f"{order}f8"), batch_size=500, verbose=0)
+        found.append(trainer.net.layers[1].params["w"])
+    np.testing.assert_array_equal(*found)
+    x[3, 2, 1, 0] = np.nan
+    with pytest.raises(fc.DataError, match=r"example 3 is not finite, nan at \[3, 2, 1, 0\]"):
+        trainer.fit(x, y, verbose=0)
+
+
 def test_loss_falls_and_evaluation_agrees():
     trainer = train(epochs=25, validation=(X, Y))
     losses = trainer.history.history["loss"]

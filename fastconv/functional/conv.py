@@ -151,6 +151,8 @@ def conv2d(
     -------
     y : array (N, P, Q, O) of dtype result_type(x, w, float32), in the rank of x; P and Q from `geometry.output_size`
 
+    A NaN or an infinity reaches the results whose window holds it; where a Winograd algorithm runs, those of the same tile, too.
+
     Raises
     ------
     ShapeError, DTypeError, OptionError, MemoryLimitError

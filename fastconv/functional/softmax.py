@@ -8,9 +8,11 @@ from fastconv.errors import ShapeError
 from fastconv.functional.activations import are_many, floats
 from fastconv.functional.arrays import ready, same_shape
 
-MOST_BLOCKS = 64
-
 __all__ = ["cross_entropy", "softmax", "softmax_grad"]
+
+
+MOST_BLOCKS = 64  # tasks
+LABELS = np.dtype(np.int64)
 
 
 @functools.cache
@@ -62,6 +64,6 @@ def cross_entropy(scores, labels, smoothing):
         count, classes, number = labels.size, scores.shape[-1], scores.dtype.type
         share = number(1 / count), number(smoothing / classes), number(1 - smoothing)
         run = kernels().cross_entropy if are_many(scores) else kernels().cross_entropy.serial
-        places = np.ascontiguousarray(labels).reshape(-1)
+        places = ready(labels, LABELS).reshape(-1)
         run(as_rows(scores), places, *share, losses.reshape(-1), as_rows(gradient), blocks_of(scores))
     return losses, gradient

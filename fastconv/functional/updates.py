@@ -25,6 +25,11 @@ class Together:
 
     def __init__(self):
         self.arrays, self.blocks, self.size = [], None, 0
+        self.parts = {}
+
+    def part(self, place):
+        """The one for the moves of this place, where not all are alike."""
+        return self if place == 0 else self.parts.setdefault(place, Together())
 
     def __reduce__(self):
         return Together, ()
@@ -39,6 +44,8 @@ class Together:
         arrays = [array for column in (*read, *written) for array in column]
         if len(arrays) != len(self.arrays) or any(map(operator.is_not, arrays, self.arrays)):
             targets = [array for column in written for array in column]
+            for group in zip(*read, *written, strict=True):
+                refuse_other_shapes(group)
             refuse_read_only(targets)
             self.blocks = blocks_of((*read, *written)) if are_alike(arrays) and are_apart(targets) else None
             self.arrays, self.size = arrays, sum(array.size for array in (*read, *written)[0])
@@ -56,15 +63,21 @@ def blocks_of(columns):
 
 
 def are_alike(arrays):
-    """Of one dtype, and contiguous."""
+    """Of one dtype of this machine, and contiguous."""
     dtype = arrays[0].dtype
-    return all(array.dtype == dtype and array.flags.c_contiguous for array in arrays)
+    return dtype.isnative and all(array.dtype == dtype and array.flags.c_contiguous for array in arrays)
 
 
 def are_apart(arrays):
     """No two contiguous arrays share memory, as tied weights do."""
     starts = sorted((array.__array_interface__["data"][0], array.nbytes) for array in arrays)
     return all(start + length <= following for (start, length), (following, _) in pairwise(starts))
+
+
+def refuse_other_shapes(arrays):
+    """A kernel that is given addresses would read and write what belongs to others."""
+    if len({array.shape for array in arrays}) > 1:
+        raise ValueError(f"a gradient and what it moves have the shapes {[array.shape for array in arrays]}; needed one")
 
 
 def refuse_read_only(arrays):
@@ -104,7 +117,8 @@ def run(name, like, blocks, size, settings):
 
 def update_one(name, move, settings):
     """The same for arrays of any dtypes and orders of memory."""
-    dtype = move[1].dtype
+    refuse_other_shapes(move)
+    dtype = move[1].dtype.newbyteorder("=")
     flat = [np.ascontiguousarray(array, dtype).reshape(-1) for array in move]
     run(name, flat[1], blocks_of([[array] for array in flat]), flat[1].size, settings)
     for array, values in zip(move[1:], flat[1:], strict=True):

@@ -3,7 +3,8 @@
 A group of images (as many as a vector has lanes) owns a row of the workspace; each block of the network (a convolution with
 the ReLU and the pooling behind it, or a dense layer) reads one buffer of that row, [row, column, channel, image], and writes the
 next, which has room for the padding of its reader.  The gradient of a convolution needs one image at a
-time, [row, column, channel]: those buffers are in the scratch of a thread.  All offsets count floats.
+time, [row, column, channel]: those buffers are in the scratch of a thread.  What Winograd's algorithm transforms lies in the room
+of a thread, one layer after the other.  All offsets count floats.
 """
 
 from dataclasses import dataclass

@@ -25,9 +25,8 @@ class Tables:
     lanes: int
     groups: int
     entry: np.ndarray  # of an image: its rows, from row to row of it and of the workspace, where the first goes, steps and tile
-    leave: (
-        np.ndarray
-    )  # the same for the result; where a row of all images is gathered first, or -1, and from image to image there
+    # the same for the result; where a row of all images is gathered first, or -1, and from image to image there
+    leave: np.ndarray
     calls: np.ndarray
     stages: np.ndarray
     work: np.ndarray  # first of all: Winograd's filters

@@ -93,8 +93,8 @@ class Products:
         step, rows = v.integers(block, WINDOW_STEPS), self.rows
         cols = [(r, n) for r in range(self.high) for n in range(self.wide)]
         of_v, of_m = v.multiples(step["v_window"], self.wide), v.multiples(v.add((step["outputs"], self.lanes)), self.wide)
-        with v.loop(step["elements"]) as e, v.loop(v.builder.udiv(step["high"], v.index(self.high))) as band:
-            down, below = v.add((e, step["v_next"]), (band, step["v_down"])), v.add((e, step["m_next"]), (band, step["m_row"]))
+        with v.loop(step["elements"]) as e, v.loop(v.builder.udiv(step["high"], v.index(self.high))) as row:
+            down, below = v.add((e, step["v_next"]), (row, step["v_down"])), v.add((e, step["m_next"]), (row, step["m_row"]))
             u_e, m_e = v.at(u, (e, step["u_next"])), v.at(products, below)
             v_e = [v.at(values, down, (r, step["v_down"])) for r in range(self.high)]
             with v.loop(parts) as part:
@@ -102,7 +102,7 @@ class Products:
                 u_part = v.at(u_e, (part, rows))
                 with v.loop(step["k"]) as k:
                     v.keep_rolled()
-                    u_k, v_k = v.at(u_part, (k, step["outputs"])), [v.at(row, (k, self.lanes)) for row in v_e]
+                    u_k, v_k = v.at(u_part, (k, step["outputs"])), [v.at(place, (k, self.lanes)) for place in v_e]
 
                     def weight(m, u_k=u_k):
                         return v.splat(v.builder.load(v.at(u_k, m)))

@@ -34,7 +34,7 @@ def sgd(like, blocks, lr, momentum, nesterov, decay):
         count, g_at, p_at, v_at = row_of(blocks, np.intp(task), 4)
         ps, gs, vs = numbers(like, p_at, count), numbers(like, g_at, count), numbers(like, v_at, count)
         for i in range(count):
-            slope = gs[i] + decay * ps[i]
+            slope = gs[i] + decay * ps[i] if decay > 0 else gs[i]  # 0 times infinity would be NaN
             speed = momentum * vs[i] + slope
             vs[i] = speed
             ps[i] -= lr * (slope + momentum * speed if nesterov else speed)
@@ -52,7 +52,7 @@ def adam(like, blocks, beta1, beta2, lr, correction, eps, decay, keep):
         gs, ps = numbers(like, g_at, count), numbers(like, p_at, count)
         ms, vs = numbers(like, m_at, count), numbers(like, v_at, count)
         for i in range(count):
-            slope = gs[i] + decay * ps[i]
+            slope = gs[i] + decay * ps[i] if decay > 0 else gs[i]
             mean = beta1 * ms[i] + (one - beta1) * slope
             square = beta2 * vs[i] + (one - beta2) * (slope * slope)
             ms[i], vs[i] = mean, square

@@ -3,7 +3,8 @@
 F(m, r) computes m outputs of an r-tap filter from n = m + r - 1 inputs with n multiplications:  y = AT [(G g) * (BT d)].
 In two dimensions a 4x4 block of a 3x3 convolution takes 36 multiplications where the direct way takes 144
 [Winograd 1980; Lavin and Gray, arXiv:1509.09308].  The points decide the rounding errors: 0, 1, -1, 1/2, -2 make them two to
-three times smaller than 0, 1, -1, 2, -2 at the same number of multiplications [after Barabasz, arXiv:1803.10986].
+three times smaller than 0, 1, -1, 2, -2 at the same number of multiplications [after Barabasz, arXiv:1803.10986].  Eight inputs
+take 2 and -1/2 besides: F(4, 5) in one dimension rounds as F(2x2, 5x5) with six points does.
 """
 
 import functools

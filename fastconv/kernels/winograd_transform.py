@@ -7,7 +7,7 @@ into its registers goes to the stack and back.
 
 from fastconv.machine import cpu
 
-__all__ = ["both_ways", "combine", "floats", "one_way", "store_both_ways"]
+__all__ = ["both_ways", "combine", "floats", "one_way", "some_rows", "store_both_ways"]
 
 ROWS = {16: 4, 32: 6}  # of a result that are made at a time, with so many vector registers
 

@@ -76,7 +76,7 @@ def refuse_nonfinite(array, name):
 
 def total(array):
     """A sum that one number that is not finite makes so, as overflow may."""
-    if array.size >= MANY and array.dtype.itemsize >= 4 and array.flags.c_contiguous:
+    if array.size >= MANY and array.dtype in (np.float32, np.float64) and array.flags.carray:
         return sum_of_squares([array], Together())
     with np.errstate(all="ignore"):
         return array.sum(dtype=np.result_type(array, np.float32))

@@ -1,7 +1,7 @@
 """Optimizers: how a gradient moves a parameter.
 
 Settings are frozen; what changes from step to step is in the state that `init` makes for one parameter array.  A step works in
-place and allocates nothing after the first.  `dataclasses.replace(optimizer, lr=...)` is the same optimizer with another rate.
+place and allocates no array after the first.  `dataclasses.replace(optimizer, lr=...)` is the same optimizer with another rate.
 
 An optimizer of your own needs `init(p)`, a dict of arrays and numbers, and `step(p, g, state)`; as a frozen dataclass with a
 setting `lr` it also works with schedules, callbacks and checkpoints.  (`step_together(moves, together)`, which SGD and Adam have,

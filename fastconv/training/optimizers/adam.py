@@ -41,23 +41,28 @@ class Adam:
         self._move([(p, g, state)], Together())
 
     def step_together(self, moves, together):
-        """`step` for each (p, g, state), those of one t in one pass over all; `together` is the caller's to keep."""
-        if type(self).step is not Adam.step or len({state["t"] for _, _, state in moves}) > 1:
+        """`step` for each (p, g, state), those of one dtype and t in one pass over all; `together` is the caller's to keep."""
+        if type(self).step is not Adam.step:
             for move in moves:
                 self.step(*move)
-        elif moves:
-            self._move(moves, together)
+            return
+        alike = {}
+        for move in moves:
+            alike.setdefault((move[0].dtype, move[2]["t"]), []).append(move)
+        for place, some in enumerate(alike.values()):
+            self._move(some, together.part(place))
 
     def _move(self, moves, together):
-        """Moves of one t."""
-        for _, _, state in moves:
-            state["t"] += 1
-        t, number = moves[0][2]["t"], moves[0][0].dtype.type
+        """Moves of one dtype and t."""
+        (p, _, state), *_ = moves
+        t, number = state["t"] + 1, p.dtype.type
         # 0.999 in float32, whose 1 - beta2 is off by 1.3e-5, needs the correction of that very number
         beta1, beta2 = float(number(self.beta1)), float(number(self.beta2))
         lr, correction = self.lr / (1 - beta1**t), (1 - beta2**t) ** -0.5
         arrays = [(g, p, state["mean"], state["square"]) for p, g, state in moves]
         adam_update(arrays, beta1, beta2, lr, correction, self.eps, *self._decay(), together)
+        for _, _, state in moves:
+            state["t"] = t
 
     def _decay(self):
         """(what g includes of p, what is kept of p)"""
