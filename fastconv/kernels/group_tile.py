@@ -18,14 +18,12 @@ from fastconv.kernels.transpose import turn_block, turn_square
 from fastconv.kernels.vector_ir import Vectors
 
 __all__ = [
-    "GROUP_STEPS", "LIST_STEPS", "LIVE_STEPS", "MASK", "TURN_STEPS", "Add", "GroupTile", "Live", "Spread", "Taps", "Turn",
-    "address_of", "finish",
+    "FINISH_STEPS", "GROUP_STEPS", "LIST_STEPS", "LIVE_STEPS", "MASK", "TURN_STEPS", "Add", "GroupTile", "Live", "Spread", "Taps",
+    "Turn", "address_of", "finish",
 ]  # fmt: skip
 
-GROUP_STEPS = (
-    "a_m", "a_i", "a_k", "b_i", "b_k", "b_r", "b_s", "c_m", "c_r", "c_s", "i", "k", "after", "marked", "mark_r",
-    "base_r", "base_s",
-)  # fmt: skip
+FINISH_STEPS = ("c_m", "c_r", "c_s", "after", "marked", "mark_r", "base_r", "base_s")
+GROUP_STEPS = ("a_m", "a_i", "a_k", "b_i", "b_k", "b_r", "b_s", "i", "k", *FINISH_STEPS)
 MASK = -1  # `after`: keep the result where d is positive
 
 

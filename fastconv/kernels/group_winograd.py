@@ -12,7 +12,7 @@ M as [row, element, window, output, image].
 from dataclasses import dataclass
 
 from fastconv.kernels.group_sizes import WIDE
-from fastconv.kernels.group_tile import GROUP_STEPS, TURN_STEPS, finish
+from fastconv.kernels.group_tile import FINISH_STEPS, TURN_STEPS, finish
 from fastconv.kernels.runs import over_channels
 from fastconv.kernels.tile import add_outer_product
 from fastconv.kernels.winograd_matrices import input_steps, matrices, output_steps
@@ -20,12 +20,12 @@ from fastconv.kernels.winograd_transform import floats, one_way, some_rows
 
 __all__ = ["WINDOW_STEPS", "FilterTransform", "InputTransform", "OutputTransform", "Products"]
 
-# what the tiles of one layer and so many windows read, k being the terms of a product: numbers of `elements`, channels
-# and outputs; from window to window of the input, of V, of the output and the marks; from element to element of U, V and M;
-# `high` rows of results one after the other, and how far it is to the next in V and M
+# what the tiles of one layer and so many windows read: how many windows, elements, channels and outputs there are, and terms k of
+# a product; from pixel to pixel of the input; from window to window of it, of V, of the output and the marks; from element to
+# element of U, V and M; `high` rows of results one after the other, and how far it is to the next in V and M; what `finish` reads
 WINDOW_STEPS = (
-    *GROUP_STEPS, "windows", "elements", "channels", "outputs", "b_next", "v_window", "c_next", "base_next", "u_next", "v_next",
-    "m_next", "high", "v_down", "m_row",
+    "windows", "elements", "channels", "outputs", "k", "b_s", "b_next", "v_window", "c_next", "base_next", "u_next", "v_next",
+    "m_next", "high", "v_down", "m_row", *FINISH_STEPS,
 )  # fmt: skip
 
 
