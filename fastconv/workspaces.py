@@ -15,7 +15,7 @@ from fastconv.kernels.blocks import (
     packs_pixels,
     window_rows,
 )
-from fastconv.kernels.group_sizes import WIDE, transformed_sizes
+from fastconv.kernels.group_sizes import filter_numbers, transformed_sizes
 from fastconv.kernels.panels import arrangement, gradient_panels, panels_of, walked
 from fastconv.kernels.winograd_sizes import (
     block_sizes,
@@ -197,7 +197,7 @@ def batch(backward, winograd):
         own, filters = lanes * values, 0
         if winograd:
             own += sum(transformed_sizes(geo, geo.p, geo.q, 1, lanes))
-            filters = (WIDE + geo.kw - 1) * geo.kh * geo.c * geo.o
+            filters = filter_numbers(geo)
         return (slots * (own + SLACK) + filters + backward * (numbers(geo.w_shape) + geo.o)) * itemsize
 
     return size

@@ -60,8 +60,7 @@ def tiles_along(case, direction, axis, size):
 def windows_along(axis, size):
     """The same for images as lanes: WIDE results of a row, the last ones of the row together, whichever these are."""
     side = (1, WIDE)[axis]
-    starts = {min(at // side * side, size - side) if at < size - side else size - side for at in range(size)}
-    windows = [np.arange(start, start + side) for start in sorted(starts)]
+    windows = [np.arange(start, start + side) for start in (*range(0, size - side, side), size - side)]
     return [(window[window < end[0]], window) for window, end in itertools.pairwise([*windows, [size]])]
 
 

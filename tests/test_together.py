@@ -9,7 +9,7 @@ import pytest
 
 import fastconv as fc
 from bounds import assert_same_bytes
-from fastconv.functional.updates import Together
+from fastconv.functional.updates import Together, sum_of_squares
 
 X, Y = np.random.default_rng(70).standard_normal((4, 6, 6, 2)).astype("f4"), np.array([0, 1, 2, 1])
 
@@ -114,6 +114,13 @@ def test_an_infinite_weight_does_not_become_nan_without_decay(optimizer):
     p = np.array([-np.inf, 1], "f4")
     optimizer.step(p, np.array([0, 0.1], "f4"), optimizer.init(p))
     assert p[0] == -np.inf and p[1] < 1
+
+
+@pytest.mark.parametrize("dtype", ("f4", ">f4", "f8", ">f8"))
+@pytest.mark.parametrize("turned", (False, True))
+def test_squares_of_arrays_of_any_order(dtype, turned):
+    arrays = [np.arange(12, dtype=dtype).reshape(3, 4), np.ones((2, 3), dtype)]
+    assert sum_of_squares([array.T if turned else array for array in arrays], Together()) == 506 + 6
 
 
 def test_nothing_to_move():

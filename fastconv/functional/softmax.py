@@ -10,7 +10,6 @@ from fastconv.functional.arrays import ready, same_shape
 
 __all__ = ["cross_entropy", "softmax", "softmax_grad"]
 
-
 MOST_BLOCKS = 64  # tasks
 LABELS = np.dtype(np.int64)
 

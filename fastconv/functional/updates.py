@@ -117,7 +117,6 @@ def run(name, like, blocks, size, settings):
 
 def update_one(name, move, settings):
     """The same for arrays of any dtypes and orders of memory."""
-    refuse_other_shapes(move)
     dtype = move[1].dtype.newbyteorder("=")
     flat = [np.ascontiguousarray(array, dtype).reshape(-1) for array in move]
     run(name, flat[1], blocks_of([[array] for array in flat]), flat[1].size, settings)
@@ -133,7 +132,7 @@ def sum_of_squares(arrays, together):
         return 0.0
     like, blocks = together.note([arrays])
     if blocks is None:
-        return sum(sum_of_squares([np.ascontiguousarray(array)], Together()) for array in arrays)
+        return sum(sum_of_squares([np.ascontiguousarray(array, array.dtype.newbyteorder("="))], Together()) for array in arrays)
     updates, parts = kernels(), np.empty(len(blocks), like.dtype)
     updates.on_few(updates.squares, together.size)(like, blocks, parts)
     return sum(parts.tolist())

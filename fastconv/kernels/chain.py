@@ -20,7 +20,6 @@ from fastconv.kernels.chain_writer import (
     CALL,
     CONSTANTS,
     FILTERS,
-    FLOAT,
     ONES,
     PARTIAL,
     ROWS,
@@ -30,6 +29,7 @@ from fastconv.kernels.chain_writer import (
     WORK,
 )  # fmt: skip
 from fastconv.kernels.denormals import flush_denormals, restore_denormals
+from fastconv.kernels.group_sizes import FLOAT
 from fastconv.kernels.intrinsics import array_address, emits, number_at, row_of
 from fastconv.kernels.sharing import done, fresh_turns, next_task, wait_for
 from fastconv.machine import get_threads, kernel
@@ -104,10 +104,10 @@ def share_work(like, bases, work, tasks, steps, turns, kind, thread):
 
 
 @kernel()
-def forward(x, y, space, rooms, bases, work, tasks, entry, leave, calls, stages, steps, lanes, threads, turns):
+def forward(x, y, space, rooms, bases, work, tasks, entry, leave, calls, stages, steps, lanes, turns):
     """y (N, numbers) of x (N, numbers), after the tasks of `work` that are done once; `space` has a row for every group, or one
     for each of the threads in inference; `rooms` has one for each of them."""
-    (N, K), units = x.shape, y.shape[1]
+    (N, K), units, threads = x.shape, y.shape[1], turns.shape[1]
     groups, source, target = (N + lanes - 1) // lanes, array_address(x), array_address(y)
     high, a_row, c_row, start, into, turn_in = row_of(entry, 0, 6)
     rows, row_step, y_step, result, out, turn_out, gather, gather_row = row_of(leave, 0, 8)
@@ -312,11 +312,10 @@ class Chain:
     def forward(self, x, y, work):
         """y (N, numbers) from x (N, numbers), both contiguous float32."""
         t = self.tables
-        threads = min(get_threads(), len(work.rooms))
-        turns = fresh_turns(COUNTERS, threads)
+        turns = fresh_turns(COUNTERS, min(get_threads(), len(work.rooms)))
         forward(
             x, y, work.space, work.rooms, work.bases, t.work, work.tasks,
-            t.entry, t.leave, t.calls, t.stages, t.steps, t.lanes, threads, turns,
+            t.entry, t.leave, t.calls, t.stages, t.steps, t.lanes, turns,
         )  # fmt: skip
         work.tasks = NOTHING
 

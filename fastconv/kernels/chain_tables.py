@@ -7,9 +7,9 @@ import numpy as np
 from fastconv.kernels.blocks import balanced
 from fastconv.kernels.chain_layout import Layout
 from fastconv.kernels.chain_winograd import winograd_calls
-from fastconv.kernels.chain_writer import CALL, FLOAT, STAGE, WORK, Writer, array, starts, weights_slot, window_steps
+from fastconv.kernels.chain_writer import CALL, STAGE, WORK, Writer, array, starts, weights_slot, window_steps
 from fastconv.kernels.codes import NONE, RELU
-from fastconv.kernels.group_sizes import even_parts
+from fastconv.kernels.group_sizes import FLOAT, even_parts
 from fastconv.kernels.group_tile import GROUP_STEPS, TURN_STEPS, GroupTile, Turn, address_of
 from fastconv.kernels.tile import most_rows
 

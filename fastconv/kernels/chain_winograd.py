@@ -7,6 +7,8 @@ from fastconv.kernels.group_sizes import (
     MOST_WINDOWS,
     WIDE,
     bands,
+    elements_of,
+    filter_numbers,
     rows_read,
     steps_of_values,
     transformed_row,
@@ -22,7 +24,7 @@ __all__ = ["winograd_calls"]
 def winograd_calls(writer, network, i, filters):
     """Some rows of the image are transformed; then, for a row of results or two at a time: multiply, transform back."""
     geo = network.blocks[i].geometry
-    at = filters.take((WIDE + geo.kw - 1) * geo.kh * geo.c * geo.o)
+    at = filters.take(filter_numbers(geo))
     transform_filters(writer, geo, i, network.lanes, at)
     parts = windows_at_once(results_of(network.blocks[i])[1])
     for first, windows in zip(starts(parts), parts, strict=True):
@@ -40,7 +42,7 @@ class Part:
         self.high = 1 + self.block.pooled  # rows that are one row of results
         self.shared, self.down, self.along = window_steps(network, i, self.high)
         self.bands = bands(self.geo, self.block.out[0], self.across, self.high, self.lanes)
-        self.elements, self.v_row = WIDE + self.geo.kw - 1, self.geo.c * self.lanes
+        self.elements, self.v_row = elements_of(self.geo.kw), self.geo.c * self.lanes
         self.v_window, self.v_next = steps_of_values(self.geo, max(self.bands) * self.high, windows, self.lanes)
         self.m_next = transformed_row(self.geo.o, windows, self.lanes)
         self.runs = list(self.side_by_side())

@@ -5,7 +5,7 @@ import numpy as np
 from fastconv.kernels.codes import NONE, RELU
 
 __all__ = [
-    "BLOCKS", "CALL", "CONSTANTS", "FILTERS", "FLOAT", "ONES", "PARTIAL", "ROWS", "SPACE", "STAGE", "TURNED", "WORK",
+    "BLOCKS", "CALL", "CONSTANTS", "FILTERS", "ONES", "PARTIAL", "ROWS", "SPACE", "STAGE", "TURNED", "WORK",
     "Writer", "array", "starts", "weights_slot", "window_steps",
 ]  # fmt: skip
 
@@ -19,7 +19,6 @@ WORK = ("tile", "a_slot", "a", "b_slot", "b", "c_slot", "c", "steps", "first", "
 # then weights, bias and their gradients, four for each block
 SPACE, CONSTANTS, PARTIAL, ROWS, TURNED, FILTERS, BLOCKS = range(7)
 ONES = 64  # that many zeros come before as many ones
-FLOAT = 4  # bytes
 
 
 def starts(parts):

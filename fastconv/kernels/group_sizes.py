@@ -4,10 +4,13 @@ from fastconv.kernels.blocks import balanced
 from fastconv.machine import cpu
 
 __all__ = [
+    "FLOAT",
     "MOST_WINDOWS",
     "WIDE",
     "bands",
+    "elements_of",
     "even_parts",
+    "filter_numbers",
     "has_windows",
     "is_faster",
     "row_instructions",
@@ -38,11 +41,20 @@ def has_windows(geo, across):
     return geo is not None and geo.kw in (3, 5) and geo.sw == 1 and across >= WIDE
 
 
+def elements_of(width):
+    """Numbers of a transformed window of a filter that wide: inputs, multiplications."""
+    return WIDE + width - 1
+
+
+def filter_numbers(geo):
+    """Of all transformed filters."""
+    return elements_of(geo.kw) * geo.kh * geo.c * geo.o
+
+
 def row_instructions(geo, c, o, across):
     """An estimate for a row of `across` results of `o` outputs, in multiply-adds of the direct way: products of the elements, and
     what each takes that is transformed (measured with AVX2, 1 to 128 channels)."""
-    elements = WIDE + geo.kw - 1
-    return windows_over(across) * elements * (1.15 * geo.kh * c * o + 7 * c + 3 * o)
+    return windows_over(across) * elements_of(geo.kw) * (1.15 * geo.kh * c * o + 7 * c + 3 * o)
 
 
 def is_faster(geo, across):
@@ -75,7 +87,7 @@ def rows_read(geo, down):
 def bands(geo, down, across, high, lanes):
     """`down` rows of results, each of which is `high` rows in one, in bands, the same for all parts of a row: what is transformed
     for the largest fills half of the second cache; but none is so low that most rows are transformed twice."""
-    row = (WIDE + geo.kw - 1) * max(windows_at_once(across)) * geo.c * lanes * FLOAT
+    row = elements_of(geo.kw) * max(windows_at_once(across)) * geo.c * lanes * FLOAT
     most = max(geo.kh, (cpu().l2 // (2 * row) - geo.kh) // geo.sh + 1)
     return balanced(down, max(1, most // high))
 
@@ -88,7 +100,7 @@ def steps_of_values(geo, down, windows, lanes):
 
 def transformed_sizes(geo, down, across, high, lanes):
     """Floats of V and M for some windows: of a band, and of one row of results, which is `high` rows in one; `down` of them."""
-    elements, windows = WIDE + geo.kw - 1, max(windows_at_once(across))
+    elements, windows = elements_of(geo.kw), max(windows_at_once(across))
     band = high * max(bands(geo, down, across, high, lanes))
     values = elements * steps_of_values(geo, band, windows, lanes)[1]
     return values, high * elements * transformed_row(geo.o, windows, lanes)

@@ -11,7 +11,7 @@ M as [row, element, window, output, image].
 
 from dataclasses import dataclass
 
-from fastconv.kernels.group_sizes import WIDE
+from fastconv.kernels.group_sizes import WIDE, elements_of
 from fastconv.kernels.group_tile import FINISH_STEPS, TURN_STEPS, finish
 from fastconv.kernels.runs import over_channels
 from fastconv.kernels.tile import add_outer_product
@@ -64,7 +64,7 @@ class InputTransform:
         return f"group_{self.lanes}lanes_winograd{self.size}_input"
 
     def write(self, v, _a, x, out, _d, block, _base, _mark):
-        n = WIDE + self.size - 1
+        n = elements_of(self.size)
         step, bt = v.integers(block, WINDOW_STEPS), [floats(steps) for steps in input_steps(n)]
         pixel, element = v.multiples(step["b_s"], n), v.multiples(step["v_next"], n)
         with v.loop(step["windows"]) as window:
@@ -131,7 +131,8 @@ class OutputTransform:
 
     def write(self, v, _a, products, y, bias, block, base, mark):
         step, at = v.integers(block, WINDOW_STEPS), [floats(steps) for steps in output_steps(WIDE, self.size)]
-        element, each, rows = v.multiples(step["m_next"], WIDE + self.size - 1), 1 + self.pooled, range(WIDE)
+        element, each, rows = v.multiples(step["m_next"], elements_of(self.size)), 1 + self.pooled, range(WIDE)
+        places = [(r, s) for r in range(each) for s in range(each)]
         with v.loop(step["windows"]) as window, v.loop(step["outputs"]) as m:
             start = v.at(products, (v.add((window, step["outputs"]), m), self.lanes))
             here, number = v.at(y, (window, step["c_next"]), (m, step["c_m"])), v.add(base, (window, step["base_next"]))
@@ -139,6 +140,5 @@ class OutputTransform:
             found = [some_rows(v, at, rows, lambda e, p=p: v.load(v.at(p, element[e]))) for p in starts]
             for q in range(0, WIDE, each):  # windows of a maximum, or pixels
                 results = [row[q + s] for row in found for s in range(each)]
-                places = [(r, s) for r in range(each) for s in range(each)]
                 place, first = v.at(here, (q // each, step["c_s"])), v.add(number, (q, step["base_s"]))
                 finish(v, [results], places, self.pooled, place, v.at(bias, m), step, first, mark)

@@ -82,8 +82,8 @@ def both_ways(v, down, along, x, place, lanes=None):
             yield i, some_rows(v, along, range(len(along[-1])), vectors.__getitem__)
 
 
-def store_both_ways(v, down, along, x, place, out, target, lanes=None, kept=None):
-    """The same into the places target(out, i, j), of which only `kept` lanes are written."""
+def store_both_ways(v, down, along, x, place, out, target, lanes=None):
+    """The same into the places target(out, i, j)."""
     for i, values in both_ways(v, down, along, x, place, lanes):
         for j, value in enumerate(values):
-            v.store(value, target(out, i, j), kept)
+            v.store(value, target(out, i, j))

@@ -7,6 +7,7 @@ from math import isfinite
 import numpy as np
 
 from fastconv.errors import DataError, OptionError, ShapeError
+from fastconv.functional.activations import are_many
 from fastconv.functional.arrays import as_array
 from fastconv.functional.updates import Together, sum_of_squares
 from fastconv.geometry import whole
@@ -18,7 +19,6 @@ from fastconv.training.labels import as_targets
 __all__ = ["Batches", "Place", "examples", "split"]
 
 SHUFFLE, SPLIT, AUGMENT, IMAGE = 0, 1, 2, 3  # the random streams of a run; see `generator`
-MANY = 1 << 16  # numbers that are worth compiled code
 CHUNK = 1024  # images looked at together, so that a check of all images needs little memory
 
 
@@ -76,7 +76,7 @@ def refuse_nonfinite(array, name):
 
 def total(array):
     """A sum that one number that is not finite makes so, as overflow may."""
-    if array.size >= MANY and array.dtype in (np.float32, np.float64) and array.flags.carray:
+    if are_many(array) and array.dtype in (np.float32, np.float64) and array.flags.carray:
         return sum_of_squares([array], Together())
     with np.errstate(all="ignore"):
         return array.sum(dtype=np.result_type(array, np.float32))
