@@ -16,7 +16,7 @@ from fastconv.machine.warning import warn_once
 
 __all__ = ["get_threads", "set_threads", "threading_layer", "whole_after_fork"]
 
-SPINS = {"GOMP_SPINCOUNT": "1000"}  # some microseconds
+SPINS = {"GOMP_SPINCOUNT": "10000"}  # 0.1 to 0.5 ms, by how long the CPU pauses
 
 
 class State:
@@ -64,8 +64,9 @@ def without_release(function, *kinds):
 
 @contextmanager
 def short_spins():
-    """Threads of GNU OpenMP that wait spin for a short while, not for milliseconds: beside other work on the same cores that made
-    training five times slower.  The library reads the variable when it is loaded; what the user has set stays."""
+    """Threads of GNU OpenMP that wait spin for part of a millisecond: from one launch to the next, since to wake a sleeping thread
+    takes 30 to 60 us where the CPU is a virtual one, and no longer: its own count, up to 15 ms, makes training on busy cores
+    several times slower.  The library reads the variable when it is loaded; what the user has set stays."""
     if SPINS.keys() & os.environ.keys() or "OMP_WAIT_POLICY" in os.environ:
         yield
         return
