@@ -28,17 +28,22 @@ LAUNCH = 20_000  # cycles that all cores lose at one parallel loop
 PACKED = 10  # cycles to read one vector of weights and to write it in another order
 READ = 7  # cycles to read one vector of weights from memory
 TURNED = 32  # the same where they are turned on their side
-MOVED = {2: 650, 3: 500, 4: 375, 5: 250}  # cycles of Winograd's transforms: an input and an output vector of a tile, by taps
-REREAD = {16: 2, 32: 1}  # times as many of them, with so many vector registers: what does not fit is read again
-MADE = {2: 300, 3: 420, 4: 900, 5: 1500}  # cycles of the transform of a vector of filters
+BEGUN, BEGUN_SUMS = 200_000, 450_000  # cycles more for Winograd before its loops begin, forward and for gradients of weights
+MULTIPLIED = {16: 1.15, 32: 1.25}  # cycles of one of its multiply-adds, with so many vector registers
+# of its transforms, by taps: an input and an output vector of a tile (whose memory is no faster for longer vectors) ...
+MOVED = {16: {2: 1300, 3: 1000, 4: 750, 5: 500}, 32: {2: 1000, 3: 800, 4: 450, 5: 550}}
+MADE = {16: {2: 300, 3: 420, 4: 900, 5: 1500}, 32: {2: 450, 3: 650, 4: 900, 5: 1300}}  # ... and a vector of filters
+SUMMED = {16: 1, 32: 1.3}  # times slower: the transforms of a gradient of weights
 IN_FLIGHT = 6  # multiply-adds that a core has begun and not ended
 SCATTERED = 0.18  # cycles for a byte that Winograd's tiles read from memory or write to it, where a core is half as fast
 LENT, LENT_SUMS = 0.25, 0.6  # cycles for a byte of the tiles, and of the sums over them, that one thread writes and others read
-# measured on Zen 3 beside the other algorithms of the same call; what stands for 32 registers is older, from AVX-512
+# measured beside the other algorithms of the same call: for 16 registers on Zen 3, for 32 on an Intel Xeon and on Zen 5
 NARROW, MASKED = {16: 1.3, 32: 1}, {16: 1.15, 32: 1}  # times slower: results of one vector, and of a part of one, by registers
 WRITTEN = 0.5  # cycles for a byte of results that go to memory, in pieces of some channels, since they fill the last cache
-STRIDED = 1.5  # times slower: groups of images, where neighbouring windows share few pixels
-GROUPED = {16: 0.8, 32: 1.06}  # cycles of a multiply-add of a group of images, with so many vector registers
+STRIDED = {16: 1.5, 32: 1}  # times slower: groups of images, where neighbouring windows share few pixels
+GROUPED = {16: 0.8, 32: 1}  # cycles of a multiply-add of a group of images, with so many vector registers
+GROUPED_SUMS = {16: 1.32, 32: 1.15}  # the same for gradients of weights
+EXCHANGED = {16: 2, 32: 4}  # cycles for each exchange of a vector of theirs, with its way from and to memory
 FETCHED = 0.5  # cycles for a byte of their values, where these are written and read far away
 CUT = 5  # cycles to move a number to or from its place at stride 1
 COPIED = 1 / 6  # cycles for a byte that is written and read once
@@ -152,11 +157,11 @@ def winograd(backward):
         c, o = (geo.o, geo.c) if backward else (geo.c, geo.o)
         c, o, (tiles, numbers, _, images) = c // geo.groups, o // geo.groups, tile_counts(geo, backward)
         ins, outs = vectors(c, dtype, cpu), vectors(o, dtype, cpu)
-        moved, made = REREAD[cpu.registers] * MOVED[geo.kh], MADE[geo.kh] * (4 / 3 if backward and geo.kh == 3 else 1)
+        moved, made = MOVED[cpu.registers][geo.kh], MADE[cpu.registers][geo.kh] * (4 / 3 if backward and geo.kh == 3 else 1)
         once = is_whole_for_one_call(geo, dtype.itemsize, backward)  # else they are transformed for every image of a dilation
         transforms = moved * tiles * (ins + outs) + made * c * outs * (1 if once else images)
-        each = 1.15 * numbers * c * outs + transforms
-        return 2 * LAUNCH * images * geo.groups + geo.groups * each + cutting(call) + scattering(call, dtype, cpu)
+        each = MULTIPLIED[cpu.registers] * numbers * c * outs + transforms
+        return BEGUN + 2 * LAUNCH * images * geo.groups + geo.groups * each + cutting(call) + scattering(call, dtype, cpu)
 
     return cost
 
@@ -166,10 +171,10 @@ def shared_groups(images, lanes):
     return 2 * -(-images // (2 * lanes))
 
 
-def turning(numbers, lanes):
+def turning(numbers, lanes, cpu):
     """Cycles until so many numbers of each image of a group lie image by image, or back: a square of lanes x lanes numbers takes
     log2(lanes) exchanges of each vector."""
-    return 2 * math.log2(lanes) * numbers
+    return EXCHANGED[cpu.registers] * math.log2(lanes) * numbers
 
 
 def batch(backward, winograd):
@@ -184,21 +189,21 @@ def batch(backward, winograd):
         numbers = geo.h * geo.w * geo.c + geo.p * geo.q * geo.o
         size = numbers * cpu.vector_bytes
         late = FETCHED * size if size > cpu.l2 else 0
-        rate = GROUPED[cpu.registers] * (STRIDED if geo.sh * geo.sw > 1 else 1)
-        return 2 * LAUNCH + shared_groups(geo.n, lanes) * (rate * products + turning(numbers, lanes) + late)
+        rate = GROUPED[cpu.registers] * (STRIDED[cpu.registers] if geo.sh * geo.sw > 1 else 1)
+        return 2 * LAUNCH + shared_groups(geo.n, lanes) * (rate * products + turning(numbers, lanes, cpu) + late)
 
     return cost
 
 
 def batch_weights(geo, dtype, cpu):
-    """A multiply-add a cycle for a group of images, and both arrays turned; more where the second cache does not hold them and
+    """Multiply-adds for a group of images, and both arrays turned; more where the second cache does not hold them and
     the sums."""
     lanes = cpu.vector_bytes // dtype.itemsize
     held = math.prod(geo.padded_shape[1:]) + geo.p * geo.q * geo.o + geo.kh * geo.kw * geo.c * geo.o
     late = 1.25 if held * cpu.vector_bytes > cpu.l2 else 1
     products = geo.kh * geo.kw * geo.c * geo.o * (geo.p * geo.q + lanes)
-    turned = turning(geo.h * geo.w * geo.c + geo.p * geo.q * geo.o, lanes)
-    return LAUNCH + shared_groups(geo.n, lanes) * (1.32 * late * products + turned)
+    turned = turning(geo.h * geo.w * geo.c + geo.p * geo.q * geo.o, lanes, cpu)
+    return LAUNCH + shared_groups(geo.n, lanes) * (GROUPED_SUMS[cpu.registers] * late * products + turned)
 
 
 def winograd_weights(call, dtype, cpu):
@@ -209,9 +214,9 @@ def winograd_weights(call, dtype, cpu):
     sums, panels = images * tile_blocks(geo, dtype.itemsize), filter_panels(c, o, dtype.itemsize)
     shared = shares_tiles(geo, dtype.itemsize)
     often = (1, 1) if shared else (len(panels.rows), -(-ins // 3))
-    transforms = tiles * (420 * ins * often[0] + 300 * outs * often[1]) * (1.5 if geo.kh == 5 else 1)
-    transforms += 0.85 * MADE[geo.kh] * sums * c * outs
+    transforms = SUMMED[cpu.registers] * tiles * (420 * ins * often[0] + 300 * outs * often[1]) * (1.5 if geo.kh == 5 else 1)
+    transforms += 0.85 * MADE[cpu.registers][geo.kh] * sums * c * outs
     if shared:
         transforms += cpu.vector_bytes * (LENT * numbers * (ins + outs) + LENT_SUMS * E * sums * c * outs)
     each = 1.3 * numbers * max(c, 6) * outs + transforms
-    return 2 * LAUNCH * images * geo.groups + geo.groups * each + cutting(call)
+    return BEGUN_SUMS + 2 * LAUNCH * images * geo.groups + geo.groups * each + cutting(call)
