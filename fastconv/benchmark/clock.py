@@ -9,7 +9,7 @@ from fastconv import machine
 
 __all__ = ["clocked", "measure", "peak_gflops"]
 
-PAUSE = 0.012  # seconds; the spinning threads of either library have gone to sleep by then
+PAUSE = 0.03  # seconds; the spinning threads of either library have gone to sleep by then
 BLOCK = 0.025  # seconds of calls in one turn
 TURNS = 5
 

@@ -8,7 +8,10 @@ __all__ = ["convolution", "network", "pooling", "torch_threads"]
 
 
 def torch_threads(threads):
-    """Give PyTorch the same threads; False where it is not installed."""
+    """Give PyTorch the same threads; False where it is not installed.
+
+    Imported before Numba's threads start, it has an OpenMP library of its own, whose threads wait as long as PyTorch is used to.
+    """
     try:
         import torch
     except ImportError:

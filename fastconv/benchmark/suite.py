@@ -45,8 +45,10 @@ def run(
     chosen = tasks_of(shapes, direction, prepared, quick)
     if threads is not None:
         machine.set_threads(threads)
+    with_torch = peer and torch_threads(machine.get_threads())  # before our first launch, whose settings its threads would take
     peaks = [peak_gflops(machine.get_threads())]
-    with_torch = peer and torch_threads(machine.get_threads())  # after our first launch, which may change it
+    if with_torch:
+        torch_threads(machine.get_threads())  # again, since the launch may change their number
     found = [[] for _ in chosen]
     for _ in range(whole(passes, "passes", 1)):
         for task, rows in zip(chosen, found, strict=True):

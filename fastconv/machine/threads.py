@@ -64,7 +64,7 @@ def without_release(function, *kinds):
 
 @contextmanager
 def short_spins():
-    """Threads of GNU OpenMP that wait spin for part of a millisecond: from one launch to the next, since to wake a sleeping thread
+    """Threads of GNU OpenMP that wait spin for part of a millisecond: from one launch to the next, since to wake a sleeping one
     takes 30 to 60 us where the CPU is a virtual one, and no longer: its own count, up to 15 ms, makes training on busy cores
     several times slower.  The library reads the variable when it is loaded; what the user has set stays."""
     if SPINS.keys() & os.environ.keys() or "OMP_WAIT_POLICY" in os.environ:
