@@ -53,13 +53,15 @@ class Together:
 
 
 def blocks_of(columns):
-    size, rows = kernels().BLOCK, []
+    size, tables = kernels().BLOCK, []
     for group in zip(*columns, strict=True):
-        starts = [array.__array_interface__["data"][0] for array in group]
-        for first in range(0, group[0].size, size):
-            count, step = min(size, group[0].size - first), first * group[0].itemsize
-            rows.append((count, *(start + step for start in starts)))
-    return np.array(rows, np.int64).reshape(-1, 1 + len(columns))
+        firsts = np.arange(0, group[0].size, size)
+        table = np.empty((len(firsts), 1 + len(columns)), np.int64)
+        table[:, 0] = np.minimum(size, group[0].size - firsts)
+        for column, array in enumerate(group, start=1):
+            table[:, column] = array.__array_interface__["data"][0] + firsts * array.itemsize
+        tables.append(table)
+    return tables[0] if len(tables) == 1 else np.concatenate(tables)
 
 
 def are_alike(arrays):

@@ -294,8 +294,8 @@ def passes_over(kh, pieces):
 
 def row_pieces(geo, pixel, lanes, first):
     """(vectors of a row of taps as (offset, lanes), numbers in the row): pixel by pixel, in the first layer across pixels."""
-    if first:  # vectors that begin anywhere: the wider, the more often they cross a cache line
-        widths = vectors_for(geo.kw * geo.c, min(8, lanes))
+    if first:
+        widths = vectors_for(geo.kw * geo.c, lanes)
         return tuple(zip(starts(widths), widths, strict=True)), sum(widths)
     widths = vectors_for(geo.c, lanes)
     return tuple((j * pixel + at, w) for j in range(geo.kw) for at, w in zip(starts(widths), widths, strict=True)), geo.kw * pixel
