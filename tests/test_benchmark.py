@@ -7,7 +7,7 @@ import pytest
 
 import fastconv as fc
 from fastconv import benchmark
-from fastconv.benchmark import twins
+from fastconv.benchmark import suite, twins
 from fastconv.benchmark.shapes import NETWORKS
 from fastconv.errors import DataError, OptionError
 
@@ -34,6 +34,15 @@ def test_a_report_adds_up(direction):
     text, data = str(report), json.loads(report.to_json())
     assert "small" in text and "GFLOP/s" in text and "2 rows" in text.splitlines()[-1]
     assert data["schema"] == 1 and data["threads"] >= 1 and [row["name"] for row in data["rows"]] == ["small", "strided"]
+
+
+def test_pytorch_comes_before_our_threads_start(monkeypatch):
+    """Else it shares their OpenMP library, and waits in its way."""
+    asked = []
+    monkeypatch.setattr(suite, "torch_threads", lambda threads: asked.append("PyTorch"))
+    monkeypatch.setattr(suite, "peak_gflops", lambda threads: asked.append("launch") or 1.0)
+    benchmark.run(SMALL[:1], quick=True)
+    assert asked[0] == "PyTorch" and "launch" in asked
 
 
 def test_poolings_and_networks_have_lists_of_their_own():

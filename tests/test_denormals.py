@@ -5,6 +5,7 @@ import pytest
 
 import fastconv as fc
 from fastconv import plans
+from fastconv.functional.updates import Together, sgd_update, sum_of_squares
 from lab import run
 
 TINY = np.float32(1e-39)
@@ -18,6 +19,16 @@ def test_denormals_count_as_zero_in_kernels_and_nowhere_else(algorithm):
     assert not fc.conv2d(x, w, algorithm=algorithm).any()
     assert (X * np.float32(0.5) > 0).all()  # the caller's thread is as it was
     assert "count as zero" in str(fc.plan(x.shape, w.shape, algorithm=algorithm))
+
+
+@pytest.mark.parametrize("numbers", [100, 100_000])
+def test_an_update_counts_them_as_zero(numbers):
+    """A velocity whose gradient stays zero passes through them; on one thread and on all."""
+    p, g, v = np.ones(numbers, np.float32), np.zeros(numbers, np.float32), np.full(numbers, TINY)
+    sgd_update([(g, p, v)], 0.1, 0.9, False, 0.0, Together())
+    assert not v.any() and (p == 1).all()
+    assert sum_of_squares([np.full(numbers, np.float32(1e-20))], Together()) == 0
+    assert (X * np.float32(0.5) > 0).all()
 
 
 @pytest.mark.parametrize("algorithm", ["direct", "im2col"])

@@ -1,7 +1,7 @@
 """What an optimizer does to every number of a parameter, in one pass over memory: blocks of many arrays, shared by threads.
 
-Denormal numbers count as zero: where a gradient stays zero, as behind a ReLU that no example passes, its velocity would be one for
-a hundred steps.
+Denormal numbers count as zero: where a gradient stays zero, as behind a ReLU that no example passes, its velocity would be such a
+number for a hundred steps.
 """
 
 import numpy as np
