@@ -149,7 +149,7 @@ def test_large_filters_are_made_where_they_are_used_before_a_far_last_cache(monk
 def test_weights_prepared_for_one_image_serve_a_batch_with_the_memory_that_its_plan_states(monkeypatch):
     """Whether filters are kept transformed is decided by the weights alone."""
     monkeypatch.setattr(winograd_sizes, "WHOLE_FILTERS", 1000)
-    monkeypatch.setattr(winograd_filters, "WHOLE_FILTERS", 1000)
+    monkeypatch.setattr(winograd_filters, "KEPT_FILTERS", 1000)
     winograd_sizes.are_filters_whole.cache_clear()
     few, many = (ConvGeometry.of((n, 14, 14, 16), (3, 3, 16, 32), padding=1) for n in (1, 64))
     w = np.random.default_rng(4).standard_normal((3, 3, 16, 32)).astype("f4")

@@ -13,7 +13,7 @@ from fastconv.machine import cpu
 
 __all__ = [
     "GAP",
-    "WHOLE_FILTERS",
+    "KEPT_FILTERS",
     "E",
     "N",
     "block_sizes",
@@ -38,7 +38,8 @@ N = 6  # inputs of a whole tile along one axis
 E = N * N  # elements of a transformed tile
 GAP = 5  # vectors between the elements of transformed tiles: else all 36 may fall on the same lines of the cache
 LEAST_TASKS, TASK_TILES = 4, 12  # tasks of a sum over tiles, if each has so many of them
-WHOLE_FILTERS = 4 << 20  # bytes of the filters U up to which they are made once for all blocks of an image
+KEPT_FILTERS = 5 << 20  # bytes of the filters U up to which they are kept: larger ones take longer to fetch than to make
+WHOLE_FILTERS = 4 << 20  # bytes of U up to which it is made once for all blocks of an image
 MANY_TILES = 60  # for which that pays up to a third of the last cache
 LEAST_HELD = 500_000  # bytes that a core keeps near itself, whatever its second cache
 LARGE_L2 = 2 << 20  # bytes of a second cache that stands before a last one far away, as on servers with many cores
