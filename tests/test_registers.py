@@ -27,22 +27,23 @@ WIDTHS = range(1, WIDEST[machine.cpu().registers] + 1)
 WALKED = [Tile(4, LANES, most_rows()[cols], cols, masked) for cols in WIDTHS for masked in (False, True)]
 
 
-def tiles_of_groups(lanes, rows):
-    """Those of a group of images; `rows` has those of the tallest tile with 0, 1, 2 ... columns."""
+def tiles_of_groups(processor):
+    """Those of a group of images."""
+    lanes, rows = processor.vector_bytes // 4, MOST_ROWS[processor.registers]
     return [
         *[GroupTile(lanes, rows[cols], cols, pooled=False) for cols in (1, 4)],
         GroupTile(lanes, rows[4], 4, pooled=True),
         *[Products(lanes, rows[windows], 1, windows) for windows in range(1, MOST_WINDOWS + 1)],
         *[Products(lanes, rows[2 * windows], 2, windows) for windows in range(1, MOST_WINDOWS // 2 + 1)],
-        *[Outer(lanes, *tile_of(filters)) for filters in (1, 2, 3, 16)],
+        *[Outer(lanes, *tile_of(filters, processor)) for filters in (1, 2, 3, 5, 16)],
     ]
 
 
-GROUPS = tiles_of_groups(LANES, most_rows())
+GROUPS = tiles_of_groups(machine.cpu())
 NEON = dataclasses.replace(machine.cpu(), vector_bytes=16, registers=32, has_fma=True)
 FOR_NEON = [
     *[Tile(4, 4, MOST_ROWS[32][cols], cols, False) for cols in range(1, WIDEST[32] + 1)],
-    *tiles_of_groups(4, MOST_ROWS[32]),
+    *tiles_of_groups(NEON),
 ]
 
 IS_X86 = platform.machine().lower() in ("x86_64", "amd64")
@@ -85,6 +86,8 @@ def test_sums_stay_in_registers(tile):
 @pytest.fixture
 def neon(monkeypatch):
     """All that is written from now on is for a CPU with NEON; its machine for LLVM."""
+    if not machine.cpu().has_fma:
+        pytest.skip("whether to write multiply-adds was decided for this CPU, which has none")
     for name, module in list(sys.modules.items()):
         if name.startswith("fastconv.") and getattr(module, "cpu", None) is machine.cpu:
             monkeypatch.setattr(module, "cpu", lambda: NEON)

@@ -141,11 +141,13 @@ def ends(parts):
     return zip(starts, parts, strict=True)
 
 
-def tile_of(filters):
-    """(most rows, most columns) of a tile of sums that fills the registers, beside one vector of x and a row of dy."""
-    most = min(filters, 5 if cpu().registers == 32 else 3)
-    cols = balanced(filters, most)[0]
-    return (cpu().registers - 2 - cols) // cols, cols
+def tile_of(filters, processor=None):
+    """(most rows, most columns) of a tile of sums that fills the registers, beside a row of dy and one vector of x, or two where
+    multiply-adds take no operand from memory."""
+    processor = processor or cpu()
+    cols = balanced(filters, min(filters, 5 if processor.registers == 32 else 3))[0]
+    others = 3 if processor.registers == 32 and processor.vector_bytes == 16 else 2
+    return (processor.registers - others - cols) // cols, cols
 
 
 @kernel()
