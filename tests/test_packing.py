@@ -175,9 +175,9 @@ WAYS = (
 
 def way(geo, itemsize):
     walk = tiled.walk_of(geo, itemsize, 2, False, False, 0)
-    if walk.room:
+    if walk.on_the_way:
         return "by the first tile" if walk.schedule.packing.all() else "before the first tile"
-    return "first of all" if walk.packed_size else "as they are"
+    return "as they are" if walk.order == packing.AS_IT_IS else "first of all"
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

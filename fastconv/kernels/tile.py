@@ -17,18 +17,20 @@ from fastconv.kernels.intrinsics import emits, function_address
 from fastconv.machine import Kernel, cpu
 
 __all__ = [
+    "LINE",
     "ROWS_AHEAD",
     "STEPS",
     "Tile",
     "add_outer_product",
-    "call_packing_tile",
     "call_tile",
+    "call_tile_with",
     "compiled_address",
     "most_rows",
     "tile_address",
 ]
 
 ROWS_AHEAD = 12  # of weights, between asking for them and reading them
+LINE = 64  # bytes of the cache that are asked for at once
 
 # what a tile reads from its block of int64: steps in numbers (b: in rows of b), counts, what happens before and after the sum
 STEPS = ("a_m", "a_i", "a_j", "a_k", "b_i", "b_j", "b_k", "c_m", "i", "j", "k", "accumulate", "activation")
@@ -55,15 +57,16 @@ class Tile:
     cols: int
     masked: bool  # only `tail` lanes of the last vector exist
     packs: bool = False  # what it reads of b is written down, row after row, for the tiles that come
+    asks: bool = False  # for each term one more cache line is asked for, of what the tiles that come will read
 
     @property
     def name(self):
-        kind = f"{self.rows}x{self.cols}{'_masked' * self.masked}{'_packs' * self.packs}"
+        kind = f"{self.rows}x{self.cols}{'_masked' * self.masked}{'_packs' * self.packs}{'_asks' * self.asks}"
         return f"tile_{8 * self.itemsize}bit_{self.lanes}lanes_{kind}"
 
 
-def write_tile(tile, v, a, b, c, bias, block, tail, b_row, packed=None):
-    """The instructions of one tile; `packed` is the address of the rows that it writes."""
+def write_tile(tile, v, a, b, c, bias, block, tail, b_row, there=None):
+    """The instructions of one tile; `there` is the address of the rows that it writes, or of the lines that it asks for."""
     rows, cols = tile.rows, tile.cols
     step = v.integers(block, STEPS)
     mask = [v.first_lanes(tail) if tile.masked and n == cols - 1 else None for n in range(cols)]
@@ -93,11 +96,13 @@ def write_tile(tile, v, a, b, c, bias, block, tail, b_row, packed=None):
             def weights(n):
                 found = v.load(v.at(b_k, n * v.lanes), mask[n])
                 if tile.packs:
-                    target = v.at(v.pointer(packed), (v.add(row_ij, (k, step["b_k"])), cols * v.lanes))
+                    target = v.at(v.pointer(there), (v.add(row_ij, (k, step["b_k"])), cols * v.lanes))
                     v.prefetch(v.at(b_k, (b_row, ROWS_AHEAD), n * v.lanes))
                     v.store(found, v.at(target, n * v.lanes))
                 return found
 
+            if tile.asks:
+                v.prefetch(v.at(v.pointer(there), (k, LINE // tile.itemsize)))
             add_outer_product(v, sums, rows, cols, values, weights)
     activate(v, step["activation"], sums.values())
     for m, n in sums:
@@ -129,7 +134,9 @@ def activate(v, code, registers):
 @functools.cache
 def tile_address(tile):
     """Address of the compiled `Tile`; compiled, or loaded from the kernel cache, at the first request."""
-    return compiled_address(tile.name, functools.partial(write_tile, tile), tile.itemsize, tile.lanes, int(tile.packs))
+    return compiled_address(
+        tile.name, functools.partial(write_tile, tile), tile.itemsize, tile.lanes, int(tile.packs or tile.asks)
+    )
 
 
 def compiled_address(name, body, itemsize, lanes, more=0):
@@ -157,7 +164,7 @@ def call_tile(v, a, a_at, address, b, b_at, c, c_at, bias, bias_at, blocks, bloc
 
 
 @emits()
-def call_packing_tile(v, a, a_at, address, b, b_at, c, c_at, bias, bias_at, blocks, block_at, tail, b_row, packed):
-    """The same for a tile that packs, to the address `packed`."""
+def call_tile_with(v, a, a_at, address, b, b_at, c, c_at, bias, bias_at, blocks, block_at, tail, b_row, there):
+    """The same for a tile that packs to the address `there`, or asks for what lies there."""
     block = v.builder.gep(blocks, [block_at])
-    v.call(address, v.at(a, a_at), v.at(b, b_at), v.at(c, c_at), v.at(bias, bias_at), block, tail, b_row, packed)
+    v.call(address, v.at(a, a_at), v.at(b, b_at), v.at(c, c_at), v.at(bias, bias_at), block, tail, b_row, there)

@@ -19,7 +19,7 @@ from fastconv.kernels.padding import as_read, fold, grad_target
 from fastconv.kernels.panels import arrangement, walked
 from fastconv.kernels.schedule import Schedule, forward_runs, input_grad_runs, tables
 from fastconv.kernels.sharing import fresh_turns, next_task
-from fastconv.kernels.tile import STEPS, call_packing_tile, call_tile, most_rows
+from fastconv.kernels.tile import STEPS, call_tile, call_tile_with, most_rows
 from fastconv.kernels.vector_ir import lanes_of
 from fastconv.machine import get_threads, kernel
 
@@ -104,7 +104,7 @@ def first_tile(packing, a, w, bias, c, segment, schedule, room):
     run = schedule.runs[r]
     a_here, c_here, block = a_base + a_at + run[0], c_base + c_at + run[2], r * len(run) + FIRST_STEP
     table, O, packed = schedule.runs.reshape(-1), w.shape[2], array_address(room)
-    call_packing_tile(a, a_here, packing, w.reshape(-1), c_at, c, c_here, bias, c_at, table, block, tail, O, packed)
+    call_tile_with(a, a_here, packing, w.reshape(-1), c_at, c, c_here, bias, c_at, table, block, tail, O, packed)
 
 
 def panel_tasks(sizes, panels, threads, runs_of):

@@ -58,7 +58,7 @@ def tile_tables(panels, itemsize, a_m, a_k, k, counts):
     addresses[:, 0] = most
     for kind, (vectors, _) in enumerate(kinds):
         for height in {part for count in counts for part in balanced(count, most[kind])}:
-            addresses[kind, height] = tile_address(Tile(itemsize, panels.lanes, height, vectors, masked=False))
+            addresses[kind, height] = tile_address(Tile(itemsize, panels.lanes, height, vectors, masked=False, asks=True))
         known = {"a_m": a_m, "a_k": a_k, "b_k": 1, "c_m": vectors * panels.lanes, "i": 1, "j": 1, "k": k}
         steps += [known.get(name, 0) for name in STEPS] + [{**known, "accumulate": 1}.get(name, 0) for name in STEPS]
     return np.array(steps, np.int64), addresses
@@ -95,7 +95,7 @@ def jobs(x_shape, y_shape, dilations, before, groups, lanes):
 def tools_of(job, panels, dtype, size, tiles, cut, tap, depth, code):
     """(`Tools`, steps of the register tiles) for the tiles cut as they are, and U for `depth` input channels at once, whose
     filters lie `tap` numbers apart before."""
-    wide, row = widths(job.C, panels)
+    wide, row = widths(depth, panels)
     most_tiles = max(end - first for first, end in cut)
     steps, addresses = tile_tables(panels, dtype.itemsize, wide, 1, job.C, row_counts(cut, tiles[1]))
     gap = GAP * job.lanes

@@ -7,9 +7,9 @@ from numba import prange
 from numba.extending import register_jitable
 
 from fastconv.kernels.denormals import flush_denormals, restore_denormals
-from fastconv.kernels.intrinsics import emits
+from fastconv.kernels.intrinsics import array_address, emits
 from fastconv.kernels.sharing import done, next_task, wait_for
-from fastconv.kernels.tile import ROWS_AHEAD, STEPS, call_tile
+from fastconv.kernels.tile import ROWS_AHEAD, STEPS, call_tile, call_tile_with
 from fastconv.kernels.transpose import transpose_block
 from fastconv.kernels.winograd_sizes import GAP, E, N
 from fastconv.machine import kernel
@@ -137,13 +137,16 @@ def output_tile(room, m_at, t, job, tools, panel, bias, bias_at, y):
 
 
 @register_jitable
-def product(a, a_at, b, b_at, b_row, c, c_at, count, kind, block_at, steps, tools):
-    """c (+)= a b: `count` rows, and a panel of a kind as columns; `steps[block_at:]` are those of the register tile."""
+def product(a, a_at, b, b_at, b_row, c, c_at, count, kind, block_at, steps, tools, ahead, ahead_row):
+    """c (+)= a b: `count` rows, and a panel of a kind as columns; `steps[block_at:]` are those of the register tile, which asks
+    for what lies at the address `ahead`, `ahead_row` bytes further for every row."""
     most = tools.addresses[kind, 0]
     parts = (count + most - 1) // most
     for part in range(parts):
         rows = count // parts + (1 if part < count % parts else 0)
-        call_tile(a, a_at, tools.addresses[kind, rows], b, b_at, c, c_at, tools.zeros, 0, steps, block_at, 0, b_row)
+        tile = tools.addresses[kind, rows]
+        call_tile_with(a, a_at, tile, b, b_at, c, c_at, tools.zeros, 0, steps, block_at, 0, b_row, ahead)
+        ahead += rows * ahead_row
         a_at += rows * steps[block_at]
         c_at += rows * steps[block_at + C_M]
 
@@ -155,9 +158,12 @@ def shared_range(first, end, range_of):
 
 
 @register_jitable
-def products(a, b, b_row, c, first, end, kind, block_at, steps, tools):
+def products(a, b, b_row, c, first, end, kind, block_at, steps, tools, many):
     """c[e] (+)= a[e] b[e] for the 36 elements e of transformed tiles: those of the tiles first ... end that have e as rows, and
     a panel of a kind as columns.  a, b, c = (array, where it begins, how far it is to the next element).
+
+    With `many` tiles a comes from far away, and each register tile asks for the rows of the next one; else b does, and all of an
+    element ask for the next element's.
     """
     (a, a_at, a_element), (b, b_at, b_element), (c, c_at, c_element) = a, b, c
     for e in range(E):
@@ -165,7 +171,14 @@ def products(a, b, b_row, c, first, end, kind, block_at, steps, tools):
         if low < high:
             a_here = a_at + e * a_element + (low - first) * steps[block_at]
             c_here = c_at + e * c_element + (low - first) * steps[block_at + C_M]
-            product(a, a_here, b, b_at + e * b_element, b_row, c, c_here, high - low, kind, block_at, steps, tools)
+            b_here, count = b_at + e * b_element, high - low
+            if many:
+                ahead_row = steps[block_at] * a.itemsize
+                ahead = array_address(a) + a_here * a.itemsize + tools.addresses[kind, 0] * ahead_row
+            else:
+                ahead = array_address(b) + (b_here + b_element) * b.itemsize
+                ahead_row = steps[block_at + K] * b_row * b.itemsize // count
+            product(a, a_here, b, b_here, b_row, c, c_here, count, kind, block_at, steps, tools, ahead, ahead_row)
 
 
 @register_jitable
@@ -245,7 +258,7 @@ def by_blocks(x, w, of_w, taps, u, u_at, bias, bias_at, y, cuts, job, tools, ste
                 u_here = u, u_at + E * (panels[p, 1] + p * gap), job.C * row + gap
                 block_at = 2 * kind * len(STEPS)
                 m_here = v, m_at, m_element
-                products((v, 0, v_element), u_here, row, m_here, first, end, kind, block_at, steps, tools)
+                products((v, 0, v_element), u_here, row, m_here, first, end, kind, block_at, steps, tools, False)
                 for t in range(first, end):
                     output_tile(v, m_at + (t - first) * row, t, job, tools, panels[p], bias, bias_at, y)
             block = next_task(turns, BLOCKS, s, len(cuts) - 1)
@@ -254,16 +267,17 @@ def by_blocks(x, w, of_w, taps, u, u_at, bias, bias_at, y, cuts, job, tools, ste
 
 @kernel()
 def by_panels(x, w, of_w, taps, bias, bias_at, y, count, chunk, job, tools, steps, v, scratch, threads, turns):
-    """V of all tiles first; then each panel of filters in turn, `chunk` input channels at a time.  A row of `scratch` holds their
-    U, and M of all tiles; there may be fewer rows than threads, as there are panels."""
+    """V of all tiles first, `chunk` input channels after another; then each panel of filters in turn, as many channels at a time.
+    A row of `scratch` holds their U, and M of all tiles; there may be fewer rows than threads, as there are panels."""
     v_element, panels = tools.move_steps[2], tools.panels
-    wide = (job.C + job.lanes - 1) // job.lanes * job.lanes
+    wide, v_chunk = (chunk + job.lanes - 1) // job.lanes * job.lanes, E * v_element
     for slot in prange(threads):  # a task owns a tile of V or the output channels of a panel; a slot its scratch and steps
         saved = flush_denormals()
         s = np.intp(slot)
         t = next_task(turns, TILES, s, count)
         while t < count:
-            input_tile(x, job, t, 0, job.C, tools, v, t * wide)
+            for c0 in range(0, job.C, chunk):
+                input_tile(x, job, t, c0, min(c0 + chunk, job.C), tools, v, c0 // chunk * v_chunk + t * wide)
             done(turns, TILES_MADE)
             t = next_task(turns, TILES, s, count)
         own_row, p = min(s, len(scratch) - 1), len(panels)
@@ -286,7 +300,8 @@ def by_panels(x, w, of_w, taps, bias, bias_at, y, count, chunk, job, tools, step
                 local[block_at + K] = depth
                 u_here = u, 0, u_element
                 m_here = u, m_at, m_element
-                products((v, c0, v_element), u_here, row, m_here, 0, count, kind, block_at, local, tools)
+                v_here = v, c0 // chunk * v_chunk, v_element
+                products(v_here, u_here, row, m_here, 0, count, kind, block_at, local, tools, True)
             for t in range(count):
                 output_tile(u, m_at + t * row, t, job, tools, panels[p], bias, bias_at, y)
             p = next_task(turns, BLOCKS, s, len(panels))

@@ -152,7 +152,12 @@ def room_for_filters(panels, size):
 
 def widths(channels, panels):
     """(input channels as whole vectors, numbers in a row of the widest panel)"""
-    return -(-channels // panels.lanes) * panels.lanes, int(panels.rows[:, 5].max())
+    return whole(channels, panels.lanes), int(panels.rows[:, 5].max())
+
+
+def whole(channels, lanes):
+    """The numbers of so many channels as whole vectors."""
+    return -(-channels // lanes) * lanes
 
 
 def block_sizes(channels, panels, count, size, itemsize, threads):
@@ -168,12 +173,15 @@ def block_sizes(channels, panels, count, size, itemsize, threads):
 
 
 def panel_sizes(channels, panels, count, size, itemsize, threads):
-    """(input channels at once, numbers from tap to tap of their filters, size of V, shape of the scratch) for `by_panels`."""
-    (wide, row), lanes, gap = widths(channels, panels), panels.lanes, GAP * panels.lanes
-    chunk = min(channels, max(lanes, held_bytes() // (E * row * itemsize) // lanes * lanes))
+    """(input channels at once, numbers from tap to tap of their filters, size of V, shape of the scratch) for `by_panels`, whose
+    V lies so many channels after another."""
+    (_, row), lanes, gap = widths(channels, panels), panels.lanes, GAP * panels.lanes
+    most = max(lanes, held_bytes() // (E * row * itemsize) // lanes * lanes)
+    chunk = min(channels, whole(-(-channels // -(-channels // most)), lanes))
     tap = chunk * row + gap
     room = E * (count * row + gap) + (E + size * size) * tap
-    return chunk, tap, E * (count * wide + gap), (min(threads, len(panels.rows)), room)
+    values = -(-channels // chunk) * E * (count * whole(chunk, lanes) + gap)
+    return chunk, tap, values, (min(threads, len(panels.rows)), room)
 
 
 def sum_sizes(channels, panels, count, itemsize):

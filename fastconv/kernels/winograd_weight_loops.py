@@ -8,6 +8,7 @@ from numba import prange
 from numba.extending import register_jitable
 
 from fastconv.kernels.denormals import flush_denormals, restore_denormals
+from fastconv.kernels.intrinsics import array_address
 from fastconv.kernels.sharing import done, next_task, wait_for
 from fastconv.kernels.tile import STEPS, call_tile
 from fastconv.kernels.winograd_loops import RESULT, RESULT_EDGE, K, input_tile, product, results_at, shared_range
@@ -53,7 +54,9 @@ def add_product(e, a, wide, b, b_row, c, channels, first, end, kind, more, steps
     skipped = low - first if terms else 0
     steps[block_at + K] = terms
     a_here, b_here = a_at + e * a_element + skipped * wide, b_at + e * b_element + skipped * b_row
-    product(a, a_here, b, b_here, b_row, c, c_at + e * c_element, channels, kind, block_at, steps, tools)
+    c_here, ahead_row = c_at + e * c_element, b_row * c.itemsize
+    ahead = array_address(c) + c_here * c.itemsize + tools.addresses[kind, 0] * ahead_row
+    product(a, a_here, b, b_here, b_row, c, c_here, channels, kind, block_at, steps, tools, ahead, ahead_row)
 
 
 @register_jitable
