@@ -29,7 +29,7 @@ PACKED = 10  # cycles to read one vector of weights and to write it in another o
 READ = 7  # cycles to read one vector of weights from memory
 TURNED = 32  # the same where they are turned on their side
 BEGUN, BEGUN_SUMS = 200_000, 450_000  # cycles more for Winograd before its loops begin, forward and for gradients of weights
-MULTIPLIED = {16: 1.15, 32: 1.25}  # cycles of one of its multiply-adds, with so many vector registers
+MULTIPLIED = {16: 1.15, 32: 1.1}  # cycles of one of its multiply-adds, with so many vector registers
 # of its transforms, by taps: an input and an output vector of a tile (whose memory is no faster for longer vectors) ...
 MOVED = {16: {2: 1300, 3: 1000, 4: 750, 5: 500}, 32: {2: 1000, 3: 800, 4: 450, 5: 550}}
 MADE = {16: {2: 300, 3: 420, 4: 900, 5: 1500}, 32: {2: 450, 3: 650, 4: 900, 5: 1300}}  # ... and a vector of filters
