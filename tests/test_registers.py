@@ -24,7 +24,8 @@ from fastconv.kernels.vector_ir import lanes_of
 
 LANES = lanes_of(4)
 WIDTHS = range(1, WIDEST[machine.cpu().registers] + 1)
-WALKED = [Tile(4, LANES, most_rows()[cols], cols, masked) for cols in WIDTHS for masked in (False, True)]
+KINDS = ({}, {"masked": True}, {"asks": True})  # as they are walked, and as Winograd's products are
+WALKED = [Tile(4, LANES, most_rows()[cols], cols, **{"masked": False, **kind}) for cols in WIDTHS for kind in KINDS]
 
 
 def tiles_of_groups(processor):
@@ -42,7 +43,7 @@ def tiles_of_groups(processor):
 GROUPS = tiles_of_groups(machine.cpu())
 NEON = dataclasses.replace(machine.cpu(), vector_bytes=16, registers=32, has_fma=True)
 FOR_NEON = [
-    *[Tile(4, 4, MOST_ROWS[32][cols], cols, False) for cols in range(1, WIDEST[32] + 1)],
+    *[Tile(4, 4, MOST_ROWS[32][cols], cols, False, asks=asks) for cols in range(1, WIDEST[32] + 1) for asks in (False, True)],
     *tiles_of_groups(NEON),
 ]
 
@@ -54,9 +55,14 @@ def body_of(tile):
     return functools.partial(write_tile, tile) if isinstance(tile, Tile) else tile.write
 
 
+def more_of(tile):
+    """Arguments besides the usual ones."""
+    return int(getattr(tile, "asks", False))
+
+
 def assembly(tile):
     """Compiled anew: what comes from the kernel cache cannot be read."""
-    pointer = function_address(tile.name, body_of(tile), types.float32, tile.lanes)
+    pointer = function_address(tile.name, body_of(tile), types.float32, tile.lanes, more_of(tile))
     compiled = numba.njit(lambda: pointer())
     compiled.compile(())
     return compiled.inspect_asm(())
@@ -99,7 +105,7 @@ def neon(monkeypatch):
 def assembly_for(target, tile):
     written = ir.Module(name=tile.name)
     written.triple, written.data_layout = target.triple, str(target.target_data)
-    add_function(written, tile.name, body_of(tile), types.float32, tile.lanes)
+    add_function(written, tile.name, body_of(tile), types.float32, tile.lanes, more_of(tile))
     module = llvm.parse_assembly(str(written))
     passes = llvm.create_pass_builder(target, llvm.create_pipeline_tuning_options(speed_level=3))
     passes.getModulePassManager().run(module, passes)
