@@ -24,8 +24,8 @@ from fastconv.kernels.vector_ir import lanes_of
 
 LANES = lanes_of(4)
 WIDTHS = range(1, WIDEST[machine.cpu().registers] + 1)
-KINDS = ({}, {"masked": True}, {"asks": True})  # as they are walked, and as Winograd's products are
-WALKED = [Tile(4, LANES, most_rows()[cols], cols, **{"masked": False, **kind}) for cols in WIDTHS for kind in KINDS]
+KINDS = ((False, False), (True, False), (False, True))  # masked, asks: as they are walked, and as Winograd's products are
+WALKED = [Tile(4, LANES, most_rows()[cols], cols, masked, asks=asks) for cols in WIDTHS for masked, asks in KINDS]
 
 
 def tiles_of_groups(processor):

@@ -61,7 +61,7 @@ def blocks_of(columns):
         for column, array in enumerate(group, start=1):
             table[:, column] = array.__array_interface__["data"][0] + firsts * array.itemsize
         tables.append(table)
-    return tables[0] if len(tables) == 1 else np.concatenate(tables)
+    return np.concatenate(tables)
 
 
 def are_alike(arrays):

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 from numba import types
 
+from fastconv.kernels.aligned import LINE
 from fastconv.kernels.codes import LEAKY_RELU, LEAKY_SLOPE, RELU
 from fastconv.kernels.intrinsics import emits, function_address
 from fastconv.machine import Kernel, cpu
 
 __all__ = [
-    "LINE",
     "ROWS_AHEAD",
     "STEPS",
     "Tile",
@@ -30,7 +30,6 @@ __all__ = [
 ]
 
 ROWS_AHEAD = 12  # of weights, between asking for them and reading them
-LINE = 64  # bytes of the cache that are asked for at once
 
 # what a tile reads from its block of int64: steps in numbers (b: in rows of b), counts, what happens before and after the sum
 STEPS = ("a_m", "a_i", "a_j", "a_k", "b_i", "b_j", "b_k", "c_m", "i", "j", "k", "accumulate", "activation")

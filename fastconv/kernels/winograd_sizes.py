@@ -152,10 +152,10 @@ def room_for_filters(panels, size):
 
 def widths(channels, panels):
     """(input channels as whole vectors, numbers in a row of the widest panel)"""
-    return whole(channels, panels.lanes), int(panels.rows[:, 5].max())
+    return in_vectors(channels, panels.lanes), int(panels.rows[:, 5].max())
 
 
-def whole(channels, lanes):
+def in_vectors(channels, lanes):
     """The numbers of so many channels as whole vectors."""
     return -(-channels // lanes) * lanes
 
@@ -177,10 +177,10 @@ def panel_sizes(channels, panels, count, size, itemsize, threads):
     V lies so many channels after another."""
     (_, row), lanes, gap = widths(channels, panels), panels.lanes, GAP * panels.lanes
     most = max(lanes, held_bytes() // (E * row * itemsize) // lanes * lanes)
-    chunk = min(channels, whole(-(-channels // -(-channels // most)), lanes))
+    chunk = min(channels, in_vectors(-(-channels // -(-channels // most)), lanes))
     tap = chunk * row + gap
     room = E * (count * row + gap) + (E + size * size) * tap
-    values = -(-channels // chunk) * E * (count * whole(chunk, lanes) + gap)
+    values = -(-channels // chunk) * E * (count * in_vectors(chunk, lanes) + gap)
     return chunk, tap, values, (min(threads, len(panels.rows)), room)
 
 
@@ -189,7 +189,7 @@ def sum_sizes(channels, panels, count, itemsize):
     task of a weight gradient."""
     row, lanes = int(panels.rows[:, 5].max()), panels.lanes
     parts = channel_parts(channels, lanes, SUM_BYTES // (E * row * itemsize))
-    wide = -(-max(end - first for first, end in parts) // lanes) * lanes
+    wide = in_vectors(max(end - first for first, end in parts), lanes)
     chunk = min(count, max(LEAST_TILES, TILE_BYTES // (E * (wide + row) * itemsize)))
     return parts, wide, chunk, E * (chunk * (wide + row) + wide * row + 3 * GAP * lanes)
 
@@ -208,7 +208,7 @@ def stage_sizes(channels, panels, count, itemsize):
     of dU) of a stage that all threads share; a block has up to `count` tiles."""
     row, number, gap = int(panels.rows[:, 5].max()), len(panels.rows), GAP * panels.lanes
     parts = channel_parts(channels, panels.lanes, SHARED_SUM_BYTES // (E * row * number * itemsize))
-    wide = -(-max(end - first for first, end in parts) // panels.lanes) * panels.lanes
+    wide = in_vectors(max(end - first for first, end in parts), panels.lanes)
     chunk = min(count, max(LEAST_TILES, SHARED_TILE_BYTES // (E * (wide + row * number) * itemsize)))
     sizes = E * (chunk * wide + gap), number * E * (chunk * row + gap), number * E * (wide * row + gap)
     return parts, wide, chunk, sizes
