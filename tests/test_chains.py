@@ -136,6 +136,95 @@ def test_a_chain_computes_what_its_layers_do(name):
         close(gradient, exact_grads[key], key)
 
 
+def cross_entropy(scores, labels, smoothing):
+    """(losses, gradient of their mean) in float64."""
+    targets = (1 - smoothing) * np.eye(scores.shape[1])[labels] + smoothing / scores.shape[1]
+    logarithms = scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)
+    return -(targets * logarithms).sum(1), (np.exp(logarithms) - targets) / len(scores)
+
+
+def learned(net, x, labels, smoothing=0.0):
+    """(scores, losses, gradients) of a step there and back at once."""
+    scores, losses = net.learn(x, labels, smoothing)
+    return scores, losses, {f"{layer.name}.{name}": g.copy() for layer in net.layers for name, g in layer.grads.items()}
+
+
+ENDS_OTHERWISE = ("odd", "relu at the end", "two relus at the end", "only convolutions")
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("name", [name for name in NETS if name not in ENDS_OTHERWISE])
+def test_a_step_there_and_back_at_once(name, smoothing):
+    net, x = built(name), images(name)
+    labels = np.random.default_rng(4).integers(0, net.output_shape[0], BATCH)
+    scores, losses, grads = learned(net, x, labels, smoothing)
+    exact = plain(net, x)[0]
+    exact_losses, dy = cross_entropy(exact, labels, smoothing)
+    close(scores, exact)
+    close(losses, exact_losses)
+    exact_grads = plain(net, x, dy)[1]
+    assert grads.keys() == exact_grads.keys()
+    for key, gradient in exact_grads.items():
+        close(grads[key], gradient, key)
+    for layer in net.layers:
+        for g in layer.gradients.values():
+            g[...] = 0
+    net.backward(dy)  # the pass may be gone back once more
+    for layer in net.layers:
+        for key, g in layer.grads.items():
+            close(g, exact_grads[f"{layer.name}.{key}"], key)
+
+
+@pytest.mark.parametrize("name", ENDS_OTHERWISE)
+def test_what_is_no_score_is_not_learned_from_at_once(name):
+    assert built(name).learn(images(name), np.zeros(BATCH, np.int64), 0.0) is None
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_an_image_that_is_not_finite_has_no_loss(value):
+    net = built("lenet5")
+    net.layers[0].set_params(w=-abs(net.layers[0].params["w"]))  # the ReLU would hide infinity
+    labels = np.arange(BATCH) % 10
+    for place in ((4, 3, 3, 0), (BATCH - 1, 13, 13, 2)):
+        x = images("lenet5").copy()
+        x[place] = value
+        losses = net.learn(x, labels, 0.0)[1]
+        assert np.isnan(losses[place[0]])
+        assert np.isfinite(np.delete(losses, place[0])).all()
+        with pytest.raises(fc.DataError, match=f"example {place[0]} is not finite"):
+            fc.Trainer(net).step(x, labels)
+
+
+@pytest.mark.parametrize("label", [10, -1, 1 << 40])
+def test_a_label_that_is_no_class_has_no_loss(label):
+    labels = np.arange(BATCH) % 10
+    labels[7] = label
+    losses = built("lenet5").learn(images("lenet5"), labels, 0.0)[1]
+    assert np.isnan(losses[7])
+    assert np.isfinite(np.delete(losses, 7)).all()
+
+
+def test_a_step_at_once_gives_the_same_bytes_again_and_on_one_thread():
+    x, labels = images("lenet5", 5 * LANES + 1), np.arange(5 * LANES + 1) % 10
+    wanted = learned(built("lenet5"), x, labels)
+    before = fc.get_threads()
+    for threads in (1, before):
+        try:
+            fc.set_threads(threads)
+            got = learned(built("lenet5"), x, labels)
+        finally:
+            fc.set_threads(before)
+        assert all(a.tobytes() == b.tobytes() for a, b in zip(got[:2], wanted[:2], strict=True))
+        assert all(got[2][key].tobytes() == wanted[2][key].tobytes() for key in wanted[2])
+
+
+def test_read_only_batches_are_learned_from():
+    net, x, labels = built("lenet5"), images("lenet5").copy(), np.arange(BATCH) % 10
+    wanted = learned(net, x, labels)
+    x.flags.writeable = labels.flags.writeable = False
+    assert learned(net, x, labels)[0].tobytes() == wanted[0].tobytes()
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("seed", range(60))
 def test_random_chains(seed):
@@ -284,6 +373,9 @@ def test_nothing_is_read_or_written_outside(monkeypatch):
         assert np.isfinite(y).all()
         assert np.isfinite(net.forward(x)).all()
         assert all(np.isfinite(g).all() for g in grads.values()), name
+        if found := net.learn(x, np.zeros(BATCH, np.int64), 0.1):
+            assert all(np.isfinite(array).all() for array in found), name
+            assert all(np.isfinite(g).all() for layer in net.layers for g in layer.grads.values()), name
     guards.assert_intact()
 
 

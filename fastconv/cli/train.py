@@ -263,6 +263,9 @@ def spent_text(spent):
     rest = spent["total"] - training - sum(spent[name] for name in apart)
     earlier = f" ({spent['earlier']:.1f} s of them before the run was resumed)" if spent["earlier"] else ""
     kept = " (kept for the next run)" if spent["compile"] > 0.1 else ""
+    if phases["forward"] < phases["backward"] / 100:  # a chain of small layers goes there and back at once
+        del phases["forward"]
+        phases = {"forward and backward" if name == "backward" else name: seconds for name, seconds in phases.items()}
     inside = ", ".join(f"{name} {seconds:.1f}" for name, seconds in phases.items())
     return (
         f"Time: {spent['total']:.1f} s{earlier} = reading {spent['reading']:.1f} + compilation {spent['compile']:.1f}{kept} + "

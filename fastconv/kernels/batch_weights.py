@@ -15,7 +15,7 @@ from numba.extending import register_jitable
 
 from fastconv.kernels import aligned
 from fastconv.kernels.blocks import MOST_BLOCKS, balanced, cuts
-from fastconv.kernels.chain import clear, run_tile
+from fastconv.kernels.chain_walk import clear, run_tile
 from fastconv.kernels.denormals import flush_denormals, restore_denormals
 from fastconv.kernels.group_tile import TURN_STEPS, Turn, address_of
 from fastconv.kernels.intrinsics import array_address, row_of

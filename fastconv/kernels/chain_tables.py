@@ -1,6 +1,7 @@
 """The tables by which `chain` walks a network: which tile works on what.  `chain_layout` says where that lies."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,20 +19,26 @@ __all__ = ["Tables", "forward_tables"]
 PAGE = 4096  # bytes: places that are a multiple of it apart fall on the same few lines of the caches
 
 
-@dataclass(frozen=True, eq=False)
-class Tables:
-    """What `chain.forward` reads; made once for a network, a batch size and a mode."""
+class Ahead(NamedTuple):
+    """What the kernels read of a forward pass."""
 
     lanes: int
-    groups: int
     entry: np.ndarray  # of an image: its rows, from row to row of it and of the workspace, where the first goes, steps and tile
     # the same for the result; where a row of all images is gathered first, or -1, and from image to image there
     leave: np.ndarray
     calls: np.ndarray
     stages: np.ndarray
     work: np.ndarray  # first of all: Winograd's filters
-    tasks: np.ndarray
     steps: np.ndarray  # what the tiles read
+
+
+@dataclass(frozen=True, eq=False)
+class Tables:
+    """Of a forward pass; made once for a network, a batch size and a mode."""
+
+    ahead: Ahead
+    groups: int
+    tasks: np.ndarray  # of the work
     space: int  # floats of a row of the workspace
     room: int  # floats of the room of a thread
     filters: int  # floats of Winograd's filters
@@ -60,11 +67,12 @@ def forward_tables(network):
     out = writer.block(TURN_STEPS, numbers=numbers, a_row=lanes, c_row=c_row, wide=numbers)
     entry = (geo.h, wide, row, place.at + place.start * lanes, into, address_of(Turn(lanes, inwards=True)))
     leave = (high, last.cols * channels * lanes, numbers, last.at, out, address_of(Turn(lanes, inwards=False)), gather, c_row)
-    return Tables(
-        lanes, network.groups, np.array(entry, np.int64), np.array(leave, np.int64), array(writer.calls, len(CALL)),
-        array(writer.stages, len(STAGE)), array(writer.work, len(WORK)), np.array(writer.tasks, np.int64),
-        np.array(writer.steps, np.int64), network.layout.size, network.room.size, filters.size,
+    ahead = Ahead(
+        lanes, np.array(entry, np.int64), np.array(leave, np.int64), array(writer.calls, len(CALL)),
+        array(writer.stages, len(STAGE)), array(writer.work, len(WORK)), np.array(writer.steps, np.int64),
     )  # fmt: skip
+    tasks = np.array(writer.tasks, np.int64)
+    return Tables(ahead, network.groups, tasks, network.layout.size, network.room.size, filters.size)
 
 
 def dense_calls(writer, network, i):

@@ -12,7 +12,7 @@ from fastconv.kernels.runs import over_channels
 from fastconv.kernels.vector_math import exp
 from fastconv.machine import kernel
 
-__all__ = ["cross_entropy", "softmax", "softmax_grad"]
+__all__ = ["cross_entropy", "rows_of_cross_entropy", "softmax", "softmax_grad"]
 
 SUMS = ("contract", "reassoc")  # the sum of a row may be taken in any order, the same one for any number of threads
 
@@ -74,21 +74,33 @@ def softmax_grad(dy, y, dx, blocks):
                 dx[row, k] = y[row, k] * (dy[row, k] - total)
 
 
+@register_jitable
+def rows_of_cross_entropy(x, labels, first, end, each, of_all, of_label, losses, gradient):
+    """losses[n] = -sum of t log p, gradient = each (p - t);  t = of_all everywhere, and of_label more where the label is.
+
+    A label that is no class makes its loss NaN.
+    """
+    classes = x.shape[1]
+    for row in range(first, end):
+        largest, total = powers(x, row, end, gradient)
+        label = labels[row]
+        if label < 0 or label >= classes:
+            label, total = 0, np.nan * total
+        logarithm = np.log(total)
+        loss = of_label * (logarithm - (x[row, label] - largest))
+        if of_all > 0:
+            for k in range(classes):
+                loss += of_all * (logarithm - (x[row, k] - largest))
+        losses[row] = loss
+        for k in range(classes):
+            gradient[row, k] = each * (gradient[row, k] / total - of_all)
+        gradient[row, label] -= each * of_label
+
+
 @kernel(fastmath=SUMS)
 def cross_entropy(x, labels, each, of_all, of_label, losses, gradient, blocks):
-    """losses[n] = -sum of t log p, gradient = each (p - t);  t = of_all everywhere, and of_label more where the label is"""
-    rows, classes = x.shape
+    """All rows, as `rows_of_cross_entropy` tells."""
     for task in prange(blocks):  # a task owns some rows of the gradient
-        block = np.intp(task)
-        end = (block + 1) * rows // blocks
-        for row in range(block * rows // blocks, end):
-            largest, total = powers(x, row, end, gradient)
-            label, logarithm = labels[row], np.log(total)
-            loss = of_label * (logarithm - (x[row, label] - largest))
-            if of_all > 0:
-                for k in range(classes):
-                    loss += of_all * (logarithm - (x[row, k] - largest))
-            losses[row] = loss
-            for k in range(classes):
-                gradient[row, k] = each * (gradient[row, k] / total - of_all)
-            gradient[row, label] -= each * of_label
+        block, rows = np.intp(task), len(x)
+        first, end = block * rows // blocks, (block + 1) * rows // blocks
+        rows_of_cross_entropy(x, labels, first, end, each, of_all, of_label, losses, gradient)

@@ -8,6 +8,7 @@ import numpy as np
 
 from fastconv.errors import ShapeError, TrainingError
 from fastconv.functional.activations import relu_grad
+from fastconv.functional.arrays import ready
 from fastconv.layers.norm import paired
 from fastconv.models.inference import steps_for
 from fastconv.models.program import lower
@@ -16,6 +17,13 @@ from fastconv.plans import plan_chain
 __all__ = ["ChainedLayers", "steps_of"]
 
 FLOAT32 = np.dtype(np.float32)  # of every chain
+INT64 = np.dtype(np.int64)
+
+
+@functools.cache
+def shares(count, classes, smoothing):
+    """What the mean, every class and the label count in the loss, as kernels take it."""
+    return np.array([1 / count, smoothing / classes, 1 - smoothing], FLOAT32)
 
 
 def steps_of(net, batch, training):
@@ -62,11 +70,7 @@ class ChainedLayers:
 
     def forward(self, x, space):
         """The output of the last of the layers; in inference `space` lends its memory, in training it is the flag True."""
-        work, known = self.workspace()
-        versions = [layer.version for layer in self.weighted if layer.built]
-        if versions != known:
-            self.chain.prepare(work, self.arrays())
-            versions = [layer.version for layer in self.weighted]
+        work, versions = self.ready_workspace()
         x = np.ascontiguousarray(x.reshape(len(x), -1))
         shape = len(x), self.out_size
         y = np.empty(shape, FLOAT32) if self.plan.training else space.take(shape, FLOAT32)
@@ -76,6 +80,34 @@ class ChainedLayers:
         if self.plan.training:
             self.pass_ = x, y, work
         return y
+
+    @property
+    def gives_scores(self):
+        """Whether the last layer is a dense one without ReLU, so that `learn` can follow."""
+        return self.plan.blocks[-1].geometry is None and not self.ends_rectified
+
+    def learn(self, x, labels, smoothing):
+        """(output, loss of each image) and the gradients of the mean loss, softmax and cross-entropy, in one pass of the images.
+
+        `labels` int64 (N,); see `losses.softmax_cross_entropy`.  The loss of an image that is not finite, or has a label that is
+        no class, is NaN.
+        """
+        work, versions = self.ready_workspace()
+        x, labels = ready(x.reshape(len(x), -1), FLOAT32), ready(labels, INT64)
+        y, dy, losses = (np.empty(shape, FLOAT32) for shape in ((len(x), self.out_size), (len(x), self.out_size), len(x)))
+        self.chain.learn(x, y, dy, labels, shares(len(x), self.out_size, smoothing), losses, self.gradients(), work)
+        self.idle.append((work, versions))
+        self.pass_ = x, y, work
+        return y, losses
+
+    def ready_workspace(self):
+        """(workspace, versions of the weights that it has taken up): those of now."""
+        work, known = self.workspace()
+        versions = [layer.version for layer in self.weighted if layer.built]
+        if versions != known:
+            self.chain.prepare(work, self.arrays())
+            versions = [layer.version for layer in self.weighted]
+        return work, versions
 
     def workspace(self):
         """A workspace that no other thread has."""

@@ -17,7 +17,7 @@ from fastconv.models import ledger, weights_file
 from fastconv.models.arguments import class_names, element_type, name_of, seed_of, shape_of
 from fastconv.models.inference import run
 from fastconv.models.inputs import as_batch, checked_batch
-from fastconv.models.passes import steps_of
+from fastconv.models.passes import ChainedLayers, steps_of
 from fastconv.models.space import Space
 from fastconv.models.summary import Summary
 
@@ -145,6 +145,22 @@ class Sequential:
         self._last_steps = steps
         return y
 
+    def learn(self, x, labels, smoothing):
+        """(output, cross-entropy of each input) and all gradients, as `backward` leaves them, where a chain does it in one pass.
+
+        None where it does not: `forward`, a loss and `backward` do then.  `labels` int64 (N,).  The loss of an input that is not
+        finite, or has a label that is no class, is NaN.
+        """
+        x = self._received(x)
+        steps = self._steps_for(len(x), True)
+        *before, last = steps or (None,)
+        if not (isinstance(last, ChainedLayers) and last.gives_scores):
+            return None
+        found = last.learn(forward_through(before, x, True), labels, smoothing)
+        self._last_steps = steps
+        self._add_penalty_gradients()
+        return found
+
     def _inferred(self, steps, x):
         """The output of a pass in a `Space` that no other thread has; it is kept for the next pass unless it is large."""
         try:
@@ -183,9 +199,12 @@ class Sequential:
         is added to those of the weights.
         """
         dx = backward_through(self._last_steps or self.layers, np.asarray(dy, self.dtype), needs_dx)
+        self._add_penalty_gradients()
+        return dx
+
+    def _add_penalty_gradients(self):
         for layer in self.walk():
             layer.add_penalty_gradient()
-        return dx
 
     def penalty(self):
         """What the regularisation (l1, l2) of all layers adds to the loss; 0 for those that are not trained."""

@@ -16,7 +16,7 @@ from fastconv.models.inputs import hint, needed
 from fastconv.training.crops import augmentation
 from fastconv.training.labels import as_targets
 
-__all__ = ["Batches", "Place", "examples", "split"]
+__all__ = ["Batches", "Place", "examples", "refuse_nonfinite", "split"]
 
 SHUFFLE, SPLIT, AUGMENT, IMAGE = 0, 1, 2, 3  # the random streams of a run; see `generator`
 CHUNK = 1024  # images looked at together, so that a check of all images needs little memory
@@ -30,10 +30,10 @@ def generator(seed, stream, *numbers):
     return np.random.default_rng(np.random.SeedSequence([seed, int.from_bytes(b"train")], spawn_key=(stream, *numbers)))
 
 
-def examples(x, y, net, loss):
+def examples(x, y, net, loss, finite=True):
     """(x, y) ready for batches: x (N, *net.input_shape) of any real dtype, y as the loss wants it.
 
-    Grey images (N, H, W) are taken where the network has one channel.
+    Grey images (N, H, W) are taken where the network has one channel.  With `finite` False nobody looks at the numbers of x.
 
     Raises
     ------
@@ -46,7 +46,8 @@ def examples(x, y, net, loss):
         raise DataError("x: got 0 examples; needed at least one")
     if y.ndim == 0 or len(y) != len(x):
         raise ShapeError(f"y: got {len(y) if y.ndim else 'one number'}, x has {len(x):,} examples; needed a label for each")
-    refuse_nonfinite(x, "x")
+    if finite:
+        refuse_nonfinite(x, "x")
     y = loss.targets(y, (len(y), *net.output_shape))
     refuse_nonfinite(y, "y")
     return np.ascontiguousarray(x), y

@@ -41,7 +41,8 @@ class History:
     seed : int, of the order of the examples
     threads, cpu, versions : what it ran on
     iterations : whole steps done, also those of an epoch that was not finished
-    seconds : dict, where the time went: compile, data, forward, backward, update, evaluate
+    seconds : dict, where the time went: compile, data, forward, backward, update, evaluate; a network of small layers that goes
+        forward and backward at once has both in backward
     earlier_seconds : those of them that were spent before the run went on from a checkpoint, in all
     stopped : "" after all epochs, else "interrupt" (Ctrl-C), "nonfinite", "callback" (it asked to stop) or "error"
     """

@@ -157,7 +157,8 @@ class Loss:
 
     function(predictions, targets) -> (mean, gradient); targets(given, predictions' shape) -> checked array, or an error;
     output: what `predict` applies ("softmax", "sigmoid", "linear"), None to leave that to the network;
-    hits(predictions, checked targets) -> array of bool whose mean is the accuracy, None where there is no such thing.
+    hits(predictions, checked targets) -> array of bool whose mean is the accuracy, None where there is no such thing;
+    smoothing: its label_smoothing where the loss is `softmax_cross_entropy`, which a chain of small layers computes itself.
     """
 
     name: str
@@ -165,12 +166,13 @@ class Loss:
     targets: Callable
     output: str | None
     hits: Callable | None
+    smoothing: float | None = None
 
 
 LOSSES = {
     loss.name: loss
     for loss in (
-        Loss("softmax_cross_entropy", softmax_cross_entropy, class_labels, "softmax", best_class),
+        Loss("softmax_cross_entropy", softmax_cross_entropy, class_labels, "softmax", best_class, 0.0),
         Loss("binary_cross_entropy", binary_cross_entropy, binary_targets, "sigmoid", right_side),
         Loss("hinge", hinge, class_labels, "linear", best_class),
         Loss("mean_squared_error", mean_squared_error, same_shape, "linear", None),
@@ -187,7 +189,7 @@ def label_smoothed(amount=0.1):
     amount = fraction(amount, "label_smoothing", 0, 1)
     plain = LOSSES["softmax_cross_entropy"]
     name = f"{plain.name}(label_smoothing={amount:g})"
-    return replace(plain, name=name, function=partial(plain.function, label_smoothing=amount))
+    return replace(plain, name=name, function=partial(plain.function, label_smoothing=amount), smoothing=amount)
 
 
 def find_loss(loss):

@@ -8,9 +8,12 @@ import numpy as np
 
 from fastconv.errors import ModelFileError, TrainingError
 from fastconv.functional.updates import Together, sum_of_squares
+from fastconv.training.batches import refuse_nonfinite
 from fastconv.training.diagnose import INPUT, suspect
 
 __all__ = ["NotFinite", "Stepper"]
+
+LABELS = np.dtype(np.int64)  # of classes, as losses check them
 
 
 class NotFinite(TrainingError):
@@ -33,18 +36,23 @@ class Stepper:
         self.clip_norm, self.clip_value = clip_norm, clip_value
         self._states, self._together = {}, defaultdict(Together)
 
-    def __call__(self, x, y, optimizer, clock):
-        """One step on a batch, targets as the loss wants them; (mean loss, predictions before the update)."""
+    def __call__(self, x, y, optimizer, clock, finite=True):
+        """One step on a batch, targets as the loss wants them; (mean loss, predictions before the update).
+
+        finite : whether x is known to be; if not, DataError where it is not.
+        """
         before = volatile(self.net)
         with np.errstate(all="ignore"):
             try:
-                value, scores = self.gradients(x, y, clock)
+                value, scores = self.gradients(x, y, clock, finite)
                 trained = self.trained()
                 norm = self.length([g for *_, g in trained]) if isfinite(value) else nan
             except BaseException:
                 restore(before)
                 raise
             if not isfinite(norm):
+                if not finite:
+                    refuse_nonfinite(x, "x")
                 raise self.refused(x, y, value, before)
             if self.clip_norm is not None or self.clip_value is not None:
                 clip(trained, norm, self.clip_norm, self.clip_value)
@@ -52,8 +60,14 @@ class Stepper:
         clock.lap("update")
         return value, scores
 
-    def gradients(self, x, y, clock):
+    def gradients(self, x, y, clock, finite=True):
         """The loss, and the gradients left in the layers where it is finite."""
+        found = self.learned(x, y)
+        if found is not None:
+            clock.lap("backward")
+            return found
+        if not finite:
+            refuse_nonfinite(x, "x")
         scores = self.net.forward(x, training=True)
         value, dy = self.loss.function(scores, y)
         value += self.net.penalty()
@@ -62,6 +76,19 @@ class Stepper:
             self.net.backward(dy)
         clock.lap("backward")
         return value, scores
+
+    def learned(self, x, y):
+        """The same where a chain of small layers goes there and back at once; None where none does.
+
+        The loss is not finite then where an example is not, or where its label is no class.
+        """
+        if self.loss.smoothing is None or y.dtype != LABELS or y.ndim != 1:
+            return None
+        found = self.net.learn(x, y, self.loss.smoothing)
+        if found is None:
+            return None
+        scores, losses = found
+        return sum(losses.tolist()) / len(losses) + self.net.penalty(), scores
 
     def trained(self):
         """(layer, name, parameter, gradient) of all that is trained."""

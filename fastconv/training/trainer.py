@@ -154,8 +154,8 @@ class Trainer:
 
     def step(self, x, y):
         """One update on one batch; returns the mean loss before it.  Errors as in `fit`, and nothing has changed then."""
-        x, y = examples(x, y, self.net, self.loss)
-        return self.stepper(x, y, self.optimizer, NO_CLOCK)[0]
+        x, y = examples(x, y, self.net, self.loss, finite=False)
+        return self.stepper(x, y, self.optimizer, NO_CLOCK, finite=False)[0]
 
     def evaluate(self, x, y, batch_size=256, *, views=None):
         """{"loss": mean, "accuracy": fraction} over all examples, `batch_size` at a time; no accuracy where there is none.
