@@ -26,7 +26,11 @@ __all__ = [
 
 LAUNCH = 20_000  # cycles that all cores lose at one parallel loop
 PACKED = 10  # cycles to read one vector of weights and to write it in another order
-READ = 7  # cycles to read one vector of weights from memory
+READ = {16: 7, 32: 8}  # cycles to read one vector of weights from memory, by registers
+# the same beyond that for every doubling of weights that the second cache does not hold: to pack them, to read them
+PACKED_FAR, READ_FAR = {16: 2.5, 32: 7}, {16: 0.3, 32: 2.2}
+PLAIN = {16: 1, 32: 3}  # times slower: products whose sums are loaded and stored by loops that Numba compiles
+LOADED = {16: 1.8, 32: 2.2}  # cycles to load and store the sums of a pixel for such a vector
 TURNED = 32  # the same where they are turned on their side
 BEGUN, BEGUN_SUMS = 200_000, 450_000  # cycles more for Winograd before its loops begin, forward and for gradients of weights
 MULTIPLIED = {16: 1.15, 32: 1.1}  # cycles of one of its multiply-adds, with so many vector registers
@@ -63,9 +67,14 @@ def vectors(length, dtype, cpu):
     return -(-length * dtype.itemsize // cpu.vector_bytes)
 
 
+def far(each, more, geo, dtype, cpu):
+    """Cycles of a vector of weights, `each` if the second cache holds them all."""
+    return each + more[cpu.registers] * max(0, math.log2(max(1, math.prod(geo.w_shape)) * dtype.itemsize / cpu.l2))
+
+
 def reading(geo, along, dtype, cpu):
     """Every weight is read once."""
-    return READ * geo.terms * geo.o / along(geo) * vectors(along(geo), dtype, cpu)
+    return far(READ[cpu.registers], READ_FAR, geo, dtype, cpu) * geo.terms * geo.o / along(geo) * vectors(along(geo), dtype, cpu)
 
 
 def framing(geo, dtype):
@@ -78,7 +87,7 @@ def direct(along):
     of results keeps one core busy.  And the frame of the padded copy."""
 
     def cost(geo, dtype, cpu):
-        products = geo.macs / along(geo) * (6 + 3 * vectors(along(geo), dtype, cpu))
+        products = PLAIN[cpu.registers] * geo.macs / along(geo) * (6 + 3 * vectors(along(geo), dtype, cpu))
         products *= 2 if geo.n * geo.p == 1 else 1
         return LAUNCH + reading(geo, along, dtype, cpu) + products + framing(geo, dtype)
 
@@ -95,7 +104,7 @@ def im2col(along, turned=0):
             turned * geo.terms * geo.o
             + 3 * LAUNCH
             + reading(geo, along, dtype, cpu)
-            + geo.macs / along(geo) * (3 + 2 * vectors(along(geo), dtype, cpu))
+            + PLAIN[cpu.registers] * geo.macs / along(geo) * (3 + 2 * vectors(along(geo), dtype, cpu))
             + COPIED * windows
             + framing(geo, dtype)
         )
@@ -112,8 +121,9 @@ def tiled(along, packed=PACKED, backward=False):
         slower = NARROW[cpu.registers] if wide == 1 else 1
         slower *= MASKED[cpu.registers] if length * dtype.itemsize % cpu.vector_bytes else 1
         products, weights = geo.macs / length * wide, geo.terms * geo.o // length * wide
+        each = far(packed, PACKED_FAR, geo, dtype, cpu)
         results = math.prod(geo.x_shape if backward else geo.y_shape) * dtype.itemsize
-        return 2 * LAUNCH + slower * products + packed * weights + (WRITTEN * results if results > cpu.l3 // 4 else 0)
+        return 2 * LAUNCH + slower * products + each * weights + (WRITTEN * results if results > cpu.l3 // 4 else 0)
 
     return cost
 
@@ -129,7 +139,7 @@ def tiled_weights(geo, dtype, cpu):
 def pointwise(geo, dtype, cpu):
     """Weights are read from memory once; the sums of each pixel are loaded and stored for each of them."""
     weights, pixels = geo.c * vectors(geo.o, dtype, cpu), geo.n * geo.p * geo.q
-    return 2 * LAUNCH + weights * (READ + 1.8 * pixels)
+    return 2 * LAUNCH + weights * (far(READ[cpu.registers], READ_FAR, geo, dtype, cpu) + LOADED[cpu.registers] * pixels)
 
 
 def depthwise(geo, dtype, cpu):

@@ -15,26 +15,38 @@ from fastconv.kernels.denormals import flush_denormals, restore_denormals
 from fastconv.kernels.intrinsics import emits
 from fastconv.kernels.partial_sums import add_blocks, partial_sums
 from fastconv.kernels.sharing import fresh_turns, next_task
-from fastconv.machine import get_threads, kernel
+from fastconv.machine import cpu, get_threads, kernel
 
 __all__ = ["forward"]
 
-ROWS, VECTORS = 4, 2  # of w that are in registers for all pixels
+ROWS, VECTORS = {16: 4, 32: 8}, 2  # of w that are in registers for all pixels, by number of registers
 
 
-@emits("rows")
-def add_rows(v, x, x_at, C, w, w_at, rows, sums, sums_at, O, M):
-    """sums[m,o] += the sum of x[m,c] * w[c,o] over a few neighbouring channels c.  The rows after them are asked for, line after
-    line: where several rows are read side by side, the CPU does not look ahead far enough by itself."""
-    strip, start = VECTORS * v.lanes, v.at(w, w_at)
-    following = v.at(start, (rows, O))
+@emits()
+def add_channels(v, x, x_at, C, w, w_at, count, sums, sums_at, O, M):
+    """sums[m,o] += the sum of x[m,c] * w[c,o] over `count` neighbouring channels c."""
+    rows, values, weights, totals = ROWS[cpu().registers], v.at(x, x_at), v.at(w, w_at), v.at(sums, sums_at)
+    whole = v.builder.udiv(count, v.index(rows))
+    with v.loop(whole) as i:
+        c = v.add((i, rows))
+        add_rows(v, v.at(values, c), C, v.at(weights, (c, O)), rows, totals, O, M)
+    done = v.add((whole, rows))
+    with v.loop(v.builder.sub(count, done)) as i:
+        c = v.add(done, i)
+        add_rows(v, v.at(values, c), C, v.at(weights, (c, O)), 1, totals, O, M)
+
+
+def add_rows(v, x, C, start, rows, sums, O, M):
+    """The instructions for a few channels.  The rows after theirs are asked for, line after line, for the second cache: where
+    several rows are read side by side, not every CPU looks ahead far enough by itself."""
+    strip, following = VECTORS * v.lanes, v.at(start, (rows, O))
 
     def add(done, s, masks):
         for line in range(rows * VECTORS):
-            v.prefetch(v.at(following, (s, rows * strip), line * v.lanes))
+            v.prefetch(v.at(following, (s, rows * strip), line * v.lanes), near=False)
         taps = [[v.load(v.at(start, done, (r, O), n * v.lanes), mask) for n, mask in masks] for r in range(rows)]
         with v.loop(M) as m:
-            here, values = v.at(sums, sums_at, done, (m, O)), v.at(x, x_at, (m, C))
+            here, values = v.at(sums, done, (m, O)), v.at(x, (m, C))
             totals = [v.load(v.at(here, n * v.lanes), mask) for n, mask in masks]
             for r, row in enumerate(taps):
                 value = v.splat(v.builder.load(v.at(values, r)))
@@ -65,13 +77,7 @@ def sum_channels(x, w, b, parts, threads, turns):
                 if k == 0:
                     parts[k, m] = b
             c, end = k * C // B, (k + 1) * C // B
-            while c < end:
-                if c + ROWS <= end:
-                    add_rows(values, c, C, weights, c * O, ROWS, sums, k * M * O, O, M)
-                    c += ROWS
-                else:
-                    add_rows(values, c, C, weights, c * O, 1, sums, k * M * O, O, M)
-                    c += 1
+            add_channels(values, c, C, weights, c * O, end - c, sums, k * M * O, O, M)
             k = next_task(turns, 0, thread, B)
         restore_denormals(before)
 

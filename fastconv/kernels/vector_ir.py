@@ -268,10 +268,12 @@ class Vectors:
         """1 where the int64 is 0 or more, else 0."""
         return self.builder.zext(self.builder.icmp_signed(">=", value, self.index(0)), I64)
 
-    def prefetch(self, pointer, write=False):
-        """Ask for the cache line of any address, which need not exist, before it is read or written."""
-        kinds = [BYTES, I32, I32, I32]  # whether to be written, to stay in every cache, data
-        line = [self.builder.bitcast(pointer, BYTES), *(ir.Constant(I32, number) for number in (int(write), 3, 1))]
+    def prefetch(self, pointer, write=False, near=True):
+        """Ask for the cache line of any address, which need not exist, before it is read or written; `near`: for the first cache,
+        else for the second one."""
+        kinds = [BYTES, I32, I32, I32]  # whether to be written, how near it is to stay, data
+        settings = int(write), 3 if near else 2, 1
+        line = [self.builder.bitcast(pointer, BYTES), *(ir.Constant(I32, number) for number in settings)]
         self.call_named("llvm.prefetch.p0", ir.VoidType(), kinds, *line)
 
     def copy(self, source, target, count):
