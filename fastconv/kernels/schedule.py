@@ -17,7 +17,9 @@ import numpy as np
 from fastconv.kernels.blocks import FEW_CHANNELS, balanced
 from fastconv.kernels.tile import STEPS, Tile, most_rows, tile_address
 
-__all__ = ["Schedule", "forward_parts", "forward_runs", "input_grad_parts", "input_grad_runs", "tables", "weight_grad_runs"]
+__all__ = [
+    "Schedule", "forward_parts", "forward_runs", "in_pieces", "input_grad_parts", "input_grad_runs", "tables", "weight_grad_runs",
+]  # fmt: skip
 
 TERMS = [4 + STEPS.index(name) for name in "ijk"]  # columns of `Schedule.runs`: their product are the terms of a sum
 
@@ -32,6 +34,8 @@ class Schedule(NamedTuple):
     tiles: np.ndarray  # (kinds, rows + 1): addresses
     most: np.ndarray  # (kinds,): rows of the tallest tile
     packing: np.ndarray  # (kinds,): address of the tile that packs a panel on its way, the first of the first run; else 0
+    asking: np.ndarray  # (kinds, rows + 1): addresses of the tiles that ask for what comes next
+    piece: int  # rows of b that all runs go over before the next ones, which are asked for meanwhile; 0: a sum is not cut
 
 
 def run(a, b, c, count, **steps):
@@ -41,6 +45,24 @@ def run(a, b, c, count, **steps):
         for outer, inner in (("j", "k"), ("a_j", "a_k"), ("b_j", "b_k")):
             given[outer], given[inner] = given.get(inner, 0), given.get(outer, 0)
     return (a, b, c, count, *(given.get(name, 0) for name in STEPS))
+
+
+def in_pieces(runs, piece):
+    """Runs (of one column of taps, or of those that are one row of numbers) that go over `piece` rows of b at a time, all of them
+    over the first rows, then all over the next."""
+    found = []
+    for start in runs:
+        steps, parts = dict(zip(STEPS, start[4:], strict=True)), []
+        for i in range(steps["i"]):
+            a, b, done = start[0] + i * steps["a_i"], start[1] + i * steps["b_i"], 0
+            while done < steps["k"]:
+                count = min(steps["k"] - done, piece - (b + done) % piece)
+                parts.append((a + done * steps["a_k"], b + done, count))
+                done += count
+        for n, (a, b, count) in enumerate(parts):
+            more = {"i": 1, "k": count, "accumulate": int(n > 0), "activation": steps["activation"] if n == len(parts) - 1 else 0}
+            found.append((a, b, *start[2:4], *(steps | more).values()))
+    return sorted(found, key=lambda one: one[1] // piece)
 
 
 @dataclass(frozen=True)
@@ -198,17 +220,21 @@ def readers(offset, size, stride, first, end):
     return max(first, -(offset // stride)), min(end, -(-(size - offset) // stride))
 
 
-def tables(tasks, runs, panels, itemsize, packs=False):
+def tables(tasks, runs, panels, itemsize, packs=False, piece=0):
     """The `Schedule` of tasks (lists of segments), with the tiles that it needs compiled; the first tile `packs` a panel where
-    its run needs all of it."""
+    its run needs all of it; with a `piece` the runs are `in_pieces` of that size."""
     runs = np.array(runs, np.int64).reshape(-1, 4 + len(STEPS))
     most = [most_rows()[vectors] for vectors, _ in panels.kinds]
     tiles, packing = np.zeros((len(panels.kinds), max(most) + 1), np.int64), np.zeros(len(panels.kinds), np.int64)
+    asking = np.zeros_like(tiles)
     for kind, (vectors, masked) in enumerate(panels.kinds):
         for height in {part for count in np.unique(runs[:, 3]) for part in balanced(int(count), most[kind])}:
             tiles[kind, height] = tile_address(Tile(itemsize, panels.lanes, height, vectors, masked))
+            if piece:
+                asking[kind, height] = tile_address(Tile(itemsize, panels.lanes, height, vectors, masked, asks=True))
         if packs and runs[0, TERMS].prod() == panels.packed_rows:
             height = balanced(int(runs[0, 3]), most[kind])[0]
             packing[kind] = tile_address(Tile(itemsize, panels.lanes, height, vectors, masked, packs))
     segments = np.array([segment for task in tasks for segment in task], np.int64).reshape(-1, 7)
-    return Schedule(np.cumsum([0, *map(len, tasks)]), segments, runs, panels.rows, tiles, np.array(most), packing)
+    starts = np.cumsum([0, *map(len, tasks)])
+    return Schedule(starts, segments, runs, panels.rows, tiles, np.array(most), packing, asking, piece)

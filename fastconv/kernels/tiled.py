@@ -11,25 +11,28 @@ from numba.extending import register_jitable
 
 from fastconv.kernels import aligned
 from fastconv.kernels.activation import finish, in_registers
+from fastconv.kernels.aligned import LINE
 from fastconv.kernels.blocks import cuts
 from fastconv.kernels.denormals import flush_denormals, restore_denormals
 from fastconv.kernels.intrinsics import array_address
 from fastconv.kernels.packing import AS_IT_IS, COUNTERS, FLIPPED, FORWARD, TASKS, by_taps, pack_panel, share_packing
 from fastconv.kernels.padding import as_read, fold, grad_target
 from fastconv.kernels.panels import arrangement, walked
-from fastconv.kernels.schedule import Schedule, forward_runs, input_grad_runs, tables
+from fastconv.kernels.schedule import Schedule, forward_runs, in_pieces, input_grad_runs, tables
 from fastconv.kernels.sharing import fresh_turns, next_task
 from fastconv.kernels.tile import STEPS, call_tile, call_tile_with, most_rows
 from fastconv.kernels.vector_ir import lanes_of
-from fastconv.machine import get_threads, kernel
+from fastconv.machine import cpu, get_threads, kernel
 
 __all__ = ["forward", "input_grad", "launch"]
 
 BAND_BYTES = 130_000  # of rows of a and of the result that all panels go over in turn: what L2 holds beside the weights
 TURNS = 4  # tasks of a thread, if they are large enough
+PIECE = 512  # rows of a panel that are fetched ahead, of a 1x1 convolution
 LEAST_WORK = 250_000  # multiply-adds of a task
 FIRST_STEP = 4  # columns of `runs` before the steps
 B_AT = 1  # column of `Panels.rows`
+K = FIRST_STEP + STEPS.index("k")
 A_M, C_M = FIRST_STEP + STEPS.index("a_m"), FIRST_STEP + STEPS.index("c_m")
 
 
@@ -82,7 +85,11 @@ def call_tiles(a, b, bias, c, segment, schedule, done):
     table, width = runs.reshape(-1), runs.shape[1]
     for p in range(p0, p1):
         a_at, b_at, c_at, kind, tail, b_row, _ = schedule.panels[p]
+        piece, asked = -1, 0
         for r in range(r0, r1):
+            if schedule.piece > 0 and runs[r, 1] // schedule.piece != piece:
+                piece, asked = runs[r, 1] // schedule.piece, 0
+                lines, there = lines_behind(b, b_at, b_row, piece, schedule.piece)
             a_here = a_base + a_at + runs[r, 0]
             b_here = b_at + (b_base + runs[r, 1]) * b_row
             c_here = c_base + c_at + runs[r, 2]
@@ -90,10 +97,23 @@ def call_tiles(a, b, bias, c, segment, schedule, done):
             parts = (count + most[kind] - 1) // most[kind]
             for part in range(parts):
                 rows = count // parts + (1 if part < count % parts else 0)
-                if part >= done or r > r0:
+                if schedule.piece > 0 and asked < lines:
+                    tile = schedule.asking[kind, rows]
+                    call_tile_with(
+                        a, a_here, tile, b, b_here, c, c_here, bias, c_at, table, block, tail, b_row, there + LINE * asked
+                    )
+                    asked += runs[r, K]
+                elif part >= done or r > r0:
                     call_tile(a, a_here, tiles[kind, rows], b, b_here, c, c_here, bias, c_at, table, block, tail, b_row)
                 a_here += rows * runs[r, A_M]
                 c_here += rows * runs[r, C_M]
+
+
+@register_jitable
+def lines_behind(b, b_at, b_row, piece, rows):
+    """(lines of the cache in a piece of a panel, address of the first line behind this piece)."""
+    size = rows * b_row * b.itemsize
+    return size // LINE, array_address(b) + b_at * b.itemsize + (piece + 1) * size
 
 
 @register_jitable
@@ -105,6 +125,18 @@ def first_tile(packing, a, w, bias, c, segment, schedule, room):
     a_here, c_here, block = a_base + a_at + run[0], c_base + c_at + run[2], r * len(run) + FIRST_STEP
     table, O, packed = schedule.runs.reshape(-1), w.shape[2], array_address(room)
     call_tile_with(a, a_here, packing, w.reshape(-1), c_at, c, c_here, bias, c_at, table, block, tail, O, packed)
+
+
+def piece_of(arranged, geo, runs, itemsize):
+    """Rows of a panel that all pixels of one image go over before the next, which are on their way meanwhile: where the second
+    cache does not hold all weights, and few pixels share the time that it takes to fetch them.  0: a sum is not cut."""
+    steps = [run[FIRST_STEP:] for run in runs]
+    one_column = all(step[STEPS.index("j")] == step[STEPS.index("b_k")] == 1 for step in steps)
+    if not (arranged.by_panels and arranged.lie_so and geo.n == 1 and one_column):
+        return 0
+    if arranged.panels.packed_size * itemsize < cpu().l2 // 2:
+        return 0
+    return arranged.panels.packed_rows // geo.kh if geo.kh > 1 else PIECE
 
 
 def panel_tasks(sizes, panels, threads, runs_of):
@@ -182,7 +214,11 @@ def walk_of(geo, itemsize, threads, backward, kept, activation):
     if at_once:  # each panel lies alone
         panels = replace(panels, rows=panels.rows.copy())
         panels.rows[:, B_AT] = 0
-    schedule = tables(*cut(sizes, panels, threads, runs_of), panels, itemsize, at_once and not backward)
+    tasks, runs = cut(sizes, panels, threads, runs_of)
+    piece = piece_of(arranged, walk_geo, runs, itemsize)
+    runs = in_pieces(runs, piece) if piece else runs
+    tasks = [[(*segment[:4], len(runs), *segment[5:]) for segment in task] for task in tasks] if piece else tasks
+    schedule = tables(tasks, runs, panels, itemsize, at_once and not backward, piece)
     order = AS_IT_IS if arranged.lie_so else FLIPPED if backward else FORWARD
     slots = min(threads, len(schedule.starts) - 1)
     return Walk(schedule, order, arranged.room(slots), at_once, slots)
