@@ -84,13 +84,13 @@ def input_grad_panels(geo, itemsize):
 
 
 @functools.lru_cache(maxsize=1024)
-def forward_panels_of(geo, itemsize):
-    return panels_of(geo.c, geo.o, geo.groups, itemsize, packed_rows=geo.terms)
+def forward_panels_of(geo, itemsize, widest=None):
+    return panels_of(geo.c, geo.o, geo.groups, itemsize, packed_rows=geo.terms, widest=widest)
 
 
 @functools.lru_cache(maxsize=1024)
-def input_grad_panels_of(geo, itemsize):
-    return panels_of(geo.o, geo.c, geo.groups, itemsize, packed_rows=geo.kh * geo.kw * geo.o // geo.groups)
+def input_grad_panels_of(geo, itemsize, widest=None):
+    return panels_of(geo.o, geo.c, geo.groups, itemsize, packed_rows=geo.kh * geo.kw * geo.o // geo.groups, widest=widest)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -138,4 +138,20 @@ def arrangement(geo, itemsize, backward, kept, threads):
     rows, values = (walk.h, walk.p * walk.q * walk.o) if backward else (walk.p, walk.h * walk.w * walk.c)
     is_large = walk.n * rows <= FEW_ROWS or panels.packed_size > walk.n * values
     one_panel = not backward and len(panels.rows) == 1 and int(panels.rows[0, 5]) == geo.o
-    return Arrangement(panels, len(panels.rows) >= threads and is_large, kept or one_panel)
+    found = Arrangement(panels, len(panels.rows) >= threads and is_large, kept or one_panel)
+    if not found.on_the_way:
+        return found
+    widest = evenly_shared(sum(vectors for vectors, _ in (panels.kinds[kind] for kind in panels.rows[:, 3])), threads)
+    return found._replace(panels=(input_grad_panels_of if backward else forward_panels_of)(weights_only(geo), itemsize, widest))
+
+
+def evenly_shared(vectors, threads):
+    """The most vectors of a panel with which no thread has much more to do than another; a result is summed whole in any."""
+
+    def panels_in(widest):
+        return -(-vectors // widest)
+
+    def longest(widest):
+        return -(-panels_in(widest) // threads) * widest
+
+    return min(range(WIDEST[cpu().registers], 0, -1), key=longest)

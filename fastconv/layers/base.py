@@ -115,14 +115,14 @@ class Layer(Settable):
 
     def penalty(self):
         """What regularisation adds to the loss."""
-        if not (self.trainable and (self.l1 or self.l2)):
+        if not ((self.l1 or self.l2) and self.trainable):
             return 0.0
         w = self.arrays["w"]
         return float(self.l1 * abs(w).sum(dtype=np.float64) + self.l2 / 2 * np.square(w).sum(dtype=np.float64))
 
     def add_penalty_gradient(self):
         """Add the gradient of `penalty` to that of w; `Sequential.backward` does it behind all layers."""
-        if self.trainable and (self.l1 or self.l2):
+        if (self.l1 or self.l2) and self.trainable:
             w, gradient = self.arrays["w"], self.grad("w")
             gradient += self.l2 * w
             if self.l1:
