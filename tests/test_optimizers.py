@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import fastconv as fc
+from guards import Guards
 
 SETTINGS = (
     fc.optim.SGD(0.1),
@@ -190,3 +191,37 @@ def test_parameters_of_any_memory_order_move_alike(optimizer):
     assert moved[0].any()
     for other in moved[1:]:
         np.testing.assert_array_equal(other, moved[0])
+
+
+def momentum_by_hand(p, gradients):
+    v = 0
+    for g in gradients:
+        v = 0.9 * v + g + 0.01 * p
+        p = p - 0.1 * v
+    return p
+
+
+def adam_by_hand(p, gradients):
+    m = v = 0
+    for t, g in enumerate(gradients, start=1):
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        p = p - 0.1 * m / (1 - 0.9**t) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+    return p
+
+
+@pytest.mark.parametrize("size", [1, 15, 511, 512, 513, 3 * 512 + 7, (1 << 14) + 600, 3 << 14])
+@pytest.mark.parametrize(
+    "optimizer, by_hand",
+    [(fc.optim.SGD(0.1, momentum=0.9, weight_decay=0.01), momentum_by_hand), (fc.optim.Adam(0.1), adam_by_hand)],
+    ids=["sgd", "adam"],
+)
+def test_parameters_of_any_size_move_whole_and_alone(optimizer, by_hand, size):
+    """A kernel takes them a few hundred numbers at a time, and some thousands on each core."""
+    guards, rng = Guards(), np.random.default_rng(size)
+    p = guards.holding(rng.standard_normal(size).astype(np.float32))
+    gradients = rng.standard_normal((3, size)).astype(np.float32)
+    exact, state = by_hand(p.astype(np.float64), gradients.astype(np.float64)), optimizer.init(p)
+    for g in gradients:
+        optimizer.step(p, guards.holding(g), state)
+    np.testing.assert_allclose(p, exact, rtol=2e-5, atol=2e-6)
+    guards.assert_intact()

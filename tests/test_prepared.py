@@ -9,7 +9,10 @@ import fastconv as fc
 import oracle
 from bounds import assert_same_bytes
 from cases import CASES, KINDS_OF_LAYER, Case
-from fastconv.kernels import aligned
+from fastconv import machine
+from fastconv.kernels import aligned, tiled
+from fastconv.kernels.panels import evenly_shared
+from guards import Guards
 from routes import refusal, run, served, to_nchw, to_oihw
 
 
@@ -76,3 +79,58 @@ def test_prepared_weights_do_not_see_later_changes():
     fc.conv2d(x, prepared, b)
     w[:] = 0
     assert_same_bytes(fc.conv2d(x, prepared, b), before)
+
+
+IN_PIECES = [
+    (Case(n=1, h=7, w=7, c=24, o=160, k=(3, 3), padding=1), 3 * 24),
+    (Case(n=1, h=9, w=8, c=20, o=150, k=(3, 2), stride=2, padding=1), 2 * 20),
+    (Case(n=1, h=11, w=7, c=12, o=140, k=(3, 3), dilation=2, padding=2), 0),  # the columns of a tap lie apart
+    (Case(n=1, h=5, w=6, c=tiled.PIECE + 70, o=130, k=(1, 1)), tiled.PIECE),
+    (Case(n=1, h=3, w=5, c=2 * tiled.PIECE, o=65, k=(1, 1)), tiled.PIECE),
+    (Case(n=2, h=4, w=4, c=16, o=130, k=(3, 3), padding=1), 0),  # two images share what is fetched
+    (Case(n=1, h=6, w=6, c=32, o=256, k=(3, 3), groups=2, padding=1), 0),
+]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=str)
+@pytest.mark.parametrize("case, piece", IN_PIECES, ids=str)
+def test_weights_that_are_fetched_piece_by_piece(monkeypatch, case, piece, dtype):
+    """As where no cache holds them: the same bytes, nothing read or written outside the arrays."""
+    guards = Guards()
+    guards.watch(monkeypatch)
+    x, w, b, _ = (guards.holding(array) for array in case.arrays(seed=41, dtype=dtype))
+    options = {**case.options, "algorithm": "tiled"}
+    whole = fc.conv2d(x, w, b, **options)
+    monkeypatch.setattr(tiled, "cpu", lambda: replace(machine.cpu(), l2=1024))
+    tiled.walk_of.cache_clear()
+    try:
+        for threads in (1, 2):
+            walk = tiled.walk_of(
+                fc.plan(case.x_shape, case.w_shape, **case.options).geometry, x.itemsize, threads, False, True, 0
+            )
+            assert walk.schedule.piece == piece
+        got = fc.conv2d(x, fc.prepare(w, case.x_shape, **options), b, **options)
+    finally:
+        tiled.walk_of.cache_clear()
+    assert_same_bytes(got, whole)
+    guards.assert_intact()
+    exact = oracle.conv2d(x.astype(np.float64), w.astype(np.float64), **case.options) + b
+    assert abs(got - exact).max() <= 1e-5 * abs(exact).max()
+
+
+@pytest.mark.parametrize("channels", [33, 192, 320])
+def test_panels_of_any_width_give_the_same_bytes(channels):
+    """They follow the number of threads, where weights are packed on their way."""
+    case = Case(n=1, h=7, w=7, c=channels, o=channels + 5, k=(3, 3), padding=1)
+    x, w, b, dy = case.arrays(seed=42)
+    results, before = [], fc.get_threads()
+    try:
+        for threads in range(1, min(before, 4) + 1):
+            fc.set_threads(threads)
+            results.append([run(case, d, x, w, b, dy, algorithm="tiled") for d in ("forward", "input_grad")])
+    finally:
+        fc.set_threads(before)
+    for found in results[1:]:
+        for one, other in zip(found, results[0], strict=True):
+            assert_same_bytes(one, other)
+    assert {evenly_shared(12, threads) for threads in (1, 2)} == ({2} if machine.cpu().registers == 16 else {4, 3})
