@@ -69,7 +69,7 @@ def vectors(length, dtype, cpu):
 
 def far(each, more, geo, dtype, cpu):
     """Cycles of a vector of weights, `each` if the second cache holds them all."""
-    return each + more[cpu.registers] * max(0, math.log2(max(1, math.prod(geo.w_shape)) * dtype.itemsize / cpu.l2))
+    return each + more[cpu.registers] * max(0, math.log2(max(1, math.prod(geo.w_shape)) * dtype.itemsize / max(1, cpu.l2)))
 
 
 def reading(geo, along, dtype, cpu):

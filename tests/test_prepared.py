@@ -87,6 +87,8 @@ IN_PIECES = [
     (Case(n=1, h=11, w=7, c=12, o=140, k=(3, 3), dilation=2, padding=2), 0),  # the columns of a tap lie apart
     (Case(n=1, h=5, w=6, c=tiled.PIECE + 70, o=130, k=(1, 1)), tiled.PIECE),
     (Case(n=1, h=3, w=5, c=2 * tiled.PIECE, o=65, k=(1, 1)), tiled.PIECE),
+    (Case(n=1, h=5, w=6, c=48, o=130, k=(1, 1), padding=1), tiled.PIECE),  # results that see no tap
+    (Case(n=1, h=7, w=5, c=48, o=130, k=(2, 1), stride=2, padding=2), 48),
     (Case(n=2, h=4, w=4, c=16, o=130, k=(3, 3), padding=1), 0),  # two images share what is fetched
     (Case(n=1, h=6, w=6, c=32, o=256, k=(3, 3), groups=2, padding=1), 0),
 ]
@@ -133,4 +135,4 @@ def test_panels_of_any_width_give_the_same_bytes(channels):
     for found in results[1:]:
         for one, other in zip(found, results[0], strict=True):
             assert_same_bytes(one, other)
-    assert {evenly_shared(12, threads) for threads in (1, 2)} == ({2} if machine.cpu().registers == 16 else {4, 3})
+    assert {evenly_shared(1, 12, threads) for threads in (1, 2)} == ({2} if machine.cpu().registers == 16 else {4, 3})

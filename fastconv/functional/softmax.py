@@ -8,7 +8,7 @@ from fastconv.errors import ShapeError
 from fastconv.functional.activations import are_many, floats
 from fastconv.functional.arrays import ready, same_shape
 
-__all__ = ["cross_entropy", "softmax", "softmax_grad"]
+__all__ = ["cross_entropy", "loss_shares", "softmax", "softmax_grad"]
 
 MOST_BLOCKS = 64  # tasks
 LABELS = np.dtype(np.int64)
@@ -56,12 +56,16 @@ def softmax_grad(dy, y):
     return y * (dy - (dy * y).sum(axis=-1, keepdims=True))
 
 
+def loss_shares(count, classes, smoothing):
+    """What one of `count` examples counts in the mean, and in its loss every class, and the label besides."""
+    return 1 / count, smoothing / classes, 1 - smoothing
+
+
 def cross_entropy(scores, labels, smoothing):
     """(losses like labels, gradient of their mean like scores) for float scores (…, classes) and whole labels (…) in range."""
     losses, gradient = np.empty(labels.shape, scores.dtype), np.empty(scores.shape, scores.dtype)
     if scores.size:
-        count, classes, number = labels.size, scores.shape[-1], scores.dtype.type
-        share = number(1 / count), number(smoothing / classes), number(1 - smoothing)
+        share = map(scores.dtype.type, loss_shares(labels.size, scores.shape[-1], smoothing))
         run = kernels().cross_entropy if are_many(scores) else kernels().cross_entropy.serial
         places = ready(labels, LABELS).reshape(-1)
         run(as_rows(scores), places, *share, losses.reshape(-1), as_rows(gradient), blocks_of(scores))

@@ -31,7 +31,7 @@ NOTHING = np.zeros(1, np.int64)  # no tasks
 # the work behind them
 WORKS, WORKS_DONE, FIRSTS, FIRSTS_DONE, GROUPS, GROUPS_DONE, LASTS, LASTS_DONE, COUNTERS = range(9)
 ZEROS_AND_ONES = np.repeat(np.array([0, 1], np.float32), ONES)
-NO_LABELS, NO_SHARES = np.zeros(0, np.int64), np.zeros(3, np.float32)
+NO_LABELS, NO_SCORES, NO_SHARES = np.zeros(0, np.int64), np.zeros((0, 1), np.float32), np.zeros(3, np.float32)
 
 
 @kernel()
@@ -162,20 +162,20 @@ class Chain:
     def backward(self, x, dy, arrays, grads, work):
         """Weight gradients into grads, (dw, db) of each block, contiguous float32."""
         work.place(WEIGHTS, arrays)
-        self.pass_back(x, dy, dy, NO_LABELS, NO_SHARES, dy[0], grads, work)
+        self.pass_back(x, NO_SCORES, dy, NO_LABELS, NO_SHARES, NO_SHARES, grads, work)
 
-    def learn(self, x, y, dy, labels, shares, losses, grads, work):
+    def forward_backward(self, x, y, dy, labels, shares, losses, grads, work):
         """Forward, cross-entropy and backward: y, dy and losses as `softmax.cross_entropy` has them, and weight gradients."""
         self.pass_back(x, y, dy, labels, shares, losses, grads, work)
         work.tasks = NOTHING
 
     def pass_back(self, x, y, dy, labels, shares, losses, grads, work):
+        """The kernel of both."""
         work.place(GRADIENTS, grads)
-        t, tasks = self.tables, work.tasks if len(labels) else NOTHING
-        turns = fresh_turns(COUNTERS, len(work.scratch))
+        tasks, turns = work.tasks if len(labels) else NOTHING, fresh_turns(COUNTERS, len(work.scratch))
         backward(
-            x, y, dy, labels, shares, losses, work.space, work.rooms, work.bases, tasks, t.ahead, self.back, work.scratch,
-            work.partial, turns,
+            x, y, dy, labels, shares, losses, work.space, work.rooms, work.bases, tasks, self.tables.ahead, self.back,
+            work.scratch, work.partial, turns,
         )  # fmt: skip
 
 

@@ -141,17 +141,16 @@ def arrangement(geo, itemsize, backward, kept, threads):
     found = Arrangement(panels, len(panels.rows) >= threads and is_large, kept or one_panel)
     if not found.on_the_way:
         return found
-    widest = evenly_shared(sum(vectors for vectors, _ in (panels.kinds[kind] for kind in panels.rows[:, 3])), threads)
+    widest = evenly_shared(geo.groups, -(-(geo.c if backward else geo.o) // geo.groups // panels.lanes), threads)
     return found._replace(panels=(input_grad_panels_of if backward else forward_panels_of)(weights_only(geo), itemsize, widest))
 
 
-def evenly_shared(vectors, threads):
-    """The most vectors of a panel with which no thread has much more to do than another; a result is summed whole in any."""
-
-    def panels_in(widest):
-        return -(-vectors // widest)
+def evenly_shared(groups, vectors, threads):
+    """The most vectors of a panel, two at least, with which no thread has much more to do than another, where each of the groups
+    has so many; a result is summed whole in any."""
 
     def longest(widest):
-        return -(-panels_in(widest) // threads) * widest
+        panels = groups * -(-vectors // widest)
+        return -(-panels // threads) * widest
 
-    return min(range(WIDEST[cpu().registers], 0, -1), key=longest)
+    return min(range(WIDEST[cpu().registers], 1, -1), key=longest)

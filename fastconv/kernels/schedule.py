@@ -48,21 +48,33 @@ def run(a, b, c, count, **steps):
 
 
 def in_pieces(runs, piece):
-    """Runs (of one column of taps, or of those that are one row of numbers) that go over `piece` rows of b at a time, all of them
-    over the first rows, then all over the next."""
+    """Runs that go over `piece` rows of b at a time, all of them over the first rows, then all over the next.
+
+    Their taps lie in a row of numbers each (j = b_k = 1); a run that sees no tap stays as it is.
+    """
     found = []
-    for start in runs:
-        steps, parts = dict(zip(STEPS, start[4:], strict=True)), []
-        for i in range(steps["i"]):
-            a, b, done = start[0] + i * steps["a_i"], start[1] + i * steps["b_i"], 0
-            while done < steps["k"]:
-                count = min(steps["k"] - done, piece - (b + done) % piece)
-                parts.append((a + done * steps["a_k"], b + done, count))
-                done += count
-        for n, (a, b, count) in enumerate(parts):
-            more = {"i": 1, "k": count, "accumulate": int(n > 0), "activation": steps["activation"] if n == len(parts) - 1 else 0}
-            found.append((a, b, *start[2:4], *(steps | more).values()))
+    for a, b, c, rows, *steps in runs:
+        named = dict(zip(STEPS, steps, strict=True))
+        parts = [
+            (a + i * named["a_i"] + k * named["a_k"], b + i * named["b_i"] + k, count) for i, k, count in cut(b, named, piece)
+        ]
+        for n, (a_at, b_at, count) in enumerate(parts):
+            activation = named["activation"] if n == len(parts) - 1 else 0
+            more = {"i": 1, "k": count, "accumulate": int(n > 0), "activation": activation}
+            found.append((a_at, b_at, c, rows, *(named | more).values()))
+        if not parts:
+            found.append((a, b, c, rows, *steps))
     return sorted(found, key=lambda one: one[1] // piece)
+
+
+def cut(b, steps, piece):
+    """(i, first k, how many) of a run that begins with row b, so that none goes over the end of a piece."""
+    for i in range(steps["i"]):
+        k = 0
+        while k < steps["k"]:
+            count = min(steps["k"] - k, piece - (b + i * steps["b_i"] + k) % piece)
+            yield i, k, count
+            k += count
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ def rows_of_cross_entropy(x, labels, first, end, each, of_all, of_label, losses,
         largest, total = powers(x, row, end, gradient)
         label = labels[row]
         if label < 0 or label >= classes:
-            label, total = 0, np.nan * total
+            label, total = 0, x.dtype.type(np.nan)
         logarithm = np.log(total)
         loss = of_label * (logarithm - (x[row, label] - largest))
         if of_all > 0:

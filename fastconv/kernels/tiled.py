@@ -85,7 +85,7 @@ def call_tiles(a, b, bias, c, segment, schedule, done):
     table, width = runs.reshape(-1), runs.shape[1]
     for p in range(p0, p1):
         a_at, b_at, c_at, kind, tail, b_row, _ = schedule.panels[p]
-        piece, asked = -1, 0
+        piece, asked, lines, there = -1, 0, 0, 0
         for r in range(r0, r1):
             if schedule.piece > 0 and runs[r, 1] // schedule.piece != piece:
                 piece, asked = runs[r, 1] // schedule.piece, 0
@@ -97,7 +97,7 @@ def call_tiles(a, b, bias, c, segment, schedule, done):
             parts = (count + most[kind] - 1) // most[kind]
             for part in range(parts):
                 rows = count // parts + (1 if part < count % parts else 0)
-                if schedule.piece > 0 and asked < lines:
+                if asked < lines:
                     tile = schedule.asking[kind, rows]
                     call_tile_with(
                         a, a_here, tile, b, b_here, c, c_here, bias, c_at, table, block, tail, b_row, there + LINE * asked
@@ -216,8 +216,9 @@ def walk_of(geo, itemsize, threads, backward, kept, activation):
         panels.rows[:, B_AT] = 0
     tasks, runs = cut(sizes, panels, threads, runs_of)
     piece = piece_of(arranged, walk_geo, runs, itemsize)
-    runs = in_pieces(runs, piece) if piece else runs
-    tasks = [[(*segment[:4], len(runs), *segment[5:]) for segment in task] for task in tasks] if piece else tasks
+    if piece:  # a segment of a walk by panels goes over all runs
+        runs = in_pieces(runs, piece)
+        tasks = [[(*start, first, len(runs), p, end) for *start, first, _, p, end in task] for task in tasks]
     schedule = tables(tasks, runs, panels, itemsize, at_once and not backward, piece)
     order = AS_IT_IS if arranged.lie_so else FLIPPED if backward else FORWARD
     slots = min(threads, len(schedule.starts) - 1)

@@ -121,7 +121,7 @@ class Layer(Settable):
         return float(self.l1 * abs(w).sum(dtype=np.float64) + self.l2 / 2 * np.square(w).sum(dtype=np.float64))
 
     def add_penalty_gradient(self):
-        """Add the gradient of `penalty` to that of w; `Sequential.backward` does it behind all layers."""
+        """Add the gradient of `penalty` to that of w; a network does it behind all layers."""
         if (self.l1 or self.l2) and self.trainable:
             w, gradient = self.arrays["w"], self.grad("w")
             gradient += self.l2 * w

@@ -9,6 +9,7 @@ import numpy as np
 from fastconv.errors import ShapeError, TrainingError
 from fastconv.functional.activations import relu_grad
 from fastconv.functional.arrays import ready
+from fastconv.functional.softmax import loss_shares
 from fastconv.layers.norm import paired
 from fastconv.models.inference import steps_for
 from fastconv.models.program import lower
@@ -20,10 +21,10 @@ FLOAT32 = np.dtype(np.float32)  # of every chain
 INT64 = np.dtype(np.int64)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=64)
 def shares(count, classes, smoothing):
-    """What the mean, every class and the label count in the loss, as kernels take it."""
-    return np.array([1 / count, smoothing / classes, 1 - smoothing], FLOAT32)
+    """`loss_shares` as an array, which kernels only read."""
+    return np.array(loss_shares(count, classes, smoothing), FLOAT32)
 
 
 def steps_of(net, batch, training):
@@ -71,7 +72,7 @@ class ChainedLayers:
     def forward(self, x, space):
         """The output of the last of the layers; in inference `space` lends its memory, in training it is the flag True."""
         work, versions = self.ready_workspace()
-        x = np.ascontiguousarray(x.reshape(len(x), -1))
+        x = ready(x.reshape(len(x), -1), FLOAT32)
         shape = len(x), self.out_size
         y = np.empty(shape, FLOAT32) if self.plan.training else space.take(shape, FLOAT32)
         self.chain.forward(x, y, work)
@@ -83,19 +84,21 @@ class ChainedLayers:
 
     @property
     def gives_scores(self):
-        """Whether the last layer is a dense one without ReLU, so that `learn` can follow."""
+        """Whether the last layer is a dense one without ReLU, so that a loss can follow at once."""
         return self.plan.blocks[-1].geometry is None and not self.ends_rectified
 
-    def learn(self, x, labels, smoothing):
+    def forward_backward(self, x, labels, smoothing):
         """(output, loss of each image) and the gradients of the mean loss, softmax and cross-entropy, in one pass of the images.
 
         `labels` int64 (N,); see `losses.softmax_cross_entropy`.  The loss of an image that is not finite, or has a label that is
         no class, is NaN.
         """
+        if labels.shape != (len(x),):
+            raise ShapeError(f"labels: got shape {labels.shape}; needed a class number for each of {len(x)} images")
         work, versions = self.ready_workspace()
         x, labels = ready(x.reshape(len(x), -1), FLOAT32), ready(labels, INT64)
         y, dy, losses = (np.empty(shape, FLOAT32) for shape in ((len(x), self.out_size), (len(x), self.out_size), len(x)))
-        self.chain.learn(x, y, dy, labels, shares(len(x), self.out_size, smoothing), losses, self.gradients(), work)
+        self.chain.forward_backward(x, y, dy, labels, shares(len(x), self.out_size, smoothing), losses, self.gradients(), work)
         self.idle.append((work, versions))
         self.pass_ = x, y, work
         return y, losses
@@ -160,7 +163,7 @@ class ChainedLayers:
             return self.replay(x, dy)
         if self.ends_rectified:  # a convolution's ReLU is in its marks, that of a dense layer in what comes behind it
             dy = relu_grad(dy, y)
-        dy = np.ascontiguousarray(dy.reshape(len(dy), -1))
+        dy = ready(dy.reshape(len(dy), -1), FLOAT32)
         self.chain.backward(x, dy, self.arrays(), self.gradients(), work)
         return None
 

@@ -145,21 +145,29 @@ class Sequential:
         self._last_steps = steps
         return y
 
-    def learn(self, x, labels, smoothing):
-        """(output, cross-entropy of each input) and all gradients, as `backward` leaves them, where a chain does it in one pass.
+    def forward_backward(self, x, labels, smoothing=0.0):
+        """(output, softmax cross-entropy of each input), and the gradients of the mean loss as `backward` leaves them.
 
-        None where it does not: `forward`, a loss and `backward` do then.  `labels` int64 (N,).  The loss of an input that is not
-        finite, or has a label that is no class, is NaN.
+        In one pass, where small layers that end in a dense one go through the cache as one chain; None where they do not:
+        `forward`, a loss and `backward` do the same.  `labels` int64 (N,), `smoothing` as in `losses.softmax_cross_entropy`.  The
+        loss is NaN for what is not finite when it reaches the chain, and for a label that is no class.  ShapeError: not a label
+        for each input.
         """
-        x = self._received(x)
-        steps = self._steps_for(len(x), True)
-        *before, last = steps or (None,)
-        if not (isinstance(last, ChainedLayers) and last.gives_scores):
+        found = self.chain_of_scores(len(x))
+        if found is None:
             return None
-        found = last.learn(forward_through(before, x, True), labels, smoothing)
-        self._last_steps = steps
+        before, last = found
+        scores, losses = last.forward_backward(forward_through(before, self._received(x), True), labels, smoothing)
+        self._last_steps = (*before, last)
         self._add_penalty_gradients()
-        return found
+        return scores, losses
+
+    def chain_of_scores(self, batch):
+        """(steps before it, the chain that ends the network and a loss can follow at once); None if there is none, or if a
+        subclass has a `forward` or `backward` of its own."""
+        of_its_own = type(self).forward is not Sequential.forward or type(self).backward is not Sequential.backward
+        *before, last = (() if of_its_own else self._steps_for(batch, True)) or (None,)
+        return (tuple(before), last) if isinstance(last, ChainedLayers) and last.gives_scores else None
 
     def _inferred(self, steps, x):
         """The output of a pass in a `Space` that no other thread has; it is kept for the next pass unless it is large."""

@@ -28,6 +28,8 @@ __all__ = [
     "softmax_cross_entropy",
 ]
 
+FEW = 256  # numbers that Python adds before NumPy has begun
+
 
 def softmax_cross_entropy(scores, labels, *, label_smoothing=0.0):
     """L = -mean_n sum_k t[n,k] log p[n,k],  p = softmax(scores), t = onehot(y);  dL/dscores = (p - t) / N.
@@ -138,6 +140,8 @@ def add_at(rows, labels, value):
 
 def mean(values):
     """The mean as a float, summed in float64; 0 for an empty batch."""
+    if 0 < values.size <= FEW:
+        return sum(values.reshape(-1).tolist()) / values.size
     return float(values.sum(dtype=np.float64)) / max(values.size, 1)
 
 
@@ -157,8 +161,7 @@ class Loss:
 
     function(predictions, targets) -> (mean, gradient); targets(given, predictions' shape) -> checked array, or an error;
     output: what `predict` applies ("softmax", "sigmoid", "linear"), None to leave that to the network;
-    hits(predictions, checked targets) -> array of bool whose mean is the accuracy, None where there is no such thing;
-    smoothing: its label_smoothing where the loss is `softmax_cross_entropy`, which a chain of small layers computes itself.
+    hits(predictions, checked targets) -> array of bool whose mean is the accuracy, None where there is no such thing.
     """
 
     name: str
@@ -166,13 +169,22 @@ class Loss:
     targets: Callable
     output: str | None
     hits: Callable | None
-    smoothing: float | None = None
+
+    @property
+    def smoothing(self):
+        """The label_smoothing of a `softmax_cross_entropy`, which a chain of small layers computes itself; None for others."""
+        found = self.function
+        if found is softmax_cross_entropy:
+            return 0.0
+        if isinstance(found, partial) and found.func is softmax_cross_entropy and found.keywords.keys() == {"label_smoothing"}:
+            return None if found.args else fraction(found.keywords["label_smoothing"], "label_smoothing", 0, 1)
+        return None
 
 
 LOSSES = {
     loss.name: loss
     for loss in (
-        Loss("softmax_cross_entropy", softmax_cross_entropy, class_labels, "softmax", best_class, 0.0),
+        Loss("softmax_cross_entropy", softmax_cross_entropy, class_labels, "softmax", best_class),
         Loss("binary_cross_entropy", binary_cross_entropy, binary_targets, "sigmoid", right_side),
         Loss("hinge", hinge, class_labels, "linear", best_class),
         Loss("mean_squared_error", mean_squared_error, same_shape, "linear", None),
@@ -189,7 +201,7 @@ def label_smoothed(amount=0.1):
     amount = fraction(amount, "label_smoothing", 0, 1)
     plain = LOSSES["softmax_cross_entropy"]
     name = f"{plain.name}(label_smoothing={amount:g})"
-    return replace(plain, name=name, function=partial(plain.function, label_smoothing=amount), smoothing=amount)
+    return replace(plain, name=name, function=partial(plain.function, label_smoothing=amount))
 
 
 def find_loss(loss):

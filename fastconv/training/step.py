@@ -8,8 +8,10 @@ import numpy as np
 
 from fastconv.errors import ModelFileError, TrainingError
 from fastconv.functional.updates import Together, sum_of_squares
+from fastconv.layers import Normalize
 from fastconv.training.batches import refuse_nonfinite
 from fastconv.training.diagnose import INPUT, suspect
+from fastconv.training.losses import mean
 
 __all__ = ["NotFinite", "Stepper"]
 
@@ -25,10 +27,10 @@ class NotFinite(TrainingError):
 class Stepper:
     """Steps of one network with one loss; keeps the optimizer's state of each parameter.
 
-    A step whose loss or gradients are not finite changes nothing and raises NotFinite, a TrainingError.  All gradients are known
-    to be finite, and their squares to have a finite sum, before the first weight is written; with the bounds that SGD and Adam
-    put on their settings, such an update leaves finite weights finite.  (An optimizer of the user's own may overflow them: the
-    next step finds it.)
+    A step whose loss or gradients are not finite changes no weight, statistic or random draw and raises NotFinite, a
+    TrainingError.  All gradients are known to be finite, and their squares to have a finite sum, before the first weight is
+    written; with the bounds that SGD and Adam put on their settings, such an update leaves finite weights finite.  (An optimizer
+    of the user's own may overflow them: the next step finds it.)
     """
 
     def __init__(self, net, loss, clip_norm=None, clip_value=None):
@@ -41,16 +43,19 @@ class Stepper:
 
         finite : whether x is known to be; if not, DataError where it is not.
         """
+        if not (finite or self.finds_nonfinite(x, y)):
+            refuse_nonfinite(x, "x")
         before = volatile(self.net)
         with np.errstate(all="ignore"):
             try:
-                value, scores = self.gradients(x, y, clock, finite)
+                value, scores = self.gradients(x, y, clock)
                 trained = self.trained()
                 norm = self.length([g for *_, g in trained]) if isfinite(value) else nan
             except BaseException:
                 restore(before)
                 raise
             if not isfinite(norm):
+                restore(before)
                 if not finite:
                     refuse_nonfinite(x, "x")
                 raise self.refused(x, y, value, before)
@@ -60,14 +65,12 @@ class Stepper:
         clock.lap("update")
         return value, scores
 
-    def gradients(self, x, y, clock, finite=True):
-        """The loss, and the gradients left in the layers where it is finite."""
-        found = self.learned(x, y)
+    def gradients(self, x, y, clock):
+        """The loss, and its gradients in the layers: in those of one chain always, in others where the loss is finite."""
+        found = self.at_once(x, y)
         if found is not None:
             clock.lap("backward")
             return found
-        if not finite:
-            refuse_nonfinite(x, "x")
         scores = self.net.forward(x, training=True)
         value, dy = self.loss.function(scores, y)
         value += self.net.penalty()
@@ -77,18 +80,23 @@ class Stepper:
         clock.lap("backward")
         return value, scores
 
-    def learned(self, x, y):
-        """The same where a chain of small layers goes there and back at once; None where none does.
-
-        The loss is not finite then where an example is not, or where its label is no class.
-        """
-        if self.loss.smoothing is None or y.dtype != LABELS or y.ndim != 1:
-            return None
-        found = self.net.learn(x, y, self.loss.smoothing)
+    def at_once(self, x, y):
+        """(loss, predictions) where a chain of small layers goes forward and back in one pass, None where none does.  The loss is
+        not finite then for a label that is no class."""
+        found = self.net.forward_backward(x, y, self.loss.smoothing) if self.is_cross_entropy(y) else None
         if found is None:
             return None
         scores, losses = found
-        return sum(losses.tolist()) / len(losses) + self.net.penalty(), scores
+        return mean(losses) + self.net.penalty(), scores
+
+    def finds_nonfinite(self, x, y):
+        """Whether a step by itself has no finite loss where x is not finite: in one pass, behind nothing that could hide it."""
+        chain = self.net.chain_of_scores(len(x)) if self.is_cross_entropy(y) else None
+        return chain is not None and all(isinstance(layer, Normalize) for layer in chain[0])
+
+    def is_cross_entropy(self, y):
+        """Whether a chain can compute the loss: of one class for each example."""
+        return y.dtype == LABELS and y.ndim == 1 and self.loss.smoothing is not None
 
     def trained(self):
         """(layer, name, parameter, gradient) of all that is trained."""
@@ -141,7 +149,6 @@ class Stepper:
 
     def refused(self, x, y, value, before):
         """The error for a batch that gave numbers that are not finite; weights, statistics and draws are as before it."""
-        restore(before)
         cause = suspect(self.net, self.loss, x, y)
         restore(before)
         what = f"the loss is {value}" if not isfinite(value) else f"the loss is {value:.4g}, but its gradient overflows"

@@ -153,7 +153,8 @@ class Trainer:
         return run()
 
     def step(self, x, y):
-        """One update on one batch; returns the mean loss before it.  Errors as in `fit`, and nothing has changed then."""
+        """One update on one batch; returns the mean loss before it.  Errors as in `fit`; no weight, statistic or random
+        draw has changed then."""
         x, y = examples(x, y, self.net, self.loss, finite=False)
         return self.stepper(x, y, self.optimizer, NO_CLOCK, finite=False)[0]
 
