@@ -37,7 +37,7 @@ STEPS = ("a_m", "a_i", "a_j", "a_k", "b_i", "b_j", "b_k", "c_m", "i", "j", "k", 
 # rows of the tallest tile with 1, 2, ... 6 vectors of columns, by number of vector registers; taller ones spill
 MOST_ROWS = {
     16: (0, 12, 6, 4, 3, 2, 2),  # SSE, AVX2: 12 sums, 1-3 of a or of b, whichever are fewer, and 1 of the others
-    32: (0, 14, 8, 7, 6, 5, 4),  # AVX-512, NEON: a is an operand in memory
+    32: (0, 16, 8, 7, 6, 5, 4),  # AVX-512, NEON: a is an operand in memory
 }
 
 
