@@ -99,22 +99,33 @@ LIVE_STEPS = ("rows", "columns", "g_row", "g_column")
 
 @dataclass(frozen=True)
 class Live:
-    """The list of one image and filter: the marks that are not -1, and their gradients; `count` floats behind is its length."""
+    """The list of one image and filter: the marks that are not -1, and their gradients; `count` floats behind is its length.
+
+    All are written, one over the other where the mark is -1, so that nothing depends on a guess.
+    """
 
     name = "list_live"
 
     def write(self, v, marks, g, gradients, offsets, block, count_at, _):
         step, count, seen = v.integers(block, LIVE_STEPS), v.variable(v.index(0)), v.variable(v.index(0))
         with v.loop(step["rows"]) as row:
-            start = v.at(g, (row, step["g_row"]))
-            with v.loop(step["columns"]) as column:
-                v.keep_rolled()
-                position = v.builder.load(seen)
-                v.builder.store(v.add(position, 1), seen)
-                mark, length = v.number_at(marks, position), v.builder.load(count)
+            start, first = v.at(g, (row, step["g_row"])), v.builder.load(seen)
+            v.builder.store(v.add(first, step["columns"]), seen)
+
+            def one(column):
+                mark, length = v.number_at(marks, v.add(first, column)), v.builder.load(count)
                 v.put_number(mark, offsets, length)
                 v.builder.store(v.builder.load(v.at(start, (column, step["g_column"]))), v.at(gradients, length))
                 v.builder.store(v.add(length, v.one_if_positive(mark)), count)
+
+            fours = v.builder.udiv(step["columns"], v.index(4))
+            with v.loop(fours) as four:
+                v.keep_rolled()
+                for k in range(4):
+                    one(v.add((four, 4), k))
+            with v.loop(v.builder.sub(step["columns"], v.add((fours, 4)))) as column:
+                v.keep_rolled()
+                one(v.add((fours, 4), column))
         v.put_number(v.builder.load(count), offsets, count_at)
 
 
