@@ -26,6 +26,7 @@ FEW_CHANNELS = 12  # fewer leave registers free in a tile of a weight gradient
 SUM_ROWS = 2048  # of a sum over rows
 MOST_BYTES = 2 << 20  # of all partial sums together: adding them up takes time, too
 MANY_TERMS, MANY_CHANNELS = 2048, 256  # of a filter; of a filter of one tap
+FEW_TERMS, PAGE = 2048, 4096  # pixels of a sum whose copy stays in the cache; bytes between addresses that share cache lines
 WINDOW_BYTES = 4 << 20  # of one block of im2col windows, at least one output row
 
 
@@ -67,7 +68,8 @@ def packs_gradient(geo, itemsize):
     """Whether a weight gradient arranges dy in panels: it is read once for every few terms of a filter, in rows that lie far
     apart and may fall on the same few lines of the cache."""
     if packs_pixels(geo, itemsize):
-        return geo.c >= MANY_CHANNELS
+        is_kept = geo.n * geo.p * geo.q <= FEW_TERMS or geo.o * itemsize % PAGE == 0
+        return geo.c >= MANY_CHANNELS and is_kept
     return geo.terms >= MANY_TERMS and geo.o * itemsize >= 512
 
 
