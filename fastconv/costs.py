@@ -26,12 +26,12 @@ __all__ = [
 
 LAUNCH = 20_000  # cycles that all cores lose at one parallel loop
 PACKED = 10  # cycles to read one vector of weights and to write it in another order
+TURNED = 32  # the same where they are turned on their side
 READ = {16: 7, 32: 8}  # cycles to read one vector of weights from memory, by registers
 # the same beyond that for every doubling of weights that the second cache does not hold: to pack them, to read them
 PACKED_FAR, READ_FAR = {16: 2.5, 32: 7}, {16: 0.3, 32: 2.2}
 PLAIN = {16: 1, 32: 3}  # times slower: products whose sums are loaded and stored by loops that Numba compiles
 LOADED = {16: 1.8, 32: 2.2}  # cycles to load and store the sums of a pixel for such a vector
-TURNED = 32  # the same where they are turned on their side
 BEGUN, BEGUN_SUMS = 200_000, 450_000  # cycles more for Winograd before its loops begin, forward and for gradients of weights
 MULTIPLIED = {16: 1.15, 32: 1.1}  # cycles of one of its multiply-adds, with so many vector registers
 # of its transforms, by taps: an input and an output vector of a tile (whose memory is no faster for longer vectors) ...

@@ -8,10 +8,10 @@ from fastconv.errors import ShapeError
 from fastconv.functional.activations import are_many, floats
 from fastconv.functional.arrays import ready, same_shape
 
-__all__ = ["cross_entropy", "loss_shares", "softmax", "softmax_grad"]
+__all__ = ["LABELS", "cross_entropy", "loss_shares", "softmax", "softmax_grad"]
 
 MOST_BLOCKS = 64  # tasks
-LABELS = np.dtype(np.int64)
+LABELS = np.dtype(np.int64)  # of classes
 
 
 @functools.cache

@@ -7,6 +7,7 @@ __all__ = [
     "FEW_PIXELS",
     "LEAST_PIXELS",
     "MOST_BLOCKS",
+    "PAGE",
     "SUM_ROWS",
     "balanced",
     "block_count",
@@ -26,7 +27,8 @@ FEW_CHANNELS = 12  # fewer leave registers free in a tile of a weight gradient
 SUM_ROWS = 2048  # of a sum over rows
 MOST_BYTES = 2 << 20  # of all partial sums together: adding them up takes time, too
 MANY_TERMS, MANY_CHANNELS = 2048, 256  # of a filter; of a filter of one tap
-FEW_TERMS, PAGE = 2048, 4096  # pixels of a sum whose copy stays in the cache; bytes between addresses that share cache lines
+FEW_TERMS = 2048  # pixels of a sum, so few that their copy stays in the cache
+PAGE = 4096  # bytes: places that are a multiple of it apart fall on the same few lines of the caches
 WINDOW_BYTES = 4 << 20  # of one block of im2col windows, at least one output row
 
 

@@ -6,6 +6,7 @@ them.  They reckon with addresses, as the tiles are functions of addresses.
 
 import functools
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numba import prange
@@ -31,7 +32,29 @@ NOTHING = np.zeros(1, np.int64)  # no tasks
 # the work behind them
 WORKS, WORKS_DONE, FIRSTS, FIRSTS_DONE, GROUPS, GROUPS_DONE, LASTS, LASTS_DONE, COUNTERS = range(9)
 ZEROS_AND_ONES = np.repeat(np.array([0, 1], np.float32), ONES)
-NO_LABELS, NO_SCORES, NO_SHARES = np.zeros(0, np.int64), np.zeros((0, 1), np.float32), np.zeros(3, np.float32)
+
+
+class Targets(NamedTuple):
+    """What a pass learns from; no labels where the gradient of the result is given."""
+
+    labels: np.ndarray  # (N,)
+    shares: np.ndarray  # the three of `rows_of_cross_entropy`
+    losses: np.ndarray  # (N,), to be written
+
+
+class Memory(NamedTuple):
+    """What `backward` works in: a row of `space` for each group, of `rooms` and `scratch` for each thread, of `partial` for each
+    block of groups; and where everything lies."""
+
+    space: np.ndarray
+    rooms: np.ndarray
+    scratch: np.ndarray
+    partial: np.ndarray
+    bases: np.ndarray
+
+
+NO_SCORES = np.zeros((0, 1), np.float32)
+NO_TARGETS = Targets(np.zeros(0, np.int64), np.zeros(3, np.float32), np.zeros(0, np.float32))
 
 
 @kernel()
@@ -53,36 +76,38 @@ def forward(x, y, space, rooms, bases, tasks, ahead, turns):
 
 
 @kernel()
-def backward(x, y, dy, labels, shares, losses, space, rooms, bases, tasks, ahead, back, scratch, partial, turns):
-    """Weight gradients, from that of the result, dy; or with `labels` the whole step of each group of images, while it is in the
-    cache: results y, `losses` of each image and dy, by the cross-entropy of `shares` (see `rows_of_cross_entropy`), then the
-    gradients.  The loss of an image that is not finite, or has a label that is no class, is NaN.
+def backward(x, y, dy, targets, memory, tasks, ahead, back, turns):
+    """Weight gradients, from that of the result, dy; or with labels the whole step of each group of images, while it is in the
+    cache: results y, the loss of each image and dy (see `rows_of_cross_entropy`), then the gradients.  The loss of an image that
+    is not finite, or has a label that is no class, is NaN.
 
     The groups of a block leave partial sums for the convolutions and their gradients of dense layers as rows; the sums of these
     come last.
     """
-    slots, blocks, lanes = len(scratch), len(partial), ahead.lanes
+    slots, blocks, lanes, bases = len(memory.scratch), len(memory.partial), ahead.lanes, memory.bases
+    labels, shares, losses = targets
     for slot in prange(slots):  # a task owns some partial sums, or what its calls write; a slot its row of scratch
         before = flush_denormals()
         thread = np.intp(slot)
-        mine = scratch[thread]  # as a view: Numba then compiles all functions with the same flags, once
-        room = array_address(rooms[thread])
+        mine = memory.scratch[thread]  # as a view: Numba then compiles all functions with the same flags, once
+        room = array_address(memory.rooms[thread])
         share_work(mine, bases, ahead.work, tasks, ahead.steps, turns, WORKS, thread)
         share_work(mine, bases, back.first, back.first_tasks, back.steps, turns, FIRSTS, thread)
         wait_for(turns, WORKS_DONE, len(tasks) - 1)
         wait_for(turns, FIRSTS_DONE, len(back.first_tasks) - 1)
         block = next_task(turns, GROUPS, thread, blocks)
         while block < blocks:
-            sums = partial[block]
+            sums = memory.partial[block]
             clear(sums, 0, len(sums))
             for g in range(back.cuts[block], back.cuts[block + 1]):
+                row = memory.space[g]
                 if len(labels) > 0:
-                    group_forward(x, y, g, space[g], room, bases, ahead)
+                    group_forward(x, y, g, row, room, bases, ahead)
                     first, end = g * lanes, min(len(x), (g + 1) * lanes)
                     rows_of_cross_entropy(y, labels, first, end, shares[0], shares[1], shares[2], losses, dy)
                     for n in range(first, end):
                         add_zeros_of(x, n * x.shape[1], x.shape[1], losses, n)
-                group_backward(x, dy, g, space[g], bases, back, lanes, mine, sums)
+                group_backward(x, dy, g, row, bases, back, lanes, mine, sums)
             done(turns, GROUPS_DONE)
             block = next_task(turns, GROUPS, thread, blocks)
         wait_for(turns, GROUPS_DONE, blocks)
@@ -109,6 +134,7 @@ class Workspace:
             self.partial = aligned.zeros((len(back.cuts) - 1, back.partial), np.float32)
             self.rows = aligned.zeros((1, back.rows), np.float32)
             self.turned = aligned.zeros((1, back.turned), np.float32)
+            self.memory = Memory(self.space, self.rooms, self.scratch, self.partial, self.bases)
             known |= {PARTIAL: self.partial, ROWS: self.rows, TURNED: self.turned}
         self.nbytes = self.rooms.nbytes + sum(array.nbytes for array in known.values())
         self.forget()
@@ -162,21 +188,17 @@ class Chain:
     def backward(self, x, dy, arrays, grads, work):
         """Weight gradients into grads, (dw, db) of each block, contiguous float32."""
         work.place(WEIGHTS, arrays)
-        self.pass_back(x, NO_SCORES, dy, NO_LABELS, NO_SHARES, NO_SHARES, grads, work)
+        self.pass_back(x, NO_SCORES, dy, NO_TARGETS, NOTHING, grads, work)
 
     def forward_backward(self, x, y, dy, labels, shares, losses, grads, work):
         """Forward, cross-entropy and backward: y, dy and losses as `softmax.cross_entropy` has them, and weight gradients."""
-        self.pass_back(x, y, dy, labels, shares, losses, grads, work)
+        self.pass_back(x, y, dy, Targets(labels, shares, losses), work.tasks, grads, work)
         work.tasks = NOTHING
 
-    def pass_back(self, x, y, dy, labels, shares, losses, grads, work):
+    def pass_back(self, x, y, dy, targets, tasks, grads, work):
         """The kernel of both."""
         work.place(GRADIENTS, grads)
-        tasks, turns = work.tasks if len(labels) else NOTHING, fresh_turns(COUNTERS, len(work.scratch))
-        backward(
-            x, y, dy, labels, shares, losses, work.space, work.rooms, work.bases, tasks, self.tables.ahead, self.back,
-            work.scratch, work.partial, turns,
-        )  # fmt: skip
+        backward(x, y, dy, targets, work.memory, tasks, self.tables.ahead, self.back, fresh_turns(COUNTERS, len(work.scratch)))
 
 
 @functools.lru_cache(maxsize=64)

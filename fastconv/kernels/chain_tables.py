@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastconv.kernels.blocks import balanced
+from fastconv.kernels.blocks import PAGE, balanced
 from fastconv.kernels.chain_layout import Layout
 from fastconv.kernels.chain_winograd import winograd_calls
 from fastconv.kernels.chain_writer import CALL, STAGE, WORK, Writer, array, starts, weights_slot, window_steps
@@ -15,8 +15,6 @@ from fastconv.kernels.group_tile import GROUP_STEPS, TURN_STEPS, GroupTile, Turn
 from fastconv.kernels.tile import most_rows
 
 __all__ = ["Tables", "forward_tables"]
-
-PAGE = 4096  # bytes: places that are a multiple of it apart fall on the same few lines of the caches
 
 
 class Ahead(NamedTuple):

@@ -56,7 +56,7 @@ def in_pieces(runs, piece):
     for a, b, c, rows, *steps in runs:
         named = dict(zip(STEPS, steps, strict=True))
         parts = [
-            (a + i * named["a_i"] + k * named["a_k"], b + i * named["b_i"] + k, count) for i, k, count in cut(b, named, piece)
+            (a + i * named["a_i"] + k * named["a_k"], b + i * named["b_i"] + k, count) for i, k, count in in_rows(b, named, piece)
         ]
         for n, (a_at, b_at, count) in enumerate(parts):
             activation = named["activation"] if n == len(parts) - 1 else 0
@@ -67,7 +67,7 @@ def in_pieces(runs, piece):
     return sorted(found, key=lambda one: one[1] // piece)
 
 
-def cut(b, steps, piece):
+def in_rows(b, steps, piece):
     """(i, first k, how many) of a run that begins with row b, so that none goes over the end of a piece."""
     for i in range(steps["i"]):
         k = 0

@@ -42,20 +42,27 @@ def ask_to_write(v, like, address, count):
         v.prefetch(v.at(start, (line, each)), write=True)
 
 
+@register_jitable
+def next_part(like, p_at, first, count):
+    """(bytes before the part that begins with number `first` of `count`, its numbers); the part behind it is asked for."""
+    here, few = first * like.itemsize, min(PART, count - first)
+    if first == 0:
+        ask_to_write(like, p_at, few)
+    ask_to_write(like, p_at + here + PART * like.itemsize, few)
+    return here, few
+
+
 @kernel()
 def sgd(like, blocks, lr, momentum, nesterov, decay):
     """v <- momentum v + g;  p <- p - lr v, or with nesterov p - lr (g + momentum v).  g includes decay p.
 
     A row of `blocks`: how many numbers, and where those of g, p and v begin.
     """
-    size = like.itemsize
     for task in prange(len(blocks)):  # a task owns a block of p and v
         before = flush_denormals()
         count, g_at, p_at, v_at = row_of(blocks, np.intp(task), 4)
-        ask_to_write(like, p_at, min(PART, count))
         for first in range(0, count, PART):
-            here, few = first * size, min(PART, count - first)
-            ask_to_write(like, p_at + here + PART * size, few)
+            here, few = next_part(like, p_at, first, count)
             gs, ps = numbers(like, g_at + here, few), numbers(like, p_at + here, few)
             vs = numbers(like, v_at + here, few)
             sgd_part(gs, ps, vs, lr, momentum, nesterov, decay)
@@ -77,14 +84,11 @@ def adam(like, blocks, beta1, beta2, lr, correction, eps, decay, keep):
 
     A row of `blocks`: how many numbers, and where those of g, p, m and v begin.
     """
-    size = like.itemsize
     for task in prange(len(blocks)):  # a task owns a block of p, m and v
         before = flush_denormals()
         count, g_at, p_at, m_at, v_at = row_of(blocks, np.intp(task), 5)
-        ask_to_write(like, p_at, min(PART, count))
         for first in range(0, count, PART):
-            here, few = first * size, min(PART, count - first)
-            ask_to_write(like, p_at + here + PART * size, few)
+            here, few = next_part(like, p_at, first, count)
             gs, ps = numbers(like, g_at + here, few), numbers(like, p_at + here, few)
             ms, vs = numbers(like, m_at + here, few), numbers(like, v_at + here, few)
             adam_part(like, gs, ps, ms, vs, beta1, beta2, lr, correction, eps, decay, keep)

@@ -9,7 +9,7 @@ import numpy as np
 from fastconv.errors import ShapeError, TrainingError
 from fastconv.functional.activations import relu_grad
 from fastconv.functional.arrays import ready
-from fastconv.functional.softmax import loss_shares
+from fastconv.functional.softmax import LABELS, loss_shares
 from fastconv.layers.norm import paired
 from fastconv.models.inference import steps_for
 from fastconv.models.program import lower
@@ -18,7 +18,6 @@ from fastconv.plans import plan_chain
 __all__ = ["ChainedLayers", "steps_of"]
 
 FLOAT32 = np.dtype(np.float32)  # of every chain
-INT64 = np.dtype(np.int64)
 
 
 @functools.lru_cache(maxsize=64)
@@ -96,7 +95,7 @@ class ChainedLayers:
         if labels.shape != (len(x),):
             raise ShapeError(f"labels: got shape {labels.shape}; needed a class number for each of {len(x)} images")
         work, versions = self.ready_workspace()
-        x, labels = ready(x.reshape(len(x), -1), FLOAT32), ready(labels, INT64)
+        x, labels = ready(x.reshape(len(x), -1), FLOAT32), ready(labels, LABELS)
         y, dy, losses = (np.empty(shape, FLOAT32) for shape in ((len(x), self.out_size), (len(x), self.out_size), len(x)))
         self.chain.forward_backward(x, y, dy, labels, shares(len(x), self.out_size, smoothing), losses, self.gradients(), work)
         self.idle.append((work, versions))

@@ -7,6 +7,7 @@ from math import isfinite, nan
 import numpy as np
 
 from fastconv.errors import ModelFileError, TrainingError
+from fastconv.functional.softmax import LABELS
 from fastconv.functional.updates import Together, sum_of_squares
 from fastconv.layers import Normalize
 from fastconv.training.batches import refuse_nonfinite
@@ -14,8 +15,6 @@ from fastconv.training.diagnose import INPUT, suspect
 from fastconv.training.losses import mean
 
 __all__ = ["NotFinite", "Stepper"]
-
-LABELS = np.dtype(np.int64)  # of classes, as losses check them
 
 
 class NotFinite(TrainingError):
