@@ -31,6 +31,7 @@ class Route:
     growth: int = 1  # error bound in units of terms * eps * sum of absolute values (above 1: of a whole tile, its largest sum)
     only_if_asked: Callable = lambda geo, dtype: None  # the reason why "auto" never takes it, or None
     pack_once: str | None = None  # the same for weights that are used once
+    pools: Callable = lambda geo: False  # whether `run` takes a y of half as many rows and columns, for 2x2 max pooling
 
 
 @dataclass(frozen=True)
@@ -132,8 +133,13 @@ def no_batch(geo, dtype):
     return "weight gradients of images as lanes are not done by Winograd's algorithm"
 
 
-def by_winograd(cost, run, workspace, pack=None):
-    return Route(winograd_fits, cost, run, pack=pack, workspace=workspace, growth=4, only_if_asked=less_accurate)
+def winograd_pools(geo):
+    """Whether 2x2 windows of results lie whole in its tiles, which have 6 - taps + 1 of them on a side."""
+    return geo.at_stride_one.kh % 2 == 1 and geo.p % 2 == geo.q % 2 == 0 and geo.dh == geo.dw == 1
+
+
+def by_winograd(cost, run, workspace, pack=None, **more):
+    return Route(winograd_fits, cost, run, pack=pack, workspace=workspace, growth=4, only_if_asked=less_accurate, **more)
 
 
 def in_groups(backward, winograd):
@@ -153,7 +159,11 @@ ALGORITHMS = (
     Algorithm(
         "winograd",
         forward=by_winograd(
-            costs.winograd(False), "winograd.forward", workspaces.winograd(False), "winograd_filters.transform_filters"
+            costs.winograd(False),
+            "winograd.forward",
+            workspaces.winograd(False),
+            "winograd_filters.transform_filters",
+            pools=winograd_pools,
         ),
         input_grad=by_winograd(
             costs.winograd(True), "winograd.input_grad", workspaces.winograd(True), "winograd_filters.transform_exchanged"

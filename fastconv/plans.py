@@ -103,6 +103,11 @@ class ConvPlan:
         """The kernel's entry: forward(geo, x, w, b, activation, y), input_grad(geo, dy, w, dx) or weight_grad(geo, x, dy, dw)."""
         return resolve(self.route.run)
 
+    @functools.cached_property
+    def pools(self):
+        """Whether `run` of the forward pass also takes a y of half as many rows and columns: the largest of each 2x2 results."""
+        return self.route.pools(self.geometry)
+
     @property
     def packing(self):
         """What the arrangement of packed weights depends on; the image size and the batch are not in it."""

@@ -54,6 +54,12 @@ class PoolGeometry:
         return self.n, self.p, self.q, self.c
 
     @property
+    def covers_once(self):
+        """Whether every pixel is seen by one window."""
+        strides_of_windows = (self.sh, self.sw) == (self.kh, self.kw) and self.pads == ((0, 0), (0, 0))
+        return strides_of_windows and (self.p * self.kh, self.q * self.kw) == (self.h, self.w)
+
+    @property
     def unread(self):
         return (
             unread_pixels(self.h, self.kh, self.sh, 1, self.pads[0], self.p),

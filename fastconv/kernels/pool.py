@@ -120,7 +120,7 @@ def average_grad(geo, dy, counts, dx):
 
 def gradient(geo, dy, dx, beside, spread_run, grad_run, many):
     """dx by windows where these cover every pixel once, else by pixels, `many` vectors of channels side by side."""
-    if covered_once(geo):
+    if geo.covers_once:
         most = side_by_side(geo, dx.itemsize)
         spread_of(spread_run, most, side_of(geo, most))(dy, dx, beside, *forward_runs(geo))
     else:
@@ -138,8 +138,3 @@ def side_by_side(geo, itemsize, many=SIDE_BY_SIDE):
 def side_of(geo, most):
     """Taps a side of the windows that are worth being written one after another: the usual ones, of few channels."""
     return 2 if most == 1 and geo.kh == geo.kw == 2 else 0
-
-
-def covered_once(geo):
-    """Whether every pixel is seen by one window."""
-    return (geo.p * geo.kh, geo.q * geo.kw, geo.sh, geo.sw) == (geo.h, geo.w, geo.kh, geo.kw) and geo.pads == ((0, 0), (0, 0))

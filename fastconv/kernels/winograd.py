@@ -43,10 +43,12 @@ from fastconv.kernels.winograd_sizes import (
     shared_panels,
     widths,
 )
-from fastconv.kernels.winograd_tiles import FilterMove, OutputMove, move_address
+from fastconv.kernels.winograd_tiles import FilterMove, OutputMove, PooledMove, move_address
 from fastconv.machine import get_threads
 
 __all__ = ["forward", "input_grad"]
+
+RESULTS = (OutputMove, PooledMove)  # by `Job.pooled`
 
 
 @functools.lru_cache(maxsize=256)
@@ -75,19 +77,19 @@ def axis_parts(size, results, dilation, before):
 
 
 @functools.lru_cache(maxsize=256)
-def jobs(x_shape, y_shape, dilations, before, groups, lanes):
+def jobs(x_shape, y_shape, dilations, before, groups, lanes, pooled=False):
     """[(group, `Job`, the same without offsets), ...]: a convolution of stride 1 for each group, and for each image into which a
     dilation falls."""
     (_, h, w, c), (_, p, q, o) = x_shape, y_shape
     (dh, dw), found = dilations, []
     for group in range(groups):
-        for r in axis_parts(h, p, dh, before[0]):
-            for s in axis_parts(w, q, dw, before[1]):
+        for r in axis_parts(h, p << pooled, dh, before[0]):
+            for s in axis_parts(w, q << pooled, dw, before[1]):
                 x_at = (r[0] * w + s[0]) * c + group * (c // groups)
                 y_at = (r[2] * q + s[2]) * o + group * (o // groups)
                 of_x = (x_at, h * w * c, dh * w * c, dw * c, r[1], s[1])
                 of_y = (y_at, p * q * o, dh * q * o, dw * o, r[3], s[3])
-                job = Job(*of_x, *of_y, r[4], s[4], c // groups, lanes)
+                job = Job(*of_x, *of_y, r[4], s[4], c // groups, lanes, int(pooled))
                 found.append((group, job, job._replace(x_at=0, y_at=0)))
     return found
 
@@ -110,7 +112,7 @@ def tools_of(job, panels, dtype, size, tiles, cut, tap, depth, code):
 def block_tables(job, images, o, dtype, size, code, threads):
     """(first tiles of the blocks, `Tools`, steps, shape of scratch, numbers of U in a group) for `by_blocks`."""
     panels = filter_panels(job.C, o, dtype.itemsize)
-    tiles, count = tiles_of(job, images, size, OutputMove, dtype.itemsize, o % job.lanes > 0)
+    tiles, count = tiles_of(job, images, size, RESULTS[job.pooled], dtype.itemsize, o % job.lanes > 0)
     cut, room = block_sizes(job.C, panels, count, size, dtype.itemsize, threads)
     tap, _ = room_for_filters(panels, size)
     tools, steps = tools_of(job, panels, dtype, size, tiles, cut, tap, job.C, code)
@@ -120,20 +122,20 @@ def block_tables(job, images, o, dtype, size, code, threads):
 def panel_tables(job, images, o, dtype, size, code, threads):
     """(number of tiles, input channels at once, `Tools`, steps, size of V, shape of scratch) for `by_panels`."""
     panels = shared_panels(job.C, o, dtype.itemsize, threads)
-    tiles, count = tiles_of(job, images, size, OutputMove, dtype.itemsize, o % job.lanes > 0)
+    tiles, count = tiles_of(job, images, size, RESULTS[job.pooled], dtype.itemsize, o % job.lanes > 0)
     chunk, tap, v_size, room = panel_sizes(job.C, panels, count, size, dtype.itemsize, threads)
     tools, steps = tools_of(job, panels, dtype, size, tiles, [(0, count)], tap, chunk, code)
     return count, chunk, tools, np.repeat(steps[None], room[0], axis=0), v_size, room
 
 
 @functools.lru_cache(maxsize=1024)
-def launches(x_shape, y_shape, dtype, size, code, dilations, before, groups, whole, exchanged, threads):
+def launches(x_shape, y_shape, dtype, size, code, dilations, before, groups, whole, exchanged, pooled, threads):
     """[(where U of the group begins, where its filters are in w, whether these are new, where its bias begins, `Job`, tables),
     ...]: what the kernel is called with."""
     tables, o = block_tables if whole else panel_tables, y_shape[3] // groups
     w_shape = (size, size, o, x_shape[3]) if exchanged else (size, size, x_shape[3] // groups, y_shape[3])
     found, known, last = [], {}, None
-    for group, job, shape in jobs(x_shape, y_shape, dilations, before, groups, lanes_of(dtype.itemsize)):
+    for group, job, shape in jobs(x_shape, y_shape, dilations, before, groups, lanes_of(dtype.itemsize), pooled):
         if shape not in known:
             known[shape] = tables(shape, x_shape[0], o, dtype, size, code, threads)
         of_group = known[shape][-1] * group if whole else 0
@@ -142,11 +144,11 @@ def launches(x_shape, y_shape, dtype, size, code, dilations, before, groups, who
     return found
 
 
-def convolve(x, w, size, bias, activation, y, dilations, before, groups, whole, exchanged=False):
+def convolve(x, w, size, bias, activation, y, dilations, before, groups, whole, exchanged=False, pooled=False):
     """Stride 1: y (N, P, Q, O) from x with `before` = (top, left) zeros before it and as many after it as y needs; from U that is
     kept, or from filters of which U is made `whole` first or not."""
     code, dtype = in_registers(activation), x.dtype
-    found = launches(x.shape, y.shape, dtype, size, code, dilations, before, groups, whole, exchanged, get_threads())
+    found = launches(x.shape, y.shape, dtype, size, code, dilations, before, groups, whole, exchanged, pooled, get_threads())
     run, kept = convolve_blocks if whole else convolve_panels, w.ndim == 1
     u = None if kept or not whole else aligned.workspace(found[0][-1][-1], dtype)  # of one group after another
     x, w, flat = x.reshape(-1), w.reshape(-1), y.reshape(-1)
@@ -175,11 +177,12 @@ def before(geo):
 
 
 def forward(geo, x, w, b, activation, y):
-    flat = geo.at_stride_one
+    """y (N, P, Q, O); or (N, P / 2, Q / 2, O), the largest of each 2x2 results, which then never leave the cache."""
+    flat, pooled = geo.at_stride_one, y.shape != geo.y_shape
     whole = w.ndim == 1 or is_whole_for_one_call(flat, x.itemsize, False)
     w = w if w.ndim == 1 else filters_at_stride_one(geo, w)
     x, flat = as_read(image_at_stride_one(geo, x), flat)
-    convolve(x, w, flat.kh, b, activation, y, (flat.dh, flat.dw), before(flat), flat.groups, whole)
+    convolve(x, w, flat.kh, b, activation, y, (flat.dh, flat.dw), before(flat), flat.groups, whole, pooled=pooled)
 
 
 def input_grad(geo, dy, w, dx):

@@ -61,6 +61,7 @@ class Job(NamedTuple):
     left: int
     C: int
     lanes: int
+    pooled: int  # 1: y has the largest of each 2x2 results
 
 
 class Tools(NamedTuple):
@@ -122,7 +123,7 @@ def input_tile(x, job, t, c0, c1, tools, v, v_at):
 def results_at(t, job, tools):
     """(row of `areas` of tile t, where its results begin in y)"""
     area, n, p, q = tile_place(t, tools.areas)
-    return area, job.y_at + n * job.y_image + p * job.y_row + q * job.y_pixel
+    return area, job.y_at + n * job.y_image + (p >> job.pooled) * job.y_row + (q >> job.pooled) * job.y_pixel
 
 
 @register_jitable

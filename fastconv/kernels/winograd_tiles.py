@@ -9,6 +9,7 @@ are multiplied at some of the points only, so that the same transformed filters 
 import functools
 import itertools
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import ClassVar
 
 from fastconv.kernels.tile import activate, compiled_address
@@ -21,6 +22,7 @@ __all__ = [
     "GradientMove",
     "InputMove",
     "OutputMove",
+    "PooledMove",
     "SumMove",
     "elements",
     "move_address",
@@ -135,20 +137,41 @@ class OutputMove(ResultMove):
     """y <- activation(AT m A + bias); steps: element of M, row and pixel of y, activation."""
 
     what = "output"
+    side = 1  # results, in rows and in columns, of which one is kept
 
     def write(self, v, products, _, y, bias, block, __, tail):
         element, row, pixel, code = (v.integer(block, i) for i in range(4))
         lanes, (down, along) = v.first_lanes(tail) if self.edge else None, self.back()
         offset = v.load(bias, lanes)
-        place, target = transformed_grid(v, element, *self.inputs), v.grid(row, pixel, self.cols)
+        rows, cols = self.rows // self.side, self.cols // self.side
+        place, target = transformed_grid(v, element, *self.inputs), v.grid(row, pixel, cols)
         if not self.edge:
-            ask_for_next(v, target, y, self.rows, self.cols, pixel, write=True)
-        results = list(both_ways(v, [down], [along], products, place))  # all of them before the branches of the first activation
-        for i, values in results:
-            for j, value in enumerate(values):
-                register = v.variable(v.builder.fadd(value, offset))
-                activate(v, code, [register])
-                v.store(v.builder.load(register), target(y, i, j), lanes)
+            ask_for_next(v, target, y, rows, cols, pixel, write=True)
+        results = [values for _, values in sorted(both_ways(v, [down], [along], products, place), key=itemgetter(0))]
+        kept = self.kept(v, results)  # all of them before the branches of the first activation
+        for i, j in itertools.product(range(rows), range(cols)):
+            register = v.variable(v.builder.fadd(kept[i][j], offset))
+            activate(v, code, [register])
+            v.store(v.builder.load(register), target(y, i, j), lanes)
+
+    def kept(self, v, results):
+        return results
+
+
+class PooledMove(OutputMove):
+    """The same with the largest of each 2x2 results behind it: before the bias and an activation, which change no order."""
+
+    what = "pooled"
+    side = 2
+
+    def kept(self, v, results):
+        def largest(i, j):
+            first, *others = (results[2 * i + k][2 * j + l] for k, l in itertools.product(range(2), range(2)))
+            for value in others:
+                first = v.builder.select(v.larger_or_nan(value, first), value, first)
+            return first
+
+        return [[largest(i, j) for j in range(self.cols // 2)] for i in range(self.rows // 2)]
 
 
 class GradientMove(ResultMove):

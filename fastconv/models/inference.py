@@ -1,19 +1,21 @@
 """A network in evaluation mode: fewer steps, and memory that is used again.
 
-A convolution or dense layer takes the BatchNorm behind it into its weights and the activation behind that into its own; Dropout
-is left out; steps write into memory of a `Space` where they can.  Results are those of the layers to rounding, also inside
-blocks.  Folded weights are kept until a version changes.
+A convolution or dense layer takes the BatchNorm behind it into its weights and the activation behind that into its own; where its
+algorithm allows it, a convolution also keeps the largest of each 2x2 results for the max pooling behind it; Dropout is left out;
+steps write into memory of a `Space` where they can.  Results are those of the layers to rounding, also inside blocks.  Folded
+weights are kept until a version changes.
 """
 
 import numpy as np
 
 from fastconv import functional as F
 from fastconv.functional.conv import PreparedWeights
+from fastconv.functional.pooled import pooled_conv2d
 from fastconv.layers import LAYERS
 from fastconv.layers.block import Block
 from fastconv.layers.branches import Add, Concat
 
-__all__ = ["run", "steps_for"]
+__all__ = ["run", "steps_for", "with_pooling"]
 
 WEIGHTED = ("conv2d", "depthwise_conv2d", "dense")
 ACTIVATIONS = ("relu", "sigmoid", "tanh")  # layers that a weighted one before them can compute itself
@@ -48,6 +50,17 @@ def steps_for(layers):
 def can_fold(layer, behind):
     """Whether the next layer is a BatchNorm that can go into the weights of this one."""
     return bool(behind) and own_kind(layer) in WEIGHTED and own_kind(behind[0]) == "batch_norm" and layer.activation is None
+
+
+def with_pooling(steps):
+    """`steps`, each convolution together with the 2x2 max pooling right behind it."""
+    joined = []
+    for step in steps:
+        if type(step) is Pool and joined and type(joined[-1]) is Weighted and joined[-1].can_pool(step):
+            joined[-1] = Pooled(joined[-1], step)
+        else:
+            joined.append(step)
+    return tuple(joined)
 
 
 def run(steps, x, space):
@@ -87,20 +100,20 @@ class Plain:
 
 
 class Pool(Plain):
-    """Maximum or average of windows."""
-
-    function = staticmethod(F.max_pool2d)
+    """The largest of windows."""
 
     def forward(self, x, space):
-        return self.function(x, self.layer.size, out=self.target(x, space), **self.layer.options)
+        return self.into(x, self.target(x, space))
+
+    def into(self, x, y):
+        return F.max_pool2d(x, self.layer.size, out=y, **self.layer.options)
 
 
 class AveragePool(Pool):
     """The average."""
 
-    def forward(self, x, space):
-        include = self.layer.count_include_pad
-        return F.avg_pool2d(x, self.layer.size, count_include_pad=include, out=self.target(x, space), **self.layer.options)
+    def into(self, x, y):
+        return F.avg_pool2d(x, self.layer.size, count_include_pad=self.layer.count_include_pad, out=y, **self.layer.options)
 
 
 POOLS = {"max_pool2d": Pool, "avg_pool2d": AveragePool}
@@ -169,17 +182,40 @@ class Weighted(Plain):
             self._folded = version, prepared, arrays
         return prepared, arrays
 
+    def can_pool(self, pool):
+        """Whether these are a convolution and windows of 2x2 that cover each of its results once."""
+        geo = pool.layer.geometry(pool.layer.input_shape)
+        return self.layer.kind == "conv2d" and (geo.kh, geo.kw) == (2, 2) and geo.covers_once
+
+    def weights(self):
+        """(prepared weights, bias or None) of a convolution."""
+        w, arrays = self.folded() if self.norm is not None else (self.layer.prepared(), self.layer.arrays)
+        return w, arrays.get("b")
+
     def forward(self, x, space):
         out = self.target(x, space)
+        if self.layer.kind != "dense":
+            return F.conv2d(x, *self.weights(), activation=self.activation, out=out, **self.options)
         if self.norm is not None:
-            w, arrays = self.folded()
+            w, arrays, algorithm = *self.folded(), "auto"
         else:
-            w, arrays = None, self.layer.arrays
-        if self.layer.kind == "dense":
-            w, algorithm = self.layer.for_rows(len(x)) if w is None else (w, "auto")
-            return F.dense(x, w, arrays.get("b"), activation=self.activation, algorithm=algorithm, out=out)
-        w = self.layer.prepared() if w is None else w
-        return F.conv2d(x, w, arrays.get("b"), activation=self.activation, out=out, **self.options)
+            (w, algorithm), arrays = self.layer.for_rows(len(x)), self.layer.arrays
+        return F.dense(x, w, arrays.get("b"), activation=self.activation, algorithm=algorithm, out=out)
+
+
+class Pooled:
+    """A convolution and the 2x2 max pooling behind it, in one pass where its algorithm allows it."""
+
+    def __init__(self, weighted, pool):
+        self.weighted, self.pool = weighted, pool
+
+    def forward(self, x, space):
+        y = self.pool.target(x, space)
+        if not pooled_conv2d(x, *self.weighted.weights(), y, activation=self.weighted.activation, **self.weighted.options):
+            results = self.weighted.forward(x, space)
+            self.pool.into(results, y)
+            space.give(results, y)
+        return y
 
 
 def factor_and_offset(norm, dtype):
@@ -204,7 +240,7 @@ class Branches(Plain):
 
     def __init__(self, layer):
         super().__init__(layer)
-        self.branches = tuple(steps_for(branch) for branch in layer.branches)
+        self.branches = tuple(with_pooling(steps_for(branch)) for branch in layer.branches)
 
     def forward(self, x, space):
         outputs = [run(steps, x, space) for steps in self.branches]
