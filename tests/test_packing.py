@@ -9,7 +9,7 @@ import fastconv as fc
 import oracle
 from bounds import assert_same_bytes
 from fastconv.geometry import ConvGeometry
-from fastconv.kernels import packing, panels, schedule, tiled, winograd, winograd_filters, winograd_sizes, winograd_weights
+from fastconv.kernels import packing, panels, parts, tiled, winograd, winograd_filters, winograd_sizes, winograd_weights
 from routes import FLOATS
 
 SHAPES = ((3, 3, 5, 7, 1), (1, 1, 70, 200, 1), (2, 3, 6, 132, 2), (3, 1, 8, 64, 1), (1, 2, 33, 16, 1))  # KH, KW, C, O, groups
@@ -204,7 +204,7 @@ def one_by_one(positions, taps_of, every, source_step, source_every, tap_step):
             found[-1][1] += 1
         else:
             found.append([position, 1, source, tap, taps])
-    return [schedule.Part(p, n, every, source, source_step, source_every, t, tap_step, taps) for p, n, source, t, taps in found]
+    return [parts.Part(p, n, every, source, source_step, source_every, t, tap_step, taps) for p, n, source, t, taps in found]
 
 
 def test_parts_of_an_axis_are_found_by_halving(monkeypatch):
@@ -213,11 +213,11 @@ def test_parts_of_an_axis_are_found_by_halving(monkeypatch):
                for size in (1, 2, 5, 12) for kernel in (1, 2, 3, 5) for stride in (1, 2, 3, 7) for dilation in (1, 2, 3)
                for before in (0, 1, 4, 9)]  # fmt: skip
     calls = [(function, (0, results, size, *rest)) for size, *rest in options for results in (1, 4, 9, 17)
-             for function in (schedule.forward_parts, schedule.input_grad_parts)]  # fmt: skip
+             for function in (parts.forward_parts, parts.input_grad_parts)]  # fmt: skip
     quick = [function(*arguments) for function, arguments in calls]
-    monkeypatch.setattr(schedule, "parts_of", one_by_one)
+    monkeypatch.setattr(parts, "parts_of", one_by_one)
     assert quick == [function(*arguments) for function, arguments in calls]
     monkeypatch.undo()
     asked = []
-    schedule.parts_of(range(10**6), lambda q: (asked.append(q), (q, 0, 3))[1], 1, 1, 1, 1)
+    parts.parts_of(range(10**6), lambda q: (asked.append(q), (q, 0, 3))[1], 1, 1, 1, 1)
     assert len(asked) < 50

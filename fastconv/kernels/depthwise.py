@@ -18,8 +18,8 @@ from fastconv.kernels.blocks import FEW_PIXELS, block_count
 from fastconv.kernels.denormals import flush_denormals, restore_denormals
 from fastconv.kernels.padding import as_read, fold, grad_target
 from fastconv.kernels.partial_sums import add_blocks, partial_sums
+from fastconv.kernels.parts import forward_parts, input_grad_parts
 from fastconv.kernels.runs import RUN, SIDE_BY_SIDE, over_channels, over_taps, runs_of
-from fastconv.kernels.schedule import forward_parts, input_grad_parts
 from fastconv.kernels.sharing import fresh_turns, next_task
 from fastconv.kernels.tile import activate, call_tile, compiled_address
 from fastconv.kernels.vector_ir import lanes_of

@@ -6,6 +6,7 @@ import numpy as np
 from numba import prange
 
 from fastconv.kernels.denormals import flush_denormals, restore_denormals
+from fastconv.kernels.parts import forward_parts, input_grad_parts
 from fastconv.kernels.pool_runs import (
     average_grad_run,
     average_run,
@@ -15,7 +16,6 @@ from fastconv.kernels.pool_runs import (
     maximum_spread_run,
 )
 from fastconv.kernels.runs import RUN, SIDE_BY_SIDE, runs_of
-from fastconv.kernels.schedule import forward_parts, input_grad_parts
 from fastconv.kernels.vector_ir import lanes_of
 from fastconv.machine import kernel
 

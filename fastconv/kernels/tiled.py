@@ -17,10 +17,11 @@ from fastconv.kernels.denormals import flush_denormals, restore_denormals
 from fastconv.kernels.intrinsics import array_address
 from fastconv.kernels.packing import AS_IT_IS, COUNTERS, FLIPPED, FORWARD, TASKS, by_taps, pack_panel, share_packing
 from fastconv.kernels.padding import as_read, fold, grad_target
-from fastconv.kernels.panels import arrangement, walked
-from fastconv.kernels.schedule import Schedule, forward_runs, in_pieces, input_grad_runs, tables
+from fastconv.kernels.panels import arrangement, forward_panels, input_grad_panels, walked
+from fastconv.kernels.schedule import Schedule, tables
 from fastconv.kernels.sharing import fresh_turns, next_task
 from fastconv.kernels.tile import STEPS, call_tile, call_tile_with, most_rows
+from fastconv.kernels.tile_runs import forward_runs, in_pieces, input_grad_runs
 from fastconv.kernels.vector_ir import lanes_of
 from fastconv.machine import cpu, get_threads, kernel
 
@@ -206,9 +207,12 @@ def walk_of(geo, itemsize, threads, backward, kept, activation):
     arranged, walk_geo = arrangement(geo, itemsize, backward, kept, threads), walked(geo)
     panels, at_once = arranged.panels, arranged.on_the_way
     sizes = (input_grad_sizes if backward else forward_sizes)(walk_geo, itemsize, panels)
+    (vectors, _), *_ = (input_grad_panels if backward else forward_panels)(geo, itemsize).kinds  # for any number of threads
 
     def runs_of(first, end):
-        return input_grad_runs(walk_geo, first, end) if backward else forward_runs(walk_geo, first, end, activation)
+        if backward:
+            return input_grad_runs(walk_geo, first, end, vectors)
+        return forward_runs(walk_geo, first, end, vectors, activation)
 
     cut = panel_tasks if arranged.by_panels else band_tasks
     if at_once:  # each panel lies alone

@@ -10,7 +10,8 @@ from fastconv.kernels.packing import packed_pixels
 from fastconv.kernels.padding import as_read
 from fastconv.kernels.panels import gradient_panels, panels_of, walked
 from fastconv.kernels.partial_sums import add_blocks, partial_sums
-from fastconv.kernels.schedule import run, tables, weight_grad_runs
+from fastconv.kernels.schedule import tables
+from fastconv.kernels.tile_runs import run, weight_grad_runs
 from fastconv.kernels.tiled import launch
 from fastconv.machine import get_threads
 

@@ -1,0 +1,201 @@
+"""Runs: rows of results that tiles compute one after another, with the steps that these take, as rows of int64 tables.
+
+All results of a run sum over the same taps.  Nothing chosen here changes a bit of a result for other threads: it is summed in an
+order that only the shape decides.
+"""
+
+import functools
+from dataclasses import replace
+from typing import NamedTuple
+
+from fastconv.kernels.blocks import FEW_CHANNELS, balanced
+from fastconv.kernels.parts import forward_parts, input_grad_parts, readers, tap_parts
+from fastconv.kernels.tile import STEPS, most_rows
+
+__all__ = ["forward_runs", "in_pieces", "input_grad_runs", "run", "weight_grad_runs"]
+
+IN_FLIGHT = 8  # multiply-adds that a core has begun and not ended
+CALLED = 40  # multiply-adds that it could do while it calls a tile
+
+
+def run(a, b, c, count, **steps):
+    """One row of `Schedule.runs`; steps that are not given are 0, counts 1; a loop of a single turn is not the innermost."""
+    given = {"i": 1, "j": 1, "k": 1} | steps
+    if given["k"] == 1:
+        for outer, inner in (("j", "k"), ("a_j", "a_k"), ("b_j", "b_k")):
+            given[outer], given[inner] = given.get(inner, 0), given.get(outer, 0)
+    return (a, b, c, count, *(given.get(name, 0) for name in STEPS))
+
+
+class Layout(NamedTuple):
+    """How an image is walked: what lies between its numbers, and how wide the tiles are."""
+
+    a_row: int
+    a_pixel: int
+    c_row: int
+    c_pixel: int
+    kw: int
+    channels: int  # of a group, over which sums go
+    merge: bool  # whether the channels of neighbouring taps are neighbours in b
+    vectors: int  # of a panel
+    activation: int
+
+
+def image_runs(rows, cols, by_tap, layout, whole):
+    """Runs over all Parts of rows and of columns.
+
+    Where the columns fall into short runs, each with taps of its own, as at the border of small images, `by_tap` may be faster:
+    the columns that see a tap, for one tap after another.  With `whole` one run must see all taps.
+    """
+    runs, all_taps = [], max((r.taps for r in rows), default=0)
+    for r in rows:
+        needed = whole and r.taps == all_taps
+        if r.taps and by_tap and not needed and cycles(r, by_tap, layout, r.taps) < cycles(r, cols, layout, 1):
+            runs += tap_runs(r, by_tap, layout)
+        else:
+            runs += [one for s in cols for one in pair_runs(r, s, layout, 0, layout.activation)]
+    return runs
+
+
+def along_rows(r, s):
+    """Whether the runs over these Parts of rows and columns go along the rows, the longer of the two."""
+    return s.count >= min(4, r.count)
+
+
+def cycles(r, cols, layout, calls):
+    """Multiply-adds of vectors that a core could do while it computes these rows, in so many calls for a tile: a small tile waits
+    for those that it has begun."""
+    total, tallest = 0, most_rows()[layout.vectors]
+    for s in cols:
+        many, few = (s.count, r.count) if along_rows(r, s) else (r.count, s.count)
+        for sums in (layout.vectors * rows for rows in balanced(many, tallest)):
+            total += few * (max(IN_FLIGHT, sums) * r.taps * s.taps * layout.channels + calls * (CALLED + 2 * sums))
+    return total
+
+
+def tap_runs(r, by_tap, layout):
+    """Runs over rows of one Part, tap by tap; the first tap is one that all columns see, and the activation comes last."""
+    runs = []
+    for e in range(r.taps):
+        row = replace(r, source=r.source + e * r.source_step, tap=r.tap + e * r.tap_step, taps=1)
+        for n, s in enumerate(by_tap):
+            runs += pair_runs(row, s, layout, int(e + n > 0), 0)
+    return runs + (pair_runs(replace(row, taps=0), by_tap[0], layout, 1, layout.activation) if layout.activation else [])
+
+
+def pair_runs(r, s, layout, accumulate, activation):
+    """Runs over one Part of rows and one of columns."""
+    merged = layout.merge and s.source_step == s.tap_step == 1  # taps of a row and their channels are neighbours in a and in b
+    steps = {
+        "a_i": r.source_step * layout.a_row,
+        "a_j": s.source_step * layout.a_pixel,
+        "a_k": 1,
+        "b_i": r.tap_step * layout.kw * layout.channels,
+        "b_j": s.tap_step * layout.channels,
+        "b_k": 1,
+        "i": r.taps,
+        "j": 1 if merged else s.taps,
+        "k": s.taps * layout.channels if merged else layout.channels,
+        "accumulate": accumulate,
+        "activation": activation,
+    }
+    a, b = r.source * layout.a_row + s.source * layout.a_pixel, (r.tap * layout.kw + s.tap) * layout.channels
+    c = r.first * layout.c_row + s.first * layout.c_pixel
+    down = r.count, r.source_every * layout.a_row, r.every * layout.c_row
+    along = s.count, s.source_every * layout.a_pixel, s.every * layout.c_pixel
+    (many, a_m, c_m), (few, a_step, c_step) = (along, down) if along_rows(r, s) else (down, along)
+    return [run(a + f * a_step, b, c + f * c_step, many, a_m=a_m, c_m=c_m, **steps) for f in range(few)]
+
+
+def forward_runs(geo, first, end, vectors, activation):
+    """Runs of the output rows first ... end of one image: rows of a are input pixels, b is w, k counts input channels; a panel
+    has so many `vectors` of filters."""
+    rows = forward_parts(first, end, geo.h, geo.kh, geo.sh, geo.dh, geo.pads[0][0])
+    cols = forward_parts(0, geo.q, geo.w, geo.kw, geo.sw, geo.dw, geo.pads[1][0])
+    by_tap = tap_parts(geo.q, geo.w, geo.kw, geo.sw, geo.dw, geo.pads[1][0])
+    merge, between = geo.groups == 1 or geo.kw == 1, (geo.w * geo.c, geo.c, geo.q * geo.o, geo.o)
+    layout = Layout(*between, geo.kw, geo.c // geo.groups, merge, vectors, activation)
+    return image_runs(rows, cols, by_tap, layout, whole=True)  # the first tile of which packs the weights
+
+
+def input_grad_runs(geo, first, end, vectors):
+    """Runs of the rows first ... end of one image of dx: rows of a are pixels of dy, b is w flipped, k counts filters."""
+    rows = input_grad_parts(first, end, geo.p, geo.kh, geo.sh, geo.dh, geo.pads[0][0])
+    cols = input_grad_parts(0, geo.w, geo.q, geo.kw, geo.sw, geo.dw, geo.pads[1][0])
+    by_tap = tap_parts(geo.w, geo.q, geo.kw, 1, geo.dw, (geo.kw - 1) * geo.dw - geo.pads[1][0]) if geo.sw == 1 else []
+    merge, between = geo.groups == 1 or geo.kw == 1, (geo.q * geo.o, geo.o, geo.w * geo.c, geo.c)
+    return image_runs(rows, cols, by_tap, Layout(*between, geo.kw, geo.o // geo.groups, merge, vectors, 0), whole=False)
+
+
+def weight_grad_runs(geo, first, end, taps, part, accumulate):
+    """Runs of dw over the output rows first ... end of one image: rows of a are input channels, b is dy, j and k its pixels.
+
+    `taps`, `part` = (first, end) of the rows of the filter and of the input channels of a group.
+    """
+    (top, _), (left, _) = geo.pads
+    channels, runs = geo.c // geo.groups, []
+    columns = columns_together(geo)
+    for i in range(*taps):
+        p0, p1 = readers(i * geo.dh - top, geo.h, geo.sh, first, end)
+        if columns and p1 > p0:
+            down = {"j": p1 - p0, "a_j": geo.sh * geo.w * geo.c, "b_j": geo.q}
+            above = (p0 * geo.sh + i * geo.dh - top) * geo.w
+            for number, s in enumerate(columns):
+                a, c = (above + s.source) * geo.c, (i * geo.kw + s.tap) * geo.c * geo.o
+                steps = {"a_m": 1, "c_m": geo.o, "k": s.count, "a_k": geo.sw * geo.c, "b_k": 1, **down}
+                more = accumulate if number == 0 else 1
+                runs.append(run(a, p0 * geo.q + s.first, c, s.taps * geo.c, accumulate=more, **steps))
+            continue
+        for j in range(geo.kw):
+            q0, q1 = readers(j * geo.dw - left, geo.w, geo.sw, 0, geo.q)
+            a = ((p0 * geo.sh + i * geo.dh - top) * geo.w + q0 * geo.sw + j * geo.dw - left) * geo.c + part[0]
+            c, rows = ((i * geo.kw + j) * channels + part[0]) * geo.o, part[1] - part[0]
+            down = {"j": p1 - p0, "a_j": geo.sh * geo.w * geo.c, "b_j": geo.q}
+            along = {"k": q1 - q0, "a_k": geo.sw * geo.c, "b_k": 1}
+            steps = {"a_m": 1, "c_m": geo.o, "accumulate": accumulate, **down, **along}
+            if p1 > p0 and q1 > q0:
+                runs.append(run(a, p0 * geo.q + q0, c, rows, **steps))
+            elif not accumulate:
+                runs.append(run(0, 0, c, rows, **{**steps, "j": 0}))
+    return runs
+
+
+@functools.lru_cache(maxsize=64)
+def columns_together(geo):
+    """Where a row of taps and its channels are rows of one tile, since channels alone would be too few: the columns of dy as
+    Parts, those first that see all taps; else None."""
+    if geo.c >= FEW_CHANNELS or geo.groups > 1 or geo.kw == 1 or geo.dw > 1:
+        return None
+    parts = forward_parts(0, geo.q, geo.w, geo.kw, geo.sw, 1, geo.pads[1][0])
+    parts = sorted((part for part in parts if part.taps), key=lambda part: -part.taps)
+    return parts if parts and parts[0].taps == geo.kw else None
+
+
+def in_pieces(runs, piece):
+    """Runs that go over `piece` rows of b at a time, all of them over the first rows, then all over the next.
+
+    Their taps lie in a row of numbers each (j = b_k = 1); a run that sees no tap stays as it is.
+    """
+    found = []
+    for a, b, c, rows, *steps in runs:
+        named = dict(zip(STEPS, steps, strict=True))
+        parts = [
+            (a + i * named["a_i"] + k * named["a_k"], b + i * named["b_i"] + k, count) for i, k, count in in_rows(b, named, piece)
+        ]
+        for n, (a_at, b_at, count) in enumerate(parts):
+            activation = named["activation"] if n == len(parts) - 1 else 0
+            more = {"i": 1, "k": count, "accumulate": named["accumulate"] or int(n > 0), "activation": activation}
+            found.append((a_at, b_at, c, rows, *(named | more).values()))
+        if not parts:
+            found.append((a, b, c, rows, *steps))
+    return sorted(found, key=lambda one: one[1] // piece)
+
+
+def in_rows(b, steps, piece):
+    """(i, first k, how many) of a run that begins with row b, so that none goes over the end of a piece."""
+    for i in range(steps["i"]):
+        k = 0
+        while k < steps["k"]:
+            count = min(steps["k"] - k, piece - (b + i * steps["b_i"] + k) % piece)
+            yield i, k, count
+            k += count
