@@ -1,7 +1,8 @@
 """Which layers of a network go through the cache together, a group of images at a time, and why the others do not.
 
 Such a chain is made of blocks: convolutions with the ReLU and the 2x2 maximum behind them, then dense layers.  It pays where
-channels are few: the vectors are filled by images, no value leaves the cache, and no thread waits between layers.
+channels are few: the vectors are filled by images, no value leaves the cache, and no thread waits between layers.  In a training
+step that saves so much that small networks go as a chain even where few images fill a part of each vector only.
 """
 
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ __all__ = ["Block", "chain_blocks"]
 MOST_CHANNELS = 32  # of a convolution; wider ones fill the vectors by themselves
 MOST_WEIGHTS = 1 << 17  # of a dense layer, so that they stay in the cache while the groups go by
 MOST_VALUES = 1 << 17  # of one image, between all layers
+FEW_MACS = 4_000_000  # of the convolutions of one image, for which a training step takes the layers longer even with one image
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ def chain_blocks(ops, lanes, training):
     """(first op, op behind the last, blocks, {position: reason}) of the chain in a program of Ops; no blocks if there is none."""
     reasons, first, end, blocks = {}, 0, 0, ()
     while end < len(ops) and not blocks:
-        first, (end, blocks, why) = end, longest(ops, end, lanes, training)
+        first, (end, blocks, why) = end, longest(ops, end, training)
         reasons = why | reasons
         if len(blocks) == 1 and not blocks[0].pooled:
             reasons |= dict.fromkeys(range(first, end), "a convolution by itself goes the way that its own plan says")
@@ -43,15 +45,24 @@ def chain_blocks(ops, lanes, training):
     if blocks:
         reasons = {position: reason for position, reason in reasons.items() if not first <= position < end}
         reasons |= dict.fromkeys(range(end + 1, len(ops)), "behind the end of the chain")
-        if (values := sum(prod(block.out) for block in blocks)) > MOST_VALUES:
-            reason = f"{values:,} values of an image between its layers do not stay in the cache"
+        if reason := reason_against(blocks, ops[first].in_shape[0], lanes, training):
             reasons, blocks = reasons | dict.fromkeys(range(first, end), reason), ()
     return first, end, blocks, reasons
 
 
-def longest(ops, first, lanes, training):
+def reason_against(blocks, images, lanes, training):
+    """Why these blocks, or so few images, are better left to the layers; None if they are not."""
+    if (values := sum(prod(block.out) for block in blocks)) > MOST_VALUES:
+        return f"{values:,} values of an image between its layers do not stay in the cache"
+    work = sum(block.geometry.macs for block in blocks if block.geometry)
+    if 2 * images < lanes and (not training or work > FEW_MACS):
+        return f"a batch of {images}; a chain takes groups of {lanes} images"
+    return None
+
+
+def longest(ops, first, training):
     """(op behind the last, blocks, {position: reason}) of the chain that begins with the op `first`, if one does."""
-    extended = begun(ops[first], lanes, training, any(before.learns for before in ops[:first]))
+    extended = begun(ops[first], training, any(before.learns for before in ops[:first]))
     if isinstance(extended, str):
         return first + 1, (), {first: extended}
     end, blocks = first + 1, extended
@@ -63,10 +74,8 @@ def longest(ops, first, lanes, training):
     return end, blocks, {}
 
 
-def begun(op, lanes, training, has_to_pass):
+def begun(op, training, has_to_pass):
     """The blocks of a chain that begins with `op`, or the reason why none does."""
-    if 2 * op.in_shape[0] < lanes:
-        return f"a batch of {op.in_shape[0]}; a chain takes groups of {lanes} images"
     if op.kind != "conv2d":
         return "a chain begins with a convolution"
     if training and has_to_pass:

@@ -333,7 +333,7 @@ def test_a_gradient_of_another_shape_is_refused(shape):
         net.backward(np.ones(shape, np.float32))
 
 
-@pytest.mark.parametrize("batch", [LANES // 2, LANES - 1, LANES, LANES + 1])
+@pytest.mark.parametrize("batch", [1, 2, LANES // 2, LANES - 1, LANES, LANES + 1])
 def test_groups_that_are_not_full(batch):
     net, x = built("lenet5"), images("lenet5")[:batch]
     y, dy, grads = one_step(net, x)
@@ -486,7 +486,6 @@ def test_without_winograd_by_the_switch(monkeypatch):
 
 
 REASONS = {
-    "a batch of 1": (1, [fc.Conv2D(4, 3)], {}),
     "channels fill the vectors": (64, [fc.Conv2D(80, 3)], {}),
     "one group, no dilation": (64, [fc.Conv2D(4, 3, dilation=2)], {}),
     "tanh; a chain knows relu": (64, [fc.Conv2D(4, 3, activation="tanh")], {}),
@@ -508,6 +507,14 @@ def test_a_plan_says_why_a_layer_goes_by_itself(reason):
     net = fc.Sequential([copy.deepcopy(layer) for layer in layers], **{"input_shape": (16, 16, 1)} | options)
     plan = planned(net, "training", batch)
     assert reason in str(plan)
+
+
+def test_a_small_network_learns_from_few_images_in_a_chain():
+    assert planned(built("lenet5"), "training", 1).chains
+    large = fc.Sequential([*conv(32, 3), *conv(32, 3), fc.Flatten(), fc.Dense(3)], input_shape=(32, 32, 3))
+    for net, mode in ((built("lenet5"), "inference"), (large, "training")):
+        assert not (plan := planned(net, mode, 1)).chains and "a batch of 1" in str(plan)
+    assert planned(large, "training").chains
 
 
 def test_a_dtype_may_be_a_name():

@@ -52,6 +52,7 @@ def test_a_copied_trainer_trains_its_own_network(copied):
         fc.optim.SGD(0.1, momentum=0.9, weight_decay=0.01),
         fc.optim.Adam(0.1, weight_decay=0.01),
         fc.optim.AdamW(0.1),
+        fc.optim.AdaDelta(weight_decay=0.01),
     ),
     ids=str,
 )

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-__all__ = ["Together", "adam_update", "sgd_update", "sum_of_squares"]
+__all__ = ["Together", "adadelta_update", "adam_update", "sgd_update", "sum_of_squares"]
 
 
 @functools.cache
@@ -96,6 +96,11 @@ def sgd_update(moves, lr, momentum, nesterov, decay, together):
 def adam_update(moves, beta1, beta2, lr, correction, eps, decay, keep, together):
     """keep p, mean and square of each of `moves`, (g, p, mean, square) of one shape, after one step along g + decay p."""
     update("adam", moves, (beta1, beta2, lr, correction, eps, decay, keep), together)
+
+
+def adadelta_update(moves, lr, rho, eps, decay, together):
+    """p, square and moved of each of `moves`, (g, p, square, moved) of one shape, after one step along g + decay p."""
+    update("adadelta", moves, (lr, rho, eps, decay), together)
 
 
 def update(name, moves, settings, together):

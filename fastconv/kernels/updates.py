@@ -16,7 +16,7 @@ from fastconv.kernels.denormals import flush_denormals, restore_denormals
 from fastconv.kernels.intrinsics import emits, pointer_at, row_of
 from fastconv.machine import kernel
 
-__all__ = ["BLOCK", "FEW", "adam", "on_few", "sgd", "squares"]
+__all__ = ["BLOCK", "FEW", "adadelta", "adam", "on_few", "sgd", "squares"]
 
 BLOCK = 1 << 14  # numbers of a task, by the shape alone
 FEW = 1 << 15  # numbers that one thread has done before a second one has woken up
@@ -104,6 +104,34 @@ def adam_part(like, gs, ps, ms, vs, beta1, beta2, lr, correction, eps, decay, ke
         square = beta2 * vs[i] + (one - beta2) * (slope * slope)
         ms[i], vs[i] = mean, square
         ps[i] = keep * ps[i] - lr * (mean / (np.sqrt(square) * correction + eps))
+
+
+@kernel()
+def adadelta(like, blocks, lr, rho, eps, decay):
+    """s <- mean of g^2;  d = g sqrt(u + eps) / sqrt(s + eps);  u <- mean of d^2;  p <- p - lr d.  g includes decay p.
+
+    A row of `blocks`: how many numbers, and where those of g, p, s and u begin.
+    """
+    for task in prange(len(blocks)):  # a task owns a block of p, s and u
+        before = flush_denormals()
+        count, g_at, p_at, s_at, u_at = row_of(blocks, np.intp(task), 5)
+        for first in range(0, count, PART):
+            here, few = next_part(like, p_at, first, count)
+            gs, ps = numbers(like, g_at + here, few), numbers(like, p_at + here, few)
+            ss, us = numbers(like, s_at + here, few), numbers(like, u_at + here, few)
+            adadelta_part(like, gs, ps, ss, us, lr, rho, eps, decay)
+        restore_denormals(before)
+
+
+@register_jitable
+def adadelta_part(like, gs, ps, ss, us, lr, rho, eps, decay):
+    rest = like.dtype.type(1) - rho
+    for i in range(len(ps)):
+        slope = gs[i] + decay * ps[i] if decay > 0 else gs[i]
+        square = rho * ss[i] + rest * (slope * slope)
+        move = slope * (np.sqrt(us[i] + eps) / np.sqrt(square + eps))
+        ss[i], us[i] = square, rho * us[i] + rest * (move * move)
+        ps[i] -= lr * move
 
 
 @kernel(fastmath=("contract", "reassoc"))

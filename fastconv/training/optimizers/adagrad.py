@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastconv.functional.updates import Together, adadelta_update
 from fastconv.training.optimizers.settings import RATE, SHARE, SMALL, bounded, decayed, scratch, zeros
 
 __all__ = ["AdaDelta", "Adagrad", "RMSProp", "WindowGrad"]
@@ -88,14 +89,19 @@ class AdaDelta:
 
     def step(self, p, g, state):
         """Update p in place from its gradient g."""
-        g, room, d = decayed(p, g, state, self.weight_decay), scratch(state, p), scratch(state, p, "scratch_move")
-        follow(state["square"], self.rho, np.multiply(g, g, out=room))
-        root(state["square"], self.eps, room)
-        root(state["moved"], self.eps, d)
-        d /= room
-        d *= g
-        follow(state["moved"], self.rho, np.multiply(d, d, out=room))
-        p -= times(self.lr, d)
+        self._move([(p, g, state)], Together())
+
+    def step_together(self, moves, together):
+        """`step` for each (p, g, state), in one pass over all; `together` is the caller's to keep."""
+        if type(self).step is AdaDelta.step:
+            self._move(moves, together)
+            return
+        for move in moves:
+            self.step(*move)
+
+    def _move(self, moves, together):
+        arrays = [(g, p, state["square"], state["moved"]) for p, g, state in moves]
+        adadelta_update(arrays, self.lr, self.rho, self.eps, self.weight_decay, together)
 
 
 @dataclass(frozen=True)
