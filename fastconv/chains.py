@@ -15,7 +15,7 @@ __all__ = ["Block", "chain_blocks"]
 MOST_CHANNELS = 32  # of a convolution; wider ones fill the vectors by themselves
 MOST_WEIGHTS = 1 << 17  # of a dense layer, so that they stay in the cache while the groups go by
 MOST_VALUES = 1 << 17  # of one image, between all layers
-FEW_MACS = 4_000_000  # of the convolutions of one image, for which a training step takes the layers longer even with one image
+FEW_MACS = 4_000_000  # of the convolutions of one image: up to here a training step is faster as a chain even with one image
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,10 @@ def reason_against(blocks, images, lanes, training):
     if (values := sum(prod(block.out) for block in blocks)) > MOST_VALUES:
         return f"{values:,} values of an image between its layers do not stay in the cache"
     work = sum(block.geometry.macs for block in blocks if block.geometry)
-    if 2 * images < lanes and (not training or work > FEW_MACS):
-        return f"a batch of {images}; a chain takes groups of {lanes} images"
-    return None
+    if 2 * images >= lanes or (training and work <= FEW_MACS):
+        return None
+    more = f", fewer only up to {FEW_MACS:,} multiply-adds of an image ({work:,})" if training else ""
+    return f"a batch of {images}; a chain takes groups of {lanes} images{more}"
 
 
 def longest(ops, first, training):

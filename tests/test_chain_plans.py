@@ -71,3 +71,12 @@ def test_a_dtype_may_be_a_name():
         and plans.plan_chain(ops, "float32").chains
     )
     assert not plans.plan_chain(ops, "float64").chains
+
+
+def test_no_images_are_no_chain():
+    net = built("lenet5")
+    none = images("lenet5")[:0]
+    assert net.forward(none, training=True).shape == (0, 10)
+    net.backward(np.zeros((0, 10), np.float32))
+    assert not any(g.any() for layer in net.layers for g in layer.grads.values())
+    assert net.forward_backward(none, np.zeros(0, np.int64)) is None

@@ -9,7 +9,7 @@ import oracle
 from cases import Case
 from fastconv import plans
 from fastconv.functional.pooled import pooled_conv2d
-from fastconv.models.inference import Pool, Pooled, Weighted, steps_for, with_pooling
+from fastconv.models.inference import Pool, Pooled, Weighted, pooled_steps, steps_for
 from guards import Guards
 from routes import FLOATS
 
@@ -124,7 +124,7 @@ def network(*layers, size=(12, 8)):
 
 
 def steps_of(net):
-    return [type(step) for step in with_pooling(steps_for(net.layers))]
+    return [type(step) for step in pooled_steps(steps_for(net.layers))]
 
 
 def test_which_layers_go_together():
@@ -154,3 +154,31 @@ def test_evaluation_is_what_the_layers_give_one_by_one(size):
         *_, (_, wanted) = net.trace(x)
         np.testing.assert_allclose(net.forward(x), wanted, rtol=2e-5, atol=2e-5)
         x = x[::-1].copy()
+
+
+def test_a_plan_that_changes_between_two_passes():
+    net = network(
+        *(fc.Conv2D(32, 3, padding=1), fc.MaxPool2D(2), fc.Conv2D(32, 3, padding=1), fc.MaxPool2D(2), fc.Conv2D(8, 1)),
+        size=(56, 56),
+    )
+    x = np.random.default_rng(10).standard_normal((2, *net.input_shape)).astype("f4")
+    wanted = net.forward(x)
+    try:
+        fc.set_workspace_limit(0)
+        np.testing.assert_allclose(net.forward(x), wanted, rtol=1e-4, atol=1e-4)
+    finally:
+        fc.set_workspace_limit(None)
+    bounds.assert_same_bytes(net.forward(x), wanted)
+
+
+@pytest.mark.parametrize("dtype", ["f2", ">f4"])
+def test_a_layer_of_ones_own_may_give_another_dtype(dtype):
+    class Cast(fc.ReLU):
+        def forward(self, x, training=False):
+            return x.astype(dtype)
+
+    net = network(Cast(), fc.Conv2D(32, 3, padding=1), fc.MaxPool2D(2), size=(28, 28))
+    x = np.random.default_rng(11).standard_normal((1, *net.input_shape)).astype("f2").astype("f4")
+    plain = network(fc.Conv2D(32, 3, padding=1), fc.MaxPool2D(2), size=(28, 28))
+    plain.layers[0].set_params(**net.layers[1].params)
+    np.testing.assert_allclose(net.forward(x), plain.forward(x), rtol=1e-5, atol=1e-5)

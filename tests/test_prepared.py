@@ -24,6 +24,28 @@ def test_prepared_weights_give_the_same_bytes(case):
     assert_same_bytes(run(case, "input_grad", x, prepared, b, dy), run(case, "input_grad", x, w, b, dy))
 
 
+FETCHED_AHEAD = (  # kept weights that the second cache does not hold, few pixels, borders that go tap by tap
+    Case(n=1, h=1, w=7, c=512, o=512, k=(1, 5), padding=(0, 2)),
+    Case(n=1, h=7, w=7, c=256, o=256, k=(5, 5), padding=2),
+    Case(n=1, h=7, w=5, c=512, o=512, padding=1),
+)
+
+
+@pytest.mark.parametrize("case", FETCHED_AHEAD, ids=str)
+@pytest.mark.parametrize("l2", [1 << 18, 1 << 30])
+def test_prepared_weights_in_pieces_give_the_same_bytes(case, l2, monkeypatch):
+    x, w, b, dy = case.arrays(seed=28)
+    wanted = [run(case, direction, x, w, b, dy, algorithm="tiled") for direction in ("forward", "input_grad")]
+    monkeypatch.setattr(tiled, "cpu", lambda: replace(machine.cpu(), l2=l2))
+    tiled.walk_of.cache_clear()
+    try:
+        prepared = fc.prepare(w, case.x_shape, **case.options, algorithm="tiled")
+        for direction, expected in zip(("forward", "input_grad"), wanted, strict=True):
+            assert_same_bytes(run(case, direction, x, prepared, b, dy, algorithm="tiled"), expected)
+    finally:
+        tiled.walk_of.cache_clear()
+
+
 @pytest.mark.parametrize("case, algorithm, dtype", served("forward", KINDS_OF_LAYER))
 def test_prepared_weights_serve_every_batch_and_algorithm(case, algorithm, dtype):
     x, w, b, _ = case.arrays(seed=25, dtype=dtype)

@@ -66,13 +66,18 @@ def test_every_result_sums_what_it_sees(options, cheap, backward, monkeypatch):
     if cheap:
         monkeypatch.setattr(tile_runs, "cycles", lambda r, cols, layout, calls: (cols[0].taps == 1) == (cheap == "classes"))
     geo = ConvGeometry.of(**options)
-    height = geo.h if backward else geo.p
-    for cut in (0, height // 2):
-        runs = [one for band in ((0, cut), (cut, height)) if band[0] < band[1] for one in runs_of(geo, backward, *band)]
+    height, orders = geo.h if backward else geo.p, []
+    for cuts in ((0, height), (0, height // 2, height), range(height + 1)):
+        bands = [band for band in itertools.pairwise(cuts) if band[0] < band[1]]
+        runs = [one for band in bands for one in runs_of(geo, backward, *band)]
         check(walked(runs), geo, backward)
-        if all(dict(zip(STEPS, one[4:], strict=True))["j"] == 1 for one in runs):
+        orders.append({place: [term for terms, _, _ in parts for term in terms] for place, parts in walked(runs).items()})
+        if geo.kh > 1 and all(dict(zip(STEPS, one[4:], strict=True))["j"] == 1 for one in runs):
             ordered = sorted(runs, key=lambda one: -one[4 + STEPS.index("i")] * one[4 + STEPS.index("k")])
-            check(walked(in_pieces(ordered, geo.kw * (geo.o if backward else geo.c) // geo.groups)), geo, backward)
+            pieces = walked(in_pieces(ordered, geo.kw * (geo.o if backward else geo.c) // geo.groups))
+            check(pieces, geo, backward)
+            orders.append({place: [term for terms, _, _ in parts for term in terms] for place, parts in pieces.items()})
+    assert all(order == orders[0] for order in orders)  # sums in one order, however the rows are shared out
 
 
 def check(visits, geo, backward):

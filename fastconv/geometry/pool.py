@@ -56,8 +56,8 @@ class PoolGeometry:
     @property
     def covers_once(self):
         """Whether every pixel is seen by one window."""
-        strides_of_windows = (self.sh, self.sw) == (self.kh, self.kw) and self.pads == ((0, 0), (0, 0))
-        return strides_of_windows and (self.p * self.kh, self.q * self.kw) == (self.h, self.w)
+        side_by_side = (self.sh, self.sw) == (self.kh, self.kw) and self.pads == ((0, 0), (0, 0))
+        return side_by_side and (self.p * self.kh, self.q * self.kw) == (self.h, self.w)
 
     @property
     def unread(self):

@@ -70,7 +70,8 @@ def input_grad_parts(first, end, outputs, kernel, stride, dilation, before):
 
 
 def tap_parts(count, size, kernel, stride, dilation, before):
-    """The positions 0 ... count that see a tap, for each tap a Part, first one that all of them see; none if there is no such."""
+    """The positions 0 ... count that see a tap, for each tap a Part, first one that all of them see; an empty list if there is no
+    such tap."""
     found = []
     for tap in range(kernel):
         first, end = readers(tap * dilation - before, size, stride, 0, count)

@@ -33,7 +33,7 @@ class Schedule(NamedTuple):
 
 def tables(tasks, runs, panels, itemsize, packs=False, piece=0):
     """The `Schedule` of tasks (lists of segments), with the tiles that it needs compiled; the first tile `packs` a panel where
-    its run needs all of it; with a `piece` the runs are `in_pieces` of that size."""
+    its run needs all of it; with a `piece` the runs are `in_pieces` of that size already."""
     runs = np.array(runs, np.int64).reshape(-1, 4 + len(STEPS))
     most = [most_rows()[vectors] for vectors, _ in panels.kinds]
     tiles, packing = np.zeros((len(panels.kinds), max(most) + 1), np.int64), np.zeros(len(panels.kinds), np.int64)

@@ -41,20 +41,36 @@ class Layout(NamedTuple):
     activation: int
 
 
-def image_runs(rows, cols, by_tap, layout, whole):
-    """Runs over all Parts of rows and of columns.
+def image_runs(rows, cols, by_tap, border, layout):
+    """Runs over all Parts of rows, of a band or of the whole image, and of columns.
 
-    Where the columns fall into short runs, each with taps of its own, as at the border of small images, `by_tap` may be faster:
-    the columns that see a tap, for one tap after another.  With `whole` one run must see all taps.
+    Those of `border` see rows of taps for which it is faster to take `by_tap`, the columns that see a tap, one tap after another.
     """
-    runs, all_taps = [], max((r.taps for r in rows), default=0)
+    runs = []
     for r in rows:
-        needed = whole and r.taps == all_taps
-        if r.taps and by_tap and not needed and cycles(r, by_tap, layout, r.taps) < cycles(r, cols, layout, 1):
+        if taps_of(r) in border:
             runs += tap_runs(r, by_tap, layout)
         else:
             runs += [one for s in cols for one in pair_runs(r, s, layout, 0, layout.activation)]
     return runs
+
+
+def taps_of(r):
+    """What tells the Parts of an axis apart, wherever a band cuts them."""
+    return r.tap, r.taps
+
+
+def border_of(rows, cols, by_tap, layout, whole):
+    """`taps_of` the rows, Parts of all rows of the image, whose columns fall into runs so short, each with taps of its own, that
+    it is faster to go tap by tap.  With `whole` one run must see all taps.
+
+    This decides about the order of sums, so that it looks at the whole image, however the work is cut.
+    """
+    if not by_tap:
+        return frozenset()
+    needed = max((r.taps for r in rows), default=0) if whole else None
+    known = [r for r in rows if r.taps and r.taps != needed]
+    return frozenset(taps_of(r) for r in known if cycles(r, by_tap, layout, r.taps) < cycles(r, cols, layout, 1))
 
 
 def along_rows(r, s):
@@ -63,8 +79,8 @@ def along_rows(r, s):
 
 
 def cycles(r, cols, layout, calls):
-    """Multiply-adds of vectors that a core could do while it computes these rows, in so many calls for a tile: a small tile waits
-    for those that it has begun."""
+    """Multiply-adds of vectors that a core could do while it computes these rows, each tile in so many `calls`, one for each row
+    of taps or one for all: a small tile waits for those that it has begun."""
     total, tallest = 0, most_rows()[layout.vectors]
     for s in cols:
         many, few = (s.count, r.count) if along_rows(r, s) else (r.count, s.count)
@@ -110,21 +126,25 @@ def pair_runs(r, s, layout, accumulate, activation):
 def forward_runs(geo, first, end, vectors, activation):
     """Runs of the output rows first ... end of one image: rows of a are input pixels, b is w, k counts input channels; a panel
     has so many `vectors` of filters."""
-    rows = forward_parts(first, end, geo.h, geo.kh, geo.sh, geo.dh, geo.pads[0][0])
+    down = geo.h, geo.kh, geo.sh, geo.dh, geo.pads[0][0]
+    rows, all_rows = forward_parts(first, end, *down), forward_parts(0, geo.p, *down)
     cols = forward_parts(0, geo.q, geo.w, geo.kw, geo.sw, geo.dw, geo.pads[1][0])
     by_tap = tap_parts(geo.q, geo.w, geo.kw, geo.sw, geo.dw, geo.pads[1][0])
     merge, between = geo.groups == 1 or geo.kw == 1, (geo.w * geo.c, geo.c, geo.q * geo.o, geo.o)
     layout = Layout(*between, geo.kw, geo.c // geo.groups, merge, vectors, activation)
-    return image_runs(rows, cols, by_tap, layout, whole=True)  # the first tile of which packs the weights
+    border = border_of(all_rows, cols, by_tap, layout, whole=True)  # the first tile of that run packs the weights
+    return image_runs(rows, cols, by_tap, border, layout)
 
 
 def input_grad_runs(geo, first, end, vectors):
     """Runs of the rows first ... end of one image of dx: rows of a are pixels of dy, b is w flipped, k counts filters."""
-    rows = input_grad_parts(first, end, geo.p, geo.kh, geo.sh, geo.dh, geo.pads[0][0])
+    down = geo.p, geo.kh, geo.sh, geo.dh, geo.pads[0][0]
+    rows, all_rows = input_grad_parts(first, end, *down), input_grad_parts(0, geo.h, *down)
     cols = input_grad_parts(0, geo.w, geo.q, geo.kw, geo.sw, geo.dw, geo.pads[1][0])
     by_tap = tap_parts(geo.w, geo.q, geo.kw, 1, geo.dw, (geo.kw - 1) * geo.dw - geo.pads[1][0]) if geo.sw == 1 else []
     merge, between = geo.groups == 1 or geo.kw == 1, (geo.q * geo.o, geo.o, geo.w * geo.c, geo.c)
-    return image_runs(rows, cols, by_tap, Layout(*between, geo.kw, geo.o // geo.groups, merge, vectors, 0), whole=False)
+    layout = Layout(*between, geo.kw, geo.o // geo.groups, merge, vectors, 0)
+    return image_runs(rows, cols, by_tap, border_of(all_rows, cols, by_tap, layout, whole=False), layout)
 
 
 def weight_grad_runs(geo, first, end, taps, part, accumulate):
@@ -174,7 +194,8 @@ def columns_together(geo):
 def in_pieces(runs, piece):
     """Runs that go over `piece` rows of b at a time, all of them over the first rows, then all over the next.
 
-    Their taps lie in a row of numbers each (j = b_k = 1); a run that sees no tap stays as it is.
+    Their taps lie in a row of numbers each (j = b_k = 1); a run that sees no tap stays as it is.  Of runs over the same results
+    the first must not lie in a later piece than the others, which go on with its sums.
     """
     found = []
     for a, b, c, rows, *steps in runs:

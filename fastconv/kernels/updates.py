@@ -125,7 +125,7 @@ def adadelta(like, blocks, lr, rho, eps, decay):
 
 @register_jitable
 def adadelta_part(like, gs, ps, ss, us, lr, rho, eps, decay):
-    rest = like.dtype.type(1) - rho
+    rest = like.dtype.type(1) - rho  # of rho as it is in this dtype, so that the means are means
     for i in range(len(ps)):
         slope = gs[i] + decay * ps[i] if decay > 0 else gs[i]
         square = rho * ss[i] + rest * (slope * slope)

@@ -159,7 +159,8 @@ class OutputMove(ResultMove):
 
 
 class PooledMove(OutputMove):
-    """The same with the largest of each 2x2 results behind it: before the bias and an activation, which change no order."""
+    """The same with the largest of each 2x2 results behind it: taken before the bias and an activation, which change no order of
+    finite numbers."""
 
     what = "pooled"
     side = 2

@@ -15,7 +15,7 @@ from fastconv.layers import LAYERS
 from fastconv.layers.block import Block
 from fastconv.layers.branches import Add, Concat
 
-__all__ = ["run", "steps_for", "with_pooling"]
+__all__ = ["pooled_steps", "run", "steps_for"]
 
 WEIGHTED = ("conv2d", "depthwise_conv2d", "dense")
 ACTIVATIONS = ("relu", "sigmoid", "tanh")  # layers that a weighted one before them can compute itself
@@ -52,7 +52,7 @@ def can_fold(layer, behind):
     return bool(behind) and own_kind(layer) in WEIGHTED and own_kind(behind[0]) == "batch_norm" and layer.activation is None
 
 
-def with_pooling(steps):
+def pooled_steps(steps):
     """`steps`, each convolution together with the 2x2 max pooling right behind it."""
     joined = []
     for step in steps:
@@ -193,7 +193,9 @@ class Weighted(Plain):
         return w, arrays.get("b")
 
     def forward(self, x, space):
-        out = self.target(x, space)
+        return self.into(x, self.target(x, space))
+
+    def into(self, x, out):
         if self.layer.kind != "dense":
             return F.conv2d(x, *self.weights(), activation=self.activation, out=out, **self.options)
         if self.norm is not None:
@@ -204,17 +206,16 @@ class Weighted(Plain):
 
 
 class Pooled:
-    """A convolution and the 2x2 max pooling behind it, in one pass where its algorithm allows it."""
+    """A convolution and the 2x2 max pooling behind it, in one pass where its algorithm allows it; for a pass only, no Op."""
 
     def __init__(self, weighted, pool):
         self.weighted, self.pool = weighted, pool
 
     def forward(self, x, space):
-        y = self.pool.target(x, space)
+        y, results = self.pool.target(x, space), self.weighted.target(x, space)  # always both: plans change, a Space does not
         if not pooled_conv2d(x, *self.weighted.weights(), y, activation=self.weighted.activation, **self.weighted.options):
-            results = self.weighted.forward(x, space)
-            self.pool.into(results, y)
-            space.give(results, y)
+            self.pool.into(self.weighted.into(x, results), y)
+        space.give(results, y)
         return y
 
 
@@ -240,7 +241,7 @@ class Branches(Plain):
 
     def __init__(self, layer):
         super().__init__(layer)
-        self.branches = tuple(with_pooling(steps_for(branch)) for branch in layer.branches)
+        self.branches = tuple(pooled_steps(steps_for(branch)) for branch in layer.branches)
 
     def forward(self, x, space):
         outputs = [run(steps, x, space) for steps in self.branches]

@@ -11,7 +11,7 @@ from fastconv.functional.activations import relu_grad
 from fastconv.functional.arrays import ready
 from fastconv.functional.softmax import LABELS, loss_shares
 from fastconv.layers.norm import paired
-from fastconv.models.inference import steps_for, with_pooling
+from fastconv.models.inference import pooled_steps, steps_for
 from fastconv.models.program import lower
 from fastconv.plans import plan_chain
 
@@ -33,10 +33,10 @@ def steps_of(net, batch, training):
     """
     mode = "training" if training else "inference"
     layers = net.layers if training else steps_for(net.layers)
-    fused = paired if training else with_pooling
+    fused = paired if training else pooled_steps
     ops = lower(net, max(batch, 1), mode)
     plan = plan_chain(ops, net.dtype, mode)
-    if not plan.chains:
+    if not plan.chains or batch == 0:
         return fused(layers)
     (first, last), places = plan.chains[0], {layer.name: i for i, layer in enumerate(layers)}
     begin = places[ops[first].layer]
