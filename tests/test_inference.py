@@ -8,7 +8,7 @@ import pytest
 
 import fastconv as fc
 from fastconv import models
-from fastconv.models.inference import Branches, Normed, Plain, Weighted, fold, steps_for
+from fastconv.models.inference import Branches, Normed, Plain, Weighted, fold_bias, fold_weights, steps_for
 from fastconv.models.space import Space
 from test_layers import Scale
 from test_zoo import error, images, varied
@@ -82,8 +82,8 @@ def test_a_class_of_ones_own_is_never_folded():
 def test_folded_weights_are_those_of_both_layers():
     conv, norm = fc.Conv2D(4, 3), fc.BatchNorm(eps=0.1)
     net = varied(fc.Sequential([conv, norm], input_shape=(5, 5, 2), dtype="float64"))
-    folded, x = fold(conv.arrays, norm), images(net, 2)
-    np.testing.assert_allclose(fc.conv2d(x, folded["w"], folded["b"]), norm(conv(x)), rtol=1e-12, atol=1e-14)
+    x, w, b = images(net, 2), fold_weights(conv.arrays, norm), fold_bias(conv.arrays, norm)
+    np.testing.assert_allclose(fc.conv2d(x, w, b), norm(conv(x)), rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("batch", [2, 32])

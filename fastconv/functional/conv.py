@@ -35,17 +35,24 @@ class PreparedWeights:
     def __init__(self, w, layout="NHWC", *, copy=True):
         w = w.w if type(w) is PreparedWeights else filters(as_array(w, "w"), layout)
         w = ready(w, result_dtype(w))
-        self.w = w.copy() if copy else w.view()
-        self.w.flags.writeable = False
-        self.forms = {}
+        own = w.copy() if copy else w.view()
+        own.flags.writeable = False
+        self._keep(own, None, own.shape, own.dtype)
+
+    def _keep(self, own, source, shape, dtype):
+        self._own, self._source, self.shape, self.dtype, self.forms = own, source, shape, dtype, {}
+
+    @classmethod
+    def made_by(cls, source, shape, dtype):
+        """Weights (KH, KW, C / groups, O) that source() makes anew for every packed form: they take no memory beside these."""
+        weights = cls.__new__(cls)
+        weights._keep(None, source, shape, dtype)
+        return weights
 
     @property
-    def shape(self):
-        return self.w.shape
-
-    @property
-    def dtype(self):
-        return self.w.dtype
+    def w(self):
+        """The weights themselves, not to be written."""
+        return self._source() if self._own is None else self._own
 
     def packed(self, plan):
         """The form that `plan` needs, made at its first use."""

@@ -34,6 +34,13 @@ def numbers(like, address, count):
     return carray(pointer_at(like, address), count)
 
 
+@register_jitable
+def four(like, here, count, a, b, c, d):
+    """The arrays of `count` numbers that lie `here` bytes behind four addresses."""
+    first, second = numbers(like, a + here, count), numbers(like, b + here, count)
+    return first, second, numbers(like, c + here, count), numbers(like, d + here, count)
+
+
 @emits()
 def ask_to_write(v, like, address, count):
     """Get the cache lines of `count` numbers, which need not exist, for this core alone."""
@@ -89,8 +96,7 @@ def adam(like, blocks, beta1, beta2, lr, correction, eps, decay, keep):
         count, g_at, p_at, m_at, v_at = row_of(blocks, np.intp(task), 5)
         for first in range(0, count, PART):
             here, few = next_part(like, p_at, first, count)
-            gs, ps = numbers(like, g_at + here, few), numbers(like, p_at + here, few)
-            ms, vs = numbers(like, m_at + here, few), numbers(like, v_at + here, few)
+            gs, ps, ms, vs = four(like, here, few, g_at, p_at, m_at, v_at)
             adam_part(like, gs, ps, ms, vs, beta1, beta2, lr, correction, eps, decay, keep)
         restore_denormals(before)
 
@@ -117,8 +123,7 @@ def adadelta(like, blocks, lr, rho, eps, decay):
         count, g_at, p_at, s_at, u_at = row_of(blocks, np.intp(task), 5)
         for first in range(0, count, PART):
             here, few = next_part(like, p_at, first, count)
-            gs, ps = numbers(like, g_at + here, few), numbers(like, p_at + here, few)
-            ss, us = numbers(like, s_at + here, few), numbers(like, u_at + here, few)
+            gs, ps, ss, us = four(like, here, few, g_at, p_at, s_at, u_at)
             adadelta_part(like, gs, ps, ss, us, lr, rho, eps, decay)
         restore_denormals(before)
 

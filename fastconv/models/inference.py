@@ -148,7 +148,7 @@ class Weighted(Plain):
         self.sources = [source for source in (layer, norm) if source is not None]
         self.activation = activation.kind if activation else layer.activation
         self.options = layer.options if layer.kind != "dense" else {}
-        self._folded = (None, None, None)
+        self._folded = self._arrays = (None, None)
 
     @property
     def version(self):
@@ -162,8 +162,14 @@ class Weighted(Plain):
 
     @property
     def arrays(self):
-        """{"w": …} and, where there is one, {"b": …}, BatchNorm included."""
-        return self.layer.arrays if self.norm is None else self.folded()[1]
+        """{"w": …} and, where there is one, {"b": …}, BatchNorm included: the same dict until something changes."""
+        if self.norm is None:
+            return self.layer.arrays
+        version, arrays = self._arrays
+        if version != self.version:
+            arrays = {"w": fold_weights(self.layer.arrays, self.norm), "b": fold_bias(self.layer.arrays, self.norm)}
+            self._arrays = self.version, arrays  # building the arrays counts as a change
+        return arrays
 
     def op(self, batch):
         op = super().op(batch)
@@ -172,15 +178,19 @@ class Weighted(Plain):
         return op.merged(self.activation)
 
     def folded(self):
-        """(prepared weights, arrays) with the BatchNorm in them; kept until something changes."""
-        version, prepared, arrays = self._folded
+        """(prepared weights, bias) with the BatchNorm in them, packed forms alone; kept until something changes."""
+        version, found = self._folded
         if version != self.version:
-            arrays = fold(self.layer.arrays, self.norm)
-            w = arrays["w"]
-            prepared = PreparedWeights(w if w.ndim == 4 else w[None, None], copy=False)
-            version = self.version  # building the arrays counts as a change
-            self._folded = version, prepared, arrays
-        return prepared, arrays
+            w = self.layer.arrays["w"]
+            shape = w.shape if w.ndim == 4 else (1, 1, *w.shape)
+            found = PreparedWeights.made_by(self.folded_weights, shape, w.dtype), fold_bias(self.layer.arrays, self.norm)
+            self._folded = self.version, found  # building the arrays counts as a change
+        return found
+
+    def folded_weights(self):
+        """(KH, KW, C / groups, O)"""
+        w = fold_weights(self.layer.arrays, self.norm)
+        return w if w.ndim == 4 else w[None, None]
 
     def can_pool(self, pool):
         """Whether these are a convolution and windows of 2x2 that cover each of its results once."""
@@ -189,8 +199,7 @@ class Weighted(Plain):
 
     def weights(self):
         """(prepared weights, bias or None) of a convolution."""
-        w, arrays = self.folded() if self.norm is not None else (self.layer.prepared(), self.layer.arrays)
-        return w, arrays.get("b")
+        return self.folded() if self.norm is not None else (self.layer.prepared(), self.layer.arrays.get("b"))
 
     def forward(self, x, space):
         return self.into(x, self.target(x, space))
@@ -199,10 +208,10 @@ class Weighted(Plain):
         if self.layer.kind != "dense":
             return F.conv2d(x, *self.weights(), activation=self.activation, out=out, **self.options)
         if self.norm is not None:
-            w, arrays, algorithm = *self.folded(), "auto"
+            (w, b), algorithm = self.folded(), "auto"
         else:
-            (w, algorithm), arrays = self.layer.for_rows(len(x)), self.layer.arrays
-        return F.dense(x, w, arrays.get("b"), activation=self.activation, algorithm=algorithm, out=out)
+            (w, algorithm), b = self.layer.for_rows(len(x)), self.layer.arrays.get("b")
+        return F.dense(x, w, b, activation=self.activation, algorithm=algorithm, out=out)
 
 
 class Pooled:
@@ -226,14 +235,18 @@ def factor_and_offset(norm, dtype):
     return factor.astype(dtype), (of["shift"] - of["mean"] * factor).astype(dtype)
 
 
-def fold(arrays, norm):
-    """{"w", "b"} of a layer that does what a layer with `arrays` and BatchNorm `norm` do one after the other:
+# What a layer with `arrays` and BatchNorm `norm` do one after the other, a layer with folded weights and bias does:
+# (x w + b) factor + offset  =  x (w factor) + (b factor + offset)
 
-    (x w + b) factor + offset  =  x (w factor) + (b factor + offset).
-    """
+
+def fold_weights(arrays, norm):
     w = arrays["w"]
+    return (w * factor_and_offset(norm, np.float64)[0]).astype(w.dtype)
+
+
+def fold_bias(arrays, norm):
     factor, offset = factor_and_offset(norm, np.float64)
-    return {"w": (w * factor).astype(w.dtype), "b": (arrays.get("b", 0.0) * factor + offset).astype(w.dtype)}
+    return (arrays.get("b", 0.0) * factor + offset).astype(arrays["w"].dtype)
 
 
 class Branches(Plain):
