@@ -1,7 +1,9 @@
 """Evaluation mode: folded, fused, in memory that is used again, and still what the layers say."""
 
+import gc
 import itertools
 import tracemalloc
+import weakref
 
 import numpy as np
 import pytest
@@ -84,6 +86,23 @@ def test_folded_weights_are_those_of_both_layers():
     net = varied(fc.Sequential([conv, norm], input_shape=(5, 5, 2), dtype="float64"))
     x, w, b = images(net, 2), fold_weights(conv.arrays, norm), fold_bias(conv.arrays, norm)
     np.testing.assert_allclose(fc.conv2d(x, w, b), norm(conv(x)), rtol=1e-12, atol=1e-14)
+
+
+def test_folded_weights_are_kept_packed_alone_and_go_with_the_network():
+    net = varied(fc.Sequential([fc.Conv2D(64, 1, bias=False), fc.BatchNorm()], input_shape=(9, 9, 80), seed=1))
+    net.forward(images(net, 1))
+    (step,) = net._steps_for(1, False)
+    weights, _ = step.folded()
+    (form,) = weights.forms.values()
+    assert weights._own is None
+    assert not np.may_share_memory(weights.w, form)
+    gone = weakref.ref(step)
+    gc.disable()
+    try:
+        del step, net
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("batch", [2, 32])

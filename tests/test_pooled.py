@@ -163,8 +163,11 @@ def test_a_plan_that_changes_between_two_passes():
     )
     x = np.random.default_rng(10).standard_normal((2, *net.input_shape)).astype("f4")
     wanted = net.forward(x)
+    conv = (x.shape, net.layers[0].arrays["w"].shape)
+    assert fc.plan(*conv, padding=1).pools
     try:
         fc.set_workspace_limit(0)
+        assert not fc.plan(*conv, padding=1).pools
         np.testing.assert_allclose(net.forward(x), wanted, rtol=1e-4, atol=1e-4)
     finally:
         fc.set_workspace_limit(None)

@@ -10,6 +10,7 @@ import oracle
 from bounds import assert_same_bytes
 from cases import CASES, KINDS_OF_LAYER, Case
 from fastconv import machine
+from fastconv.geometry import ConvGeometry
 from fastconv.kernels import aligned, tiled
 from fastconv.kernels.panels import evenly_shared
 from guards import Guards
@@ -22,6 +23,10 @@ def test_prepared_weights_give_the_same_bytes(case):
     prepared = fc.prepare(w, case.x_shape, **case.options)
     assert_same_bytes(run(case, "forward", x, prepared, b, dy), run(case, "forward", x, w, b, dy))
     assert_same_bytes(run(case, "input_grad", x, prepared, b, dy), run(case, "input_grad", x, w, b, dy))
+
+
+def geometry(case):
+    return ConvGeometry.of(case.x_shape, case.w_shape, **case.options)
 
 
 FETCHED_AHEAD = (  # kept weights that the second cache does not hold, few pixels, borders that go tap by tap
@@ -42,6 +47,8 @@ def test_prepared_weights_in_pieces_give_the_same_bytes(case, l2, monkeypatch):
         prepared = fc.prepare(w, case.x_shape, **case.options, algorithm="tiled")
         for direction, expected in zip(("forward", "input_grad"), wanted, strict=True):
             assert_same_bytes(run(case, direction, x, prepared, b, dy, algorithm="tiled"), expected)
+            walk = tiled.walk_of(geometry(case), 4, fc.get_threads(), direction == "input_grad", True, 0)
+            assert (walk.schedule.piece > 0) == (l2 == 1 << 18 and (case.k[0] > 1 or direction == "forward"))
     finally:
         tiled.walk_of.cache_clear()
 

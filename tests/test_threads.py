@@ -23,6 +23,7 @@ CASES = (
     Case(n=1, h=98, w=1, c=1, o=3, k=(40, 1), stride=(16, 1)),
     Case(n=1, h=7, w=7, c=64, o=66, k=(5, 5), padding=2),  # borders that go tap by tap, in bands of few rows
     Case(n=1, h=8, w=16, c=48, o=96, k=(3, 3), padding=1),
+    Case(n=1, h=7, w=7, c=16, o=16, k=(5, 5), padding=2),
     Case(n=2, h=64, w=48, c=24, o=40, k=(1, 1)),
     Case(n=2, h=33, w=35, c=5, o=20, k=(7, 7), stride=2, padding=3),
     Case(n=1, h=31, w=30, c=16, o=24, groups=2, dilation=(2, 3), padding=2),

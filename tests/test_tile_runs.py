@@ -19,6 +19,7 @@ GEOMETRIES = (
     {"x_shape": (1, 7, 8, 1), "w_shape": (3, 3, 1, 2), "padding": 2, "dilation": 2},
     {"x_shape": (1, 8, 9, 2), "w_shape": (3, 3, 2, 1), "padding": 1, "stride": 2},
     {"x_shape": (1, 3, 3, 1), "w_shape": (1, 1, 1, 1), "padding": 2},
+    {"x_shape": (1, 2, 7, 2), "w_shape": (1, 5, 2, 2), "padding": (0, 2)},
 )
 
 

@@ -29,7 +29,8 @@ NO_BIAS = {}  # (channels, dtype) -> zeros
 class PreparedWeights:
     """Weights together with their packed forms; accepted wherever `w` is, for any batch and image size.
 
-    It keeps a copy of `w`: later changes of the array do not reach it (with copy=False they do, but not what is packed already).
+    It keeps a copy of `w`: later changes of the array do not reach it (with copy=False they do, but not what is packed already;
+    those of `made_by` are kept as they are packed only).
     """
 
     def __init__(self, w, layout="NHWC", *, copy=True):

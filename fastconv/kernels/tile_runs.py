@@ -48,21 +48,22 @@ def image_runs(rows, cols, by_tap, border, layout):
     """
     runs = []
     for r in rows:
-        if taps_of(r) in border:
+        if seen(r) in border:
             runs += tap_runs(r, by_tap, layout)
         else:
             runs += [one for s in cols for one in pair_runs(r, s, layout, 0, layout.activation)]
     return runs
 
 
-def taps_of(r):
+def seen(r):
     """What tells the Parts of an axis apart, wherever a band cuts them."""
     return r.tap, r.taps
 
 
-def border_of(rows, cols, by_tap, layout, whole):
-    """`taps_of` the rows, Parts of all rows of the image, whose columns fall into runs so short, each with taps of its own, that
-    it is faster to go tap by tap.  With `whole` one run must see all taps.
+@functools.lru_cache(maxsize=256)
+def goes_by_tap(rows, cols, by_tap, layout, whole):
+    """What `seen` says of those rows, among the Parts of all rows of the image, whose columns fall into runs so short, each with
+    taps of its own, that it is faster to go tap by tap.  With `whole` one run must see all taps.
 
     This decides about the order of sums, so that it looks at the whole image, however the work is cut.
     """
@@ -70,7 +71,7 @@ def border_of(rows, cols, by_tap, layout, whole):
         return frozenset()
     needed = max((r.taps for r in rows), default=0) if whole else None
     known = [r for r in rows if r.taps and r.taps != needed]
-    return frozenset(taps_of(r) for r in known if cycles(r, by_tap, layout, r.taps) < cycles(r, cols, layout, 1))
+    return frozenset(seen(r) for r in known if cycles(r, by_tap, layout, r.taps) < cycles(r, cols, layout, 1))
 
 
 def along_rows(r, s):
@@ -132,7 +133,8 @@ def forward_runs(geo, first, end, vectors, activation):
     by_tap = tap_parts(geo.q, geo.w, geo.kw, geo.sw, geo.dw, geo.pads[1][0])
     merge, between = geo.groups == 1 or geo.kw == 1, (geo.w * geo.c, geo.c, geo.q * geo.o, geo.o)
     layout = Layout(*between, geo.kw, geo.c // geo.groups, merge, vectors, activation)
-    border = border_of(all_rows, cols, by_tap, layout, whole=True)  # the first tile of that run packs the weights
+    # with one run that sees all taps, the first tile of which packs the weights
+    border = goes_by_tap(*map(tuple, (all_rows, cols, by_tap)), layout, whole=True)
     return image_runs(rows, cols, by_tap, border, layout)
 
 
@@ -144,7 +146,8 @@ def input_grad_runs(geo, first, end, vectors):
     by_tap = tap_parts(geo.w, geo.q, geo.kw, 1, geo.dw, (geo.kw - 1) * geo.dw - geo.pads[1][0]) if geo.sw == 1 else []
     merge, between = geo.groups == 1 or geo.kw == 1, (geo.q * geo.o, geo.o, geo.w * geo.c, geo.c)
     layout = Layout(*between, geo.kw, geo.o // geo.groups, merge, vectors, 0)
-    return image_runs(rows, cols, by_tap, border_of(all_rows, cols, by_tap, layout, whole=False), layout)
+    border = goes_by_tap(*map(tuple, (all_rows, cols, by_tap)), layout, whole=False)
+    return image_runs(rows, cols, by_tap, border, layout)
 
 
 def weight_grad_runs(geo, first, end, taps, part, accumulate):
@@ -194,8 +197,8 @@ def columns_together(geo):
 def in_pieces(runs, piece):
     """Runs that go over `piece` rows of b at a time, all of them over the first rows, then all over the next.
 
-    Their taps lie in a row of numbers each (j = b_k = 1); a run that sees no tap stays as it is.  Of runs over the same results
-    the first must not lie in a later piece than the others, which go on with its sums.
+    Their taps lie in a row of numbers each (j = b_k = 1); a run that sees no tap stays as it is.  Runs over the same results must
+    lie in pieces that never go back.
     """
     found = []
     for a, b, c, rows, *steps in runs:

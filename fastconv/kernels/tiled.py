@@ -133,11 +133,9 @@ def piece_of(arranged, geo, runs, itemsize):
     cache does not hold all weights, and few pixels share the time that it takes to fetch them.  0: a sum is not cut."""
     steps = [run[FIRST_STEP:] for run in runs]
     one_column = all(step[STEPS.index("j")] == step[STEPS.index("b_k")] == 1 for step in steps)
-    in_order = geo.kh > 1 or not any(
-        step[STEPS.index("accumulate")] for step in steps
-    )  # a piece is a row of taps, or has one run
-    if not (arranged.by_panels and arranged.lie_so and geo.n == 1 and one_column and in_order):
-        return 0
+    by_tap = any(step[STEPS.index("accumulate")] for step in steps)
+    if not (arranged.by_panels and arranged.lie_so and geo.n == 1 and one_column) or (by_tap and geo.kh == 1):
+        return 0  # (a piece that is no row of taps could go on with sums before they begin)
     if arranged.panels.packed_size * itemsize < cpu().l2 // 2:
         return 0
     return arranged.panels.packed_rows // geo.kh if geo.kh > 1 else PIECE

@@ -6,6 +6,8 @@ steps write into memory of a `Space` where they can.  Results are those of the l
 weights are kept until a version changes.
 """
 
+import functools
+
 import numpy as np
 
 from fastconv import functional as F
@@ -167,8 +169,9 @@ class Weighted(Plain):
             return self.layer.arrays
         version, arrays = self._arrays
         if version != self.version:
-            arrays = {"w": fold_weights(self.layer.arrays, self.norm), "b": fold_bias(self.layer.arrays, self.norm)}
-            self._arrays = self.version, arrays  # building the arrays counts as a change
+            own, version = self.built_arrays()
+            arrays = {"w": fold_weights(own, self.norm), "b": fold_bias(own, self.norm)}
+            self._arrays = version, arrays
         return arrays
 
     def op(self, batch):
@@ -178,19 +181,21 @@ class Weighted(Plain):
         return op.merged(self.activation)
 
     def folded(self):
-        """(prepared weights, bias) with the BatchNorm in them, packed forms alone; kept until something changes."""
+        """(prepared weights, bias) with the BatchNorm in them, of the weights nothing but what is packed; kept until something
+        changes."""
         version, found = self._folded
         if version != self.version:
-            w = self.layer.arrays["w"]
+            own, version = self.built_arrays()
+            w, make = own["w"], functools.partial(folded_filters, self.layer, self.norm)  # which does not refer to this step
             shape = w.shape if w.ndim == 4 else (1, 1, *w.shape)
-            found = PreparedWeights.made_by(self.folded_weights, shape, w.dtype), fold_bias(self.layer.arrays, self.norm)
-            self._folded = self.version, found  # building the arrays counts as a change
+            found = PreparedWeights.made_by(make, shape, w.dtype), fold_bias(own, self.norm)
+            self._folded = version, found
         return found
 
-    def folded_weights(self):
-        """(KH, KW, C / groups, O)"""
-        w = fold_weights(self.layer.arrays, self.norm)
-        return w if w.ndim == 4 else w[None, None]
+    def built_arrays(self):
+        """(arrays of the layer, the version that they and those of the BatchNorm have at least): to build them is a change."""
+        own, _ = self.layer.arrays, self.norm.arrays
+        return own, self.version
 
     def can_pool(self, pool):
         """Whether these are a convolution and windows of 2x2 that cover each of its results once."""
@@ -241,7 +246,13 @@ def factor_and_offset(norm, dtype):
 
 def fold_weights(arrays, norm):
     w = arrays["w"]
-    return (w * factor_and_offset(norm, np.float64)[0]).astype(w.dtype)
+    return (w * factor_and_offset(norm, np.float64)[0]).astype(w.dtype, copy=False)
+
+
+def folded_filters(layer, norm):
+    """(KH, KW, C / groups, O)"""
+    w = fold_weights(layer.arrays, norm)
+    return w if w.ndim == 4 else w[None, None]
 
 
 def fold_bias(arrays, norm):
