@@ -5,6 +5,7 @@ import functools
 import numpy as np
 from numba import prange
 
+from fastconv.kernels.aligned import LINE
 from fastconv.kernels.denormals import flush_denormals, restore_denormals
 from fastconv.kernels.parts import forward_parts, input_grad_parts
 from fastconv.kernels.pool_runs import (
@@ -21,12 +22,14 @@ from fastconv.machine import kernel
 
 __all__ = ["average", "average_grad", "maximum", "maximum_grad"]
 
+AHEAD = 2048  # bytes: 1024 and 4096 gained less on an Intel Xeon
+
 
 # Each function makes the kernel that walks one kind of run, `most` vectors of channels side by side: a call compiles no other.
 
 
 @functools.cache
-def maximum_rows(most):
+def maximum_rows(most, ahead):
     """Rows of y, and of `winner` where it is wanted."""
 
     @kernel()
@@ -36,7 +39,7 @@ def maximum_rows(most):
         for task in prange(N * P):  # a task owns one row of y
             n, p = divmod(np.intp(task), P)
             for r in range(starts[p], starts[p + 1]):
-                maximum_run(source, n * size, target, n * P * Q * C, winners, wanted, C, runs, r * len(RUN), most)
+                maximum_run(source, n * size, target, n * P * Q * C, winners, wanted, C, runs, r * len(RUN), most, ahead)
 
     return rows
 
@@ -100,7 +103,7 @@ def maximum(geo, x, y, winner):
     """y[n,p,q,c] = max_ij x[n, p*sh - top + i, q*sw - left + j, c];  winner = i*kw + j of the first maximum, or None; NaN wins"""
     wanted = winner is not None
     winner = winner if wanted else np.empty((1, 1, 1, 1), np.uint8)
-    maximum_rows(side_by_side(geo, x.itemsize))(x, y, winner, int(wanted), *forward_runs(geo))
+    maximum_rows(side_by_side(geo, x.itemsize), ahead_of(geo, x.itemsize))(x, y, winner, int(wanted), *forward_runs(geo))
 
 
 def maximum_grad(geo, dy, winner, dx):
@@ -125,6 +128,14 @@ def gradient(geo, dy, dx, beside, spread_run, grad_run, many):
         spread_of(spread_run, most, side_of(geo, most))(dy, dx, beside, *forward_runs(geo))
     else:
         rows_of(grad_run, side_by_side(geo, dx.itemsize, many))(dy, dx, beside, *backward_runs(geo))
+
+
+def ahead_of(geo, itemsize):
+    """Numbers between asking for those of x and reading them: by themselves the caches fetch too little of two rows at once.  0
+    where windows share much, where a pixel is no whole cache line, and where the line behind is not read next."""
+    pixel = geo.c * itemsize
+    few_share = 2 * geo.sh >= geo.kh and 2 * geo.sw >= geo.kw
+    return AHEAD // itemsize if few_share and pixel % LINE == 0 and pixel < AHEAD else 0
 
 
 def side_by_side(geo, itemsize, many=SIDE_BY_SIDE):

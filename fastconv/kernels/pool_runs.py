@@ -16,9 +16,10 @@ __all__ = [
 ]
 
 
-@emits("most")
-def maximum_run(v, x, x_at, y, y_at, winner, wanted, channels, runs, at, most):
-    """y[window] = the largest x of its taps, winner (if wanted) the first of these taps; NaN wins."""
+@emits("most", "ahead")
+def maximum_run(v, x, x_at, y, y_at, winner, wanted, channels, runs, at, most, ahead):
+    """y[window] = the largest x of its taps, winner (if wanted) the first of these taps; NaN wins.  The cache lines that lie
+    `ahead` numbers further are asked for, if that is not 0."""
     run = v.integers(v.builder.gep(runs, [at]), RUN)
 
     with over_results(v, run, channels) as (q, spare):
@@ -31,7 +32,10 @@ def maximum_run(v, x, x_at, y, y_at, winner, wanted, channels, runs, at, most):
             def compare(tap, step, _):
                 number = v.numbers(tap)
                 for (offset, mask), largest, winning in zip(places, best, where, strict=True):
-                    value, known = v.load(v.at(x, start, offset, step), mask), v.builder.load(largest)
+                    source = v.at(x, start, offset, step)
+                    if ahead:
+                        v.prefetch(v.at(source, ahead))
+                    value, known = v.load(source, mask), v.builder.load(largest)
                     better = v.larger_or_nan(value, known)
                     v.builder.store(v.builder.select(better, value, known), largest)
                     v.builder.store(v.builder.select(better, number, v.builder.load(winning)), winning)
