@@ -90,7 +90,8 @@ def test_explain_takes_a_gradient_inside_a_network_apart(of):
     net, (_, (x, y)) = fc.load(trained_model()), fc.data.digits()
     at = {"dw": (1, 2, 0, 3), "dx": (9, 8, 0)}[of]
     found = document("explain", trained_model(), "--of", of, "--at", ",".join(map(str, at)), "--digit", 7)
-    _, dy = fc.losses.softmax_cross_entropy(net.forward(x[7:8], training=True), y[7:8])
+    *_, (_, scores) = net.trace(x[7:8], training=True)
+    _, dy = fc.losses.softmax_cross_entropy(scores, y[7:8])
     for layer in reversed(net.layers[1:]):
         dy = layer.backward(dy)
     exact = net.layers[1].grads["w"][at] if of == "dw" else dy[0][at]

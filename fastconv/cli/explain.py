@@ -149,7 +149,8 @@ def gradient_at(net, layer, image, label):
         raise UsageError(
             f"--of: gradients need a network that ends in logits for softmax; this one ends in {net.layers[-1].name}"
         )
-    _, dy = softmax_cross_entropy(net.forward(image, training=True), [label])
+    *_, (_, scores) = net.trace(image, training=True)  # layer by layer: a chain keeps nothing for single layers
+    _, dy = softmax_cross_entropy(scores, [label])
     for above in reversed(net.layers[net.layers.index(layer) + 1 :]):
         dy = above.backward(dy)
     x, y = layer.kept("x", "y")
