@@ -34,13 +34,6 @@ def numbers(like, address, count):
     return carray(pointer_at(like, address), count)
 
 
-@register_jitable
-def four(like, here, count, a, b, c, d):
-    """The arrays of `count` numbers that lie `here` bytes behind four addresses."""
-    first, second = numbers(like, a + here, count), numbers(like, b + here, count)
-    return first, second, numbers(like, c + here, count), numbers(like, d + here, count)
-
-
 @emits()
 def ask_to_write(v, like, address, count):
     """Get the cache lines of `count` numbers, which need not exist, for this core alone."""
@@ -57,6 +50,14 @@ def next_part(like, p_at, first, count):
         ask_to_write(like, p_at, few)
     ask_to_write(like, p_at + here + PART * like.itemsize, few)
     return here, few
+
+
+@register_jitable
+def next_four(like, first, count, g_at, p_at, a_at, b_at):
+    """That part of g, p and two means, as arrays."""
+    here, few = next_part(like, p_at, first, count)
+    g, p = numbers(like, g_at + here, few), numbers(like, p_at + here, few)
+    return g, p, numbers(like, a_at + here, few), numbers(like, b_at + here, few)
 
 
 @kernel()
@@ -95,8 +96,7 @@ def adam(like, blocks, beta1, beta2, lr, correction, eps, decay, keep):
         before = flush_denormals()
         count, g_at, p_at, m_at, v_at = row_of(blocks, np.intp(task), 5)
         for first in range(0, count, PART):
-            here, few = next_part(like, p_at, first, count)
-            gs, ps, ms, vs = four(like, here, few, g_at, p_at, m_at, v_at)
+            gs, ps, ms, vs = next_four(like, first, count, g_at, p_at, m_at, v_at)
             adam_part(like, gs, ps, ms, vs, beta1, beta2, lr, correction, eps, decay, keep)
         restore_denormals(before)
 
@@ -122,8 +122,7 @@ def adadelta(like, blocks, lr, rho, eps, decay):
         before = flush_denormals()
         count, g_at, p_at, s_at, u_at = row_of(blocks, np.intp(task), 5)
         for first in range(0, count, PART):
-            here, few = next_part(like, p_at, first, count)
-            gs, ps, ss, us = four(like, here, few, g_at, p_at, s_at, u_at)
+            gs, ps, ss, us = next_four(like, first, count, g_at, p_at, s_at, u_at)
             adadelta_part(like, gs, ps, ss, us, lr, rho, eps, decay)
         restore_denormals(before)
 
