@@ -160,12 +160,35 @@ class Wrapped:
         return getattr(self.inner, name)
 
 
-class Slower(fc.optim.SGD):
+class Steps:
     def step(self, p, g, state):
         p += 1
 
 
-@pytest.mark.parametrize("optimizer", (Nudge(), Wrapped(fc.optim.SGD(0.1, momentum=0.9)), Slower(0.1, momentum=0.9)))
+class SlowSGD(Steps, fc.optim.SGD):
+    pass
+
+
+class SlowAdam(Steps, fc.optim.AdamW):
+    pass
+
+
+class SlowAdaDelta(fc.optim.AdaDelta):
+    def step(self, p, g, state):
+        p += 1
+
+
+class OwnTogether(SlowSGD):
+    def step_together(self, moves, together):
+        for move in moves:
+            self.step(*move)
+
+
+MOMENTUM = fc.optim.SGD(0.1, momentum=0.9)
+OWN = (Nudge(), Wrapped(MOMENTUM), SlowSGD(0.1, momentum=0.9), SlowAdam(), SlowAdaDelta(), OwnTogether(0.1))
+
+
+@pytest.mark.parametrize("optimizer", OWN, ids=lambda made: type(made).__name__)
 def test_an_optimizer_of_ones_own_takes_its_own_steps(optimizer):
     training = trainer(optimizer)
     before = weights(training)

@@ -158,11 +158,17 @@ class Stepper:
 
 def step_all(optimizer, moves, together):
     """The optimizer's step for each (p, g, state)."""
-    if hasattr(type(optimizer), "step_together"):
+    if steps_together(type(optimizer)):
         optimizer.step_together(moves, together)
     else:
         for move in moves:
             optimizer.step(*move)
+
+
+def steps_together(kind):
+    """Whether `step_together` of an optimizer class does what its `step` does: not where a subclass has only a new `step`."""
+    owner = next((cls for cls in kind.__mro__ if {"step", "step_together"} & vars(cls).keys()), kind)
+    return "step_together" in vars(owner)
 
 
 def paced(optimizer, rate):

@@ -93,11 +93,7 @@ class AdaDelta:
 
     def step_together(self, moves, together):
         """`step` for each (p, g, state), in one pass over all; `together` is the caller's to keep."""
-        if type(self).step is AdaDelta.step:
-            self._move(moves, together)
-            return
-        for move in moves:
-            self.step(*move)
+        self._move(moves, together)
 
     def _move(self, moves, together):
         arrays = [(g, p, state["square"], state["moved"]) for p, g, state in moves]

@@ -42,10 +42,6 @@ class Adam:
 
     def step_together(self, moves, together):
         """`step` for each (p, g, state), those of one dtype and t in one pass over all; `together` is the caller's to keep."""
-        if type(self).step is not Adam.step:
-            for move in moves:
-                self.step(*move)
-            return
         alike = {}
         for move in moves:
             alike.setdefault((move[0].dtype, move[2]["t"]), []).append(move)

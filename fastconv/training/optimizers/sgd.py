@@ -60,11 +60,11 @@ class SGD:
 
     def step_together(self, moves, together):
         """`step` for each (p, g, state), with momentum in one pass over all; `together` is the caller's to keep."""
-        if not self.momentum or type(self).step is not SGD.step:
-            for move in moves:
-                self.step(*move)
+        if self.momentum:
+            self._move(moves, together)
             return
-        self._move(moves, together)
+        for move in moves:
+            self.step(*move)
 
     def _move(self, moves, together):
         arrays = [(g, p, velocity(p, state)) for p, g, state in moves]
