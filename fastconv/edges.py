@@ -2,8 +2,8 @@
 
 All are written for cross-correlation, which is what `conv2d` computes: slide the filter, multiply, add.  So `vertical` answers
 +30 where a region of 10 on the left meets 0 on the right, and -30 for the mirrored image.  `*_x` filters answer to changes along
-x (vertical edges), positive when the left is brighter; `*_y` ones to changes along y, positive when the top is brighter.  Some
-libraries use the opposite sign.
+x (vertical edges), positive when the left is brighter; `*_y` ones to changes along y, positive when the top is brighter (those of
+Roberts: along the two diagonals).  Some libraries use the opposite sign.
 """
 
 import operator

@@ -65,10 +65,19 @@ def prepare(subject, x, y, loss, random):
     if isinstance(subject, (Sequential, Layer)):
         return of_network(twin(subject, x), x, y, find_loss(loss), random)
     if callable(subject):
+        checked_pair(subject(x))
         return {"x": x}, lambda: float(subject(x)[0]), lambda: {"x": np.asarray(subject(x)[1])}
     raise OptionError(
         f"subject: got {type(subject).__name__}; needed a Sequential, a layer, or a function x -> (value, gradient)"
     )
+
+
+def checked_pair(found):
+    """OptionError where a function did not give (value, gradient)."""
+    if not isinstance(found, (tuple, list)) or len(found) != 2 or np.size(found[0]) != 1:
+        raise OptionError(
+            f"subject: the function gave {found!r:.80}; needed (value, gradient), such as lambda x: ((x**2).sum(), 2 * x)"
+        )
 
 
 def twin(subject, x):

@@ -35,18 +35,20 @@ MIB = 1 << 20
 MEASURED = {}  # (geometry, dtype, direction) -> what `autotune` found to be the fastest
 
 
-def mebibytes(value, name):
+def mebibytes(value, name, nothing="None"):
     """A limit in MiB, None for none, as bytes."""
     try:
         limit = None if value is None else float(value) * MIB
     except (TypeError, ValueError):
         limit = -1
     if limit is not None and not limit >= 0:
-        raise OptionError(f"{name}: got {value!r}; needed a number of MiB of at least 0, or None for no limit")
+        raise OptionError(f"{name}: got {value!r}; needed a number of MiB of at least 0, or {nothing} for no limit")
     return limit
 
 
-LIMITS = {"workspace": mebibytes(os.environ.get("FASTCONV_WORKSPACE") or None, "FASTCONV_WORKSPACE")}  # in bytes
+LIMITS = {
+    "workspace": mebibytes(os.environ.get("FASTCONV_WORKSPACE") or None, "FASTCONV_WORKSPACE", "no such variable")
+}  # in bytes
 
 
 def set_workspace_limit(mib):

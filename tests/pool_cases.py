@@ -101,6 +101,8 @@ POOL_CASES = (
     PoolCase(size=2, ceil_mode=True),
     PoolCase(h=8, w=9, size=3, stride=2, ceil_mode=True),
     PoolCase(h=6, w=7, size=2, stride=2, padding=1, ceil_mode=True),
+    PoolCase(h=2, w=3, size=4, stride=3, ceil_mode=True),  # one window, larger than the image
+    PoolCase(h=3, w=9, size=5, stride=3, padding=1, ceil_mode=True),
     PoolCase(h=5, w=6, size=2, stride=3, padding=1, ceil_mode=True),  # the last window would start in the padding
     PoolCase(h=4, w=7, size=3, stride=(3, 2), padding=((0, 1), (1, 1)), ceil_mode=True),
     PoolCase(h=4, w=5, size=1, stride=3, ceil_mode=True),

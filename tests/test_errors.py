@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastconv as fc
-from fastconv.errors import DataError, DTypeError, FastconvError, ModelFileError, OptionError, ShapeError
+from fastconv.errors import DataError, DTypeError, FastconvError, MemoryLimitError, ModelFileError, OptionError, ShapeError
 
 X, W, B = np.ones((2, 9, 8, 6), np.float32), np.ones((3, 3, 6, 4), np.float32), np.ones(4, np.float32)
 DY = np.ones((2, 7, 6, 4), np.float32)
@@ -39,6 +39,55 @@ MISTAKES = {
     "one axis": (lambda: fc.conv2d(X[0, 0, 0], W), ShapeError, ["x: got 1 axes"]),
     "plane and bank": (lambda: fc.conv2d(X[0, :, :, 0], W), ShapeError, ["x has 2 axes, w 4", "x[..., None]"]),
     "bank and plane": (lambda: fc.conv2d(X, W[:, :, 0, 0]), ShapeError, ["w 2", "goes with an (H, W) image"]),
+    "colours and plane": (
+        lambda: fc.conv2d(X[0], W[:, :, 0, 0]),
+        ShapeError,
+        ["x has 3 axes, w 2", "x[..., 0]", "edges.on_channels"],
+    ),
+    "arrays for shapes of a gradient": (lambda: fc.conv2d_input_grad(DY, W, X), ShapeError, ["x_shape: got an array", "pass"]),
+    "arrays for shapes of a plan": (lambda: fc.plan(X, W), ShapeError, ["x_shape: got an array of shape (2, 9, 8, 6)"]),
+    "an array for the shape of a matrix": (
+        lambda: fc.connection_matrix(ONE, X),
+        ShapeError,
+        ["x_shape: got an array", "x.shape"],
+    ),
+    "unknown option of a matrix": (
+        lambda: fc.connection_matrix(ONE, (4, 4), strid=2),
+        OptionError,
+        ["unknown option 'strid'", "stride=2"],
+    ),
+    "count_include_pad a word": (
+        lambda: fc.avg_pool2d(X, 2, count_include_pad="no"),
+        OptionError,
+        ["count_include_pad: got 'no'", "True or False"],
+    ),
+    "return_argmax a word": (lambda: fc.max_pool2d(X, 2, return_argmax="no"), OptionError, ["return_argmax: got 'no'"]),
+    "less than the padding": (
+        lambda: fc.zero_pad2d_grad(ONE[None, None], 3),
+        ShapeError,
+        ["dy: got shape (1, 1, 1, 1)", "at least the padding"],
+    ),
+    "slope a word": (lambda: fc.leaky_relu(X, slope="x"), OptionError, ["slope: got 'x'", "a number"]),
+    "alpha of elu a word": (lambda: fc.elu(X, "x"), OptionError, ["alpha: got 'x'"]),
+    "alpha of a norm a word": (lambda: fc.local_response_norm(X, alpha="x"), OptionError, ["alpha: got 'x'"]),
+    "eps below zero": (
+        lambda: fc.batch_norm(X[..., :4], B, B, mean=B, var=B, eps=-1),
+        OptionError,
+        ["eps: got -1", "at least 0"],
+    ),
+    "variance below zero": (
+        lambda: fc.batch_norm(X[..., :4], B, B, mean=B, var=-B),
+        OptionError,
+        ["var: got -1.0", "at least 0"],
+    ),
+    "a value without a gradient": (
+        lambda: fc.gradcheck(lambda p: float(p.sum()), B),
+        OptionError,
+        ["the function gave 4.0", "(value, gradient)"],
+    ),
+    "after a number": (lambda: fc.design(224, output=112, after=3), OptionError, ["after: got 3", "ReceptiveField"]),
+    "long doubles": (lambda: fc.conv2d(X.astype(np.longdouble), W), DTypeError, ["x: got dtype", "at most 64 bits"]),
+    "an option that is a dict": (lambda: fc.conv2d(X, W, stride={1: 2}), OptionError, ["got {1: 2}", "stride"]),
     "three axes of w": (lambda: fc.conv2d(X, W[0]), ShapeError, ["w: got 3 axes", "(KH, KW, C / groups, O)"]),
     "empty kernel": (lambda: fc.conv2d(X, W[:0]), ShapeError, ["0x3 has no taps"]),
     "no filters": (lambda: fc.conv2d(X, W[..., :0]), ShapeError, ["0 filters", "at least 1"]),
@@ -133,6 +182,19 @@ MISTAKES = {
     "dense image": (lambda: fc.dense(X, W), ShapeError, ["x: got 4 axes", "reshape(len(x), -1)"]),
     "dense inputs": (lambda: fc.dense(np.ones((2, 3)), np.ones((4, 5))), ShapeError, ["x has 3 inputs", "w 4"]),
     "norm channels": (lambda: fc.batch_norm_train(X, B, B), ShapeError, ["scale: got shape (4,)", "(6,)"]),
+    "dense weights without room": (
+        lambda: net(fc.Dense(10**9), shape=(10**4,)).forward(np.ones((1, 10**4))),
+        MemoryLimitError,
+        ["dense_1 with 10,001,000,000,000 numbers needs", "are free"],
+    ),
+    "an image without room": (lambda: fc.upsample2d(X, 10**6), MemoryLimitError, ["the result", "are free"]),
+    "zeros without room": (lambda: fc.zero_pad2d(X, 10**6), MemoryLimitError, ["the result", "are free"]),
+    "transposed groups": (
+        lambda: net(fc.Conv2DTranspose(3, 2, groups=2), shape=(4, 4, 4)),
+        ShapeError,
+        ["conv2d_transpose_1 (layer 1 of 1)", "a multiple of 2 filters"],
+    ),
+    "no such home": (lambda: fc.data.cifar10("~nobody at all/x"), DataError, ["there is no such home folder"]),
     # networks, training, files
     "layer does not fit": (lambda: net(fc.Conv2D(4, 9)), ShapeError, ["conv2d_1", "spans 9"]),
     "dense before flatten": (lambda: net(fc.Dense(3)), ShapeError, ["dense_1", "Flatten"]),
@@ -160,7 +222,8 @@ def test_a_mistake_gets_one_clear_line(mistake):
         call()
     line = str(caught.value)
     assert isinstance(caught.value, kind), f"{type(caught.value).__name__}: {line}"
-    assert isinstance(caught.value, (ValueError, TypeError, RuntimeError, OSError)), "an error is also the built-in one"
+    built_in = ValueError, TypeError, RuntimeError, OSError, MemoryError
+    assert isinstance(caught.value, built_in), "an error is also the built-in one"
     for part in parts:
         assert part in line, f"{part!r} is not in: {line}"
     assert len(line.splitlines()[0]) < 400

@@ -148,3 +148,18 @@ def test_names_of_a_network_are_those_of_its_evaluation():
     net = fc.Sequential([fc.Dense(2)], input_shape=(6,), classes=("cat", "dog"))
     assert fc.evaluate(net, x, y).classes == ("cat", "dog")
     assert fc.evaluate(net, x, y, classes=("a", "b")).classes == ("a", "b")
+    net.output = "softmax"
+    assert fc.evaluate(fc.Ensemble([net, net]), x, y).classes == ("cat", "dog")
+    other = fc.Sequential([fc.Dense(2)], input_shape=(6,), output="softmax")
+    assert fc.evaluate(fc.Ensemble([net, other]), x, y).classes == ("0", "1")
+
+
+def test_one_raw_score_is_no_probability():
+    net = fc.Sequential([fc.Dense(1)], input_shape=(2,))
+    x, y = np.array([[1, 2], [3, 4]], np.float32), [0, 1]
+    with pytest.raises(OptionError, match="its one output is a raw score; needed the probability of class 1"):
+        fc.evaluate(net, x, y)
+    with pytest.raises(OptionError, match="probabilities: got -1 to 3; needed 0 to 1"):
+        fc.training.Evaluation.of([[-1.0], [3.0]], y)
+    net.output = "sigmoid"
+    assert 0 <= fc.evaluate(net, x, y).accuracy <= 1

@@ -295,7 +295,8 @@ def test_a_frozen_network_learns_nothing_until_it_is_told_to():
     net.trainable = np.False_
     assert not net.trainable and not any(layer.learns for layer in net.walk())
     x, before = images(net, 8), net.get_weights()
-    fc.Trainer(net).fit(x, np.arange(8) % 3, verbose=0)
+    with pytest.warns(fc.errors.FastconvWarning, match="no layer of this network is trained"):
+        fc.Trainer(net).fit(x, np.arange(8) % 3, verbose=0)
     assert all((array == before[name]).all() for name, array in net.get_weights().items())
     net.layers[-1].trainable = True
     assert net.trainable and net.summary().totals.trainable == net.layers[-1].params["w"].size + 3

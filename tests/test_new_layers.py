@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import fastconv as fc
+from bounds import assert_same_bytes
 from fastconv import functional as F
 
 
@@ -306,3 +307,34 @@ def test_mistakes_get_one_clear_line(call, error, words):
 
 def test_the_bias_gradient_of_no_channels():
     assert fc.conv2d_bias_grad(np.ones((1, 2, 2, 0), np.float32)).shape == (0,)
+
+
+def test_gradients_of_adaptive_pooling_of_no_images_have_its_shape():
+    dy, x = np.zeros((0, 4, 4, 3), np.float32), np.zeros((0, 6, 6, 3), np.float32)
+    assert fc.adaptive_max_pool2d_grad(dy, x, 4).shape == fc.adaptive_avg_pool2d_grad(dy, x.shape, 4).shape == x.shape
+
+
+@pytest.mark.parametrize("call", (lambda x: fc.adaptive_avg_pool2d(x, 4), lambda x: fc.upsample2d_grad(x, 3)))
+def test_sums_do_not_depend_on_the_order_of_the_memory(call):
+    x = np.random.default_rng(60).random((3, 6, 6, 5), dtype=np.float32)
+    assert_same_bytes(call(np.asfortranarray(x)), call(x))
+
+
+def test_weights_that_are_packed_serve_all_gradients():
+    rng = np.random.default_rng(61)
+    x, dy, w = (rng.random(shape, dtype=np.float32) for shape in ((3, 4), (3, 5), (4, 5)))
+    packed = fc.functional.prepare(w[None, None], (1, 3, 1, 4))
+    for found, plain in zip(fc.dense_grad(dy, x, packed), fc.dense_grad(dy, x, w), strict=True):
+        assert_same_bytes(found, plain)
+    x, w = rng.random((2, 4, 4, 3), dtype=np.float32), rng.random((2, 2, 3, 5), dtype=np.float32)
+    dy = fc.conv2d_transpose(x, w, stride=2)
+    packed = fc.functional.prepare(w, x.shape)
+    plain = fc.conv2d_transpose_grad(dy, x, w, stride=2)
+    for found, same in zip(fc.conv2d_transpose_grad(dy, x, packed, stride=2), plain, strict=True):
+        assert_same_bytes(found, same)
+
+
+def test_settings_may_be_numpys_numbers():
+    shape = fc.Conv2D(2, 3, padding=np.array([1, 1]), l2=np.float32(0.5)).output_shape_for((8, 8, 1))
+    assert shape == (8, 8, 2) and fc.MaxPool2D(np.array([2, 2])).output_shape_for((8, 8, 1)) == (4, 4, 1)
+    assert fc.Dropout(np.float32(0.5)).rate == 0.5 and fc.models.lenet5(width=np.float32(0.5)).n_parameters < 20_000

@@ -57,7 +57,11 @@ REFUSED = {
     "schedule a class": (lambda: fit(schedule=Step), "schedule: got the class Step; needed one of linear, "),
     "schedule a list": (lambda: fit(schedule=["cosine"]), "schedule: got ['cosine']; needed one of linear, "),
     "schedule of epoch and rate": (lambda: fit(schedule=lambda epoch, lr: lr), "which cannot be called with 1 argument;"),
-    "schedule of nothing": (lambda: fit(schedule=lambda done: None), "schedule: got None; needed a number to multiply"),
+    "schedule of nothing": (
+        lambda: fit(schedule=lambda done: None),
+        "schedule: got None; needed a number of at least 0 to multiply",
+    ),
+    "schedule below zero": (lambda: fit(schedule=lambda done: -1), "schedule: got -1; needed a number of at least 0"),
     # names of classes
     "y in words": (lambda: fit(y=NAMES), "y: got text such as 'dog'; needed numbers: number the classes 0 ... K-1"),
     "y as objects": (lambda: fit(y=NAMES.astype(object)), "y: got text such as 'dog'"),

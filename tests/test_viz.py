@@ -89,7 +89,7 @@ def test_curves_show_every_epoch_of_training_and_of_held_out_images(stored):
         lines = {line.get_label(): line.get_xydata().tolist() for line in axis.lines}
         assert lines["training"] == [[row["epoch"], row[name]] for row in rows]
         assert lines["held out"] == [[row["epoch"], row[f"val_{name}"]] for row in rows]
-    with pytest.raises(OptionError, match="no epoch with a loss"):
+    with pytest.raises(OptionError, match="no epoch with any of loss, accuracy"):
         fc.viz.curves([])
 
 
@@ -108,11 +108,17 @@ def test_confusion_filters_activations_and_mistakes_are_drawn(stored):
 
 
 def test_what_cannot_be_drawn_is_refused(stored, monkeypatch):
-    _, net, _, x = stored
+    _, net, found, x = stored
     for call, error, message in [
         (lambda: fc.viz.activations(net, x[0], "conv"), OptionError, "layer: got 'conv'; needed one of normalize_1"),
         (lambda: fc.viz.activations(net, x), ShapeError, r"needed one image, \(6, 5, 3\)"),
         (lambda: fc.viz.activations(net, x[0], 3), ShapeError, "dense_1 gives"),
+        (lambda: fc.viz.filters(fc.Trainer(net)), OptionError, "net: got <fastconv"),
+        (lambda: fc.viz.confusion(net), OptionError, "evaluation: got <.*needed what fastconv.evaluate"),
+        (lambda: fc.viz.curves(None), OptionError, "history: got None; needed what Trainer.fit returned"),
+        (lambda: fc.viz.curves([{"epoch": 1, "loss": 2.0}], ("lss",)), OptionError, "history: got no epoch with any of lss"),
+        (lambda: fc.viz.mistakes(found, x[:3]), ShapeError, "x: got 3 images; needed the"),
+        (lambda: fc.training.save_run("r", net, None, x, found), OptionError, "history: got None"),
         (lambda: fc.viz.filters(net, "dense_1"), OptionError, "dense_1 is no convolution"),
         (lambda: fc.viz.filters(fc.Sequential([fc.Dense(2)], input_shape=(3,))), OptionError, "the network has no convolution"),
     ]:

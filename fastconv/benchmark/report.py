@@ -10,7 +10,7 @@ from fastconv import machine
 from fastconv.display.table import Column, Table
 from fastconv.errors import DataError
 
-__all__ = ["Report", "Row", "context"]
+__all__ = ["Report", "Row", "context", "older_report"]
 
 
 @dataclass(frozen=True)
@@ -53,15 +53,8 @@ class Report:
             return (*lines, f"{len(self.rows)} rows, not compared: PyTorch is not installed, or --no-peer was given")
         return (*lines, f"ratio to PyTorch: {summary(ratios)}")
 
-    def beside(self, path):
-        """This report with the times of an older one, which `to_json` wrote, for the rows that it has."""
-        try:
-            report = json.loads(Path(path).read_text())
-            old = {(row["name"], row["direction"]): positive(row["ms"]) for row in report["rows"]}
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise DataError(
-                f"{path}: cannot be read as a report ({error!r}); needed what `fastconv bench --json` printed"
-            ) from None
+    def beside(self, report, old):
+        """This report with the times of an older one, as `older_report` gives them, for the rows that it has."""
         rows = tuple(with_old(row, old.get((row.name, row.direction))) for row in self.rows)
         return replace(self, rows=rows, caution=self.unlike(report))
 
@@ -76,6 +69,15 @@ class Report:
 
     def __str__(self):
         return self.table().text(width=170)
+
+
+def older_report(path):
+    """(report, {(name, direction): ms}) of a file that `Report.to_json` wrote; DataError for any other."""
+    try:
+        report = json.loads(Path(path).read_text())
+        return report, {(row["name"], row["direction"]): positive(row["ms"]) for row in report["rows"]}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{path}: cannot be read as a report ({error!r}); needed what `fastconv bench --json` printed") from None
 
 
 SAME = ("cpu", "llvm_cpu", "threads")  # of the context: without them two times say little about each other

@@ -7,7 +7,7 @@ from fastconv import machine
 from fastconv.benchmark import tasks
 from fastconv.benchmark.clock import clocked, measure, peak_gflops
 from fastconv.benchmark.peers import torch_threads
-from fastconv.benchmark.report import Report, Row, context
+from fastconv.benchmark.report import Report, Row, context, older_report
 from fastconv.benchmark.shapes import NETWORKS, SMALL_NETWORKS, read_shapes
 from fastconv.errors import DataError, OptionError
 from fastconv.geometry import whole
@@ -42,7 +42,7 @@ def run(
     compare : file of an older report (`to_json`), whose times are shown beside these
     progress : progress(row) is called after each row
     """
-    chosen = tasks_of(shapes, direction, prepared, quick)
+    chosen, older = tasks_of(shapes, direction, prepared, quick), older_report(compare) if compare else None
     if threads is not None:
         machine.set_threads(threads)
     with_torch = peer and torch_threads(machine.get_threads())  # before our first launch, whose settings its threads would take
@@ -58,7 +58,7 @@ def run(
         peaks.append(peak_gflops(machine.get_threads()))
     rows = tuple(with_share(in_the_middle(rows), max(peaks)) for rows in found)
     report = Report(rows, context(max(peaks), passes, with_torch))
-    return report.beside(compare) if compare else report
+    return report.beside(*older) if older else report
 
 
 def in_the_middle(rows):

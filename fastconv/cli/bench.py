@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from fastconv.cli.usage import positive
+from fastconv.cli.usage import as_options, positive
 
 HELP = "measure convolutions, beside PyTorch where it is installed"
 ABOUT = """Measures a list of convolutions (default: layers of well-known networks), poolings or small networks.  Both libraries
@@ -55,17 +55,18 @@ def run(args, output):
         return again(limits)  # both libraries read these at their start
     from fastconv import benchmark
 
-    report = benchmark.run(
-        args.shapes,
-        args.direction,
-        prepared=args.prepared,
-        quick=args.quick,
-        passes=args.passes,
-        threads=args.threads,
-        peer=not args.no_peer,
-        compare=args.compare,
-        progress=lambda row: output.message(f"{row.name}: {row.ms:.3f} ms"),
-    )
+    with as_options(args):
+        report = benchmark.run(
+            args.shapes,
+            args.direction,
+            prepared=args.prepared,
+            quick=args.quick,
+            passes=args.passes,
+            threads=args.threads,
+            peer=not args.no_peer,
+            compare=args.compare,
+            progress=lambda row: output.message(f"{row.name}: {row.ms:.3f} ms"),
+        )
     if output.as_json:
         output.document(report.to_json())
     else:

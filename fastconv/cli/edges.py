@@ -31,7 +31,7 @@ def arguments(parser):
 def run(args, output):
     """Print, and with --save draw, the image and each filter's answer."""
     found = filters(args.filter)
-    image = pick(args.image)
+    title, image = pick(args.image)
     answers = {name: answer(image, f, args) for name, f in found.items()}
     if args.save:
         from fastconv.cli.figure import save
@@ -40,7 +40,7 @@ def run(args, output):
         output.message(f"drawn into {args.save}")
     small = image.shape[1] <= SMALL
     rows = [facts(name, found[name], y, small) for name, y in answers.items()]
-    output.result(page(args.image, image, found, answers, small), image=args.image, shape=list(image.shape), filters=rows)
+    output.result(page(title, image, found, answers, small), image=args.image, shape=list(image.shape), filters=rows)
     output.compiled()
 
 
@@ -56,15 +56,16 @@ def filters(names):
 
 
 def pick(name):
-    """A built-in image, or the first one of a file, float32."""
+    """(name, image) of what is built in, or of the first one of a file, float32."""
     import numpy as np
 
     from fastconv import edges
     from fastconv.cli.pictures import read
 
     if name == "step":
-        return np.array(STEP, np.float32)
-    return np.asarray(edges.sample_image() if name == "sample" else read(name)[0][1], np.float32)
+        return name, np.array(STEP, np.float32)
+    title, image = (name, edges.sample_image()) if name == "sample" else read(name)[0]
+    return title, np.asarray(image, np.float32)
 
 
 def answer(image, f, args):

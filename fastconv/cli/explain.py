@@ -1,5 +1,7 @@
 """`fastconv explain`: one number of a convolution, product by product."""
 
+from contextlib import contextmanager
+
 from fastconv.cli.usage import UsageError, as_options, index, natural, padding, positive
 
 HELP = "one number of a convolution or of its gradients, product by product"
@@ -56,6 +58,8 @@ def refuse_mixture(args):
     given = [name for name in foreign if getattr(args, name) is not None]
     if given:
         raise UsageError(f"--{given[0]}: {'needs a MODEL' if args.model is None else 'is for the example without MODEL'}")
+    if args.digit is not None and args.image is not None:
+        raise UsageError("--digit: there is an --image already; needed one of the two")
 
 
 def of_lecture(args):
@@ -91,7 +95,7 @@ def of_network(args):
     net = find_model(args.model)
     layer = find_layer(net, args.layer)
     image, label, words = picture(args, net)
-    subject = f"Layer {layer.name} of {net.name or args.model}, {words}"
+    subject = f"Layer {layer.label} of {net.name or args.model}, {words}"
     if args.of == "y":
         x, dy = input_of(net, layer, image), None
     else:
@@ -104,12 +108,14 @@ def of_network(args):
 
 
 def find_layer(net, name):
-    """The convolution of that name, or the first one."""
+    """The convolution of that name, "residual_1.conv2d_2" for one inside a block, or the first one."""
     from fastconv.layers import Conv2D
 
-    found = {layer.name: layer for layer in net.layers if isinstance(layer, Conv2D)}
-    if not found or name not in (None, *found):
-        raise UsageError(f"--layer: got {name!r}; the convolutions of this network are: {', '.join(found) or 'none'}")
+    found = {layer.label: layer for layer in net.walk() if isinstance(layer, Conv2D)}
+    if not found:
+        raise UsageError(f"MODEL: {net.name or 'this network'} has no Conv2D; needed a network with one, such as lenet5")
+    if name not in (None, *found):
+        raise UsageError(f"--layer: got {name!r}; needed one of its Conv2D: {', '.join(found)}")
     return found[name] if name else next(iter(found.values()))
 
 
@@ -121,7 +127,8 @@ def picture(args, net):
     if args.image is not None:
         if args.of != "y":
             raise UsageError("--image: a gradient needs a label; use --digit, whose label is known")
-        return fit(read(args.image)[0][1], net.input_shape, args.image)[None], None, f"on {args.image}"
+        name, image = read(args.image)[0]
+        return fit(image, net.input_shape, args.image)[None], None, f"on {name}"
     images, labels = digits()[1]
     number = args.digit or 0
     if number >= len(images):
@@ -130,14 +137,29 @@ def picture(args, net):
     return fit(images[number], net.input_shape, "the digit")[None], int(labels[number]), words
 
 
+@contextmanager
+def watched(layer, method):
+    """What a method of one layer, wherever it is, is given in its calls: a list of their first arguments."""
+    seen, own = [], getattr(layer, method)
+
+    def watching(given, *more, **options):
+        seen.append(given)
+        return own(given, *more, **options)
+
+    setattr(layer, method, watching)
+    try:
+        yield seen
+    finally:
+        delattr(layer, method)
+
+
 def input_of(net, layer, image):
     """What the layer receives (H, W, C) when the network sees the image."""
-    received = image.astype(net.dtype)
-    for passed, output in net.trace(image):
-        if passed is layer:
-            break
-        received = output
-    return received[0]
+    with watched(layer, "forward") as seen:
+        for _ in net.trace(image):
+            if seen:
+                break
+    return seen[0][0]
 
 
 def gradient_at(net, layer, image, label):
@@ -150,11 +172,14 @@ def gradient_at(net, layer, image, label):
             f"--of: gradients need a network that ends in logits for softmax; this one ends in {net.layers[-1].name}"
         )
     *_, (_, scores) = net.trace(image, training=True)  # layer by layer: a chain keeps nothing for single layers
-    _, dy = softmax_cross_entropy(scores, [label])
-    for above in reversed(net.layers[net.layers.index(layer) + 1 :]):
-        dy = above.backward(dy)
     x, y = layer.kept("x", "y")
-    return x[0], before_activation(layer.activation, dy, y)[0]
+    _, dy = softmax_cross_entropy(scores, [label])
+    with watched(layer, "backward") as seen:
+        for above in reversed(net.layers):
+            dy = above.backward(dy)
+            if seen:
+                break
+    return x[0], before_activation(layer.activation, seen[0], y)[0]
 
 
 def middle(geo, of):

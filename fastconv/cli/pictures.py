@@ -4,6 +4,7 @@ Picture files need Pillow (extra `viz`); arrays (.npy) and tables of numbers (.t
 to 255 (white); arrays are taken as they are.
 """
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +22,20 @@ def read(path, shape=()):
     where that is the `shape` (H, W, 1) that is wanted.
     """
     kind = Path(path).suffix.lower()
+    if kind not in (".npy", ".txt", ".csv"):
+        return [(path, from_picture(path))]
     try:
-        if kind == ".npy":
-            return from_array(np.load(path, allow_pickle=False), path, shape)
-        if kind in (".txt", ".csv"):
-            return from_array(np.loadtxt(path, delimiter="," if kind == ".csv" else None, ndmin=2), path, shape)
+        array = np.load(path, allow_pickle=False) if kind == ".npy" else table(path, "," if kind == ".csv" else None)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path}: cannot be read ({reason(error)}); needed an array of numbers") from None
-    return [(path, from_picture(path))]
+    return from_array(array, path, shape)
+
+
+def table(path, delimiter):
+    """The numbers of a text file, (rows, columns); none are no reason for a warning here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return np.loadtxt(path, delimiter=delimiter, ndmin=2)
 
 
 def reason(error):

@@ -235,7 +235,7 @@ def report(args, output, trainer, test, testing, spent):
     history = json.loads(trainer.history.to_json())
     earlier = history["earlier_seconds"]
     spent = {**spent, "total": spent["total"] + earlier, "earlier": earlier, **spent_by_phase(history["seconds"], testing)}
-    text = "\n".join([tested_text(test), spent_text(spent), next_text(args)])
+    text = "\n".join([tested_text(test), spent_text(spent), *next_lines(args, output.quiet)])
     summary = json.loads(trainer.net.summary().to_json())
     names = {"data_set": args.data_set, "model": args.model, "width": args.width, "seed": args.seed}
     names |= {"saved": args.save, "run": args.folder}
@@ -273,7 +273,8 @@ def spent_text(spent):
     )
 
 
-def next_text(args):
+def next_lines(args, quiet):
+    """Where the network is, and unless only results are wanted, what to do next."""
     if args.save is None:
-        return f"Next: the same command with --save {args.data_set}{SUFFIX} keeps the network"
-    return f"Saved: {args.save}.  Next: fastconv predict {args.save} IMAGE.png"
+        return () if quiet else (f"Next: the same command with --save {args.data_set}{SUFFIX} keeps the network",)
+    return (f"Saved: {args.save}." + ("" if quiet else f"  Next: fastconv predict {args.save} IMAGE.png"),)

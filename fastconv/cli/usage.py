@@ -57,8 +57,13 @@ def index(text):
 
 
 def padding(text):
-    """A number of pixels, or a word as it is."""
-    return int(text) if text.isdecimal() else text
+    """A word, a number of pixels, or "1,2" as (1, 2), vertical and horizontal."""
+    if text in ("valid", "same", "full"):
+        return text
+    numbers = text.split(",")
+    if len(numbers) > 2 or not all(number.isdecimal() for number in numbers):
+        raise ArgumentTypeError(f"got {text!r}; needed valid, same, full, or pixels: 1, or 1,2 for vertical and horizontal")
+    return int(text) if len(numbers) == 1 else tuple(map(int, numbers))
 
 
 def sizes(text):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fastconv.errors import DataError, OptionError
 
-__all__ = ["home", "not_found", "places"]
+__all__ = ["at_home", "home", "not_found", "places"]
 
 
 def places(name, folder=None):
@@ -22,14 +22,22 @@ def home(name, folder=None):
 def roots(folder):
     if folder is not None:
         try:
-            return [Path(folder).expanduser()]
+            return [at_home(folder)]
         except TypeError:
             raise OptionError(f"folder: got {folder!r}; needed a path, or None for FASTCONV_DATA and the user's cache") from None
     import platformdirs
 
     chosen = os.environ.get("FASTCONV_DATA")
     cache = Path(platformdirs.user_cache_dir("fastconv", appauthor=False), "data")
-    return [Path(chosen).expanduser(), cache] if chosen else [cache]
+    return [at_home(chosen), cache] if chosen else [cache]
+
+
+def at_home(path):
+    """`path` with the home folder for a "~" at its beginning; DataError where there is none of that name."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise DataError(f"{path}: there is no such home folder; needed the path of a folder") from None
 
 
 def not_found(name, searched, wanted, hint=""):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fastconv.data.folders import at_home
 from fastconv.errors import DataError, MissingExtraError, OptionError
 from fastconv.geometry import pair, whole
 from fastconv.machine import require_memory
@@ -53,7 +54,7 @@ def image_folder(path, size, *, channels=3, fit="crop", classes=None):
         raise OptionError(f"fit: got {fit!r}; needed one of {', '.join(FITS)}")
     if not isinstance(path, (str, os.PathLike)):
         raise OptionError(f'path: got {path!r}; needed the name of a folder, such as "pets"')
-    classes = class_folders(Path(path).expanduser(), classes)
+    classes = class_folders(at_home(path), classes)
     files = [(file, label) for label, folder in enumerate(classes.values()) for file in pictures(folder)]
     require_memory(len(files) * height * width * channels, f"{path}: {len(files):,} images of {height}×{width}×{channels}")
     x = np.empty((len(files), height, width, channels), np.uint8)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastconv.functional.arrays import as_array, ready, result_dtype, same_shape
+from fastconv.functional.arrays import as_array, number, ready, result_dtype, same_shape
 from fastconv.kernels.codes import LEAKY_SLOPE
 
 FEW = 1 << 16  # numbers that NumPy has done before a second thread has woken up
@@ -52,13 +52,13 @@ def relu_grad(dy, y):
 
 def leaky_relu(x, slope=LEAKY_SLOPE):
     """x where x >= 0, else slope * x  [Maas, Hannun and Ng 2013]."""
-    x = floats(x, "x")
+    x, slope = floats(x, "x"), number(slope, "slope")
     return compiled("leaky_relu", x, None, slope) if are_many(x) else np.where(x < 0, x * x.dtype.type(slope), x)
 
 
 def leaky_relu_grad(dy, x, slope=LEAKY_SLOPE):
     """dy where x >= 0, else slope * dy; for a positive slope `x` may be the output as well."""
-    dy, x = floats(dy, "dy"), as_array(x, "x")
+    dy, x, slope = floats(dy, "dy"), as_array(x, "x"), number(slope, "slope")
     same_shape(dy, x, "x")
     return compiled("leaky_relu_grad", x, dy, slope) if are_many(dy, x) else np.where(x < 0, dy * dy.dtype.type(slope), dy)
 

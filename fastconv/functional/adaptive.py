@@ -49,7 +49,7 @@ def adaptive_avg_pool2d(x, size):
     found = cells(x.shape, size)
     if window := even(x.shape, size):
         return global_avg_pool2d(x)[:, None, None] if window == x.shape[1:3] else avg_pool2d(x, window)
-    y = empty_like_pooled(x, size)
+    y, x = empty_like_pooled(x, size), np.ascontiguousarray(x)  # in whose order it adds
     for p, q, rows, columns in found:
         y[:, p, q] = x[:, rows, columns].mean(axis=(1, 2), dtype=y.dtype)
     return y
@@ -91,7 +91,8 @@ def adaptive_max_pool2d_grad(dy, x, size):
     dx = np.zeros(x.shape, result_dtype(dy))
     images, channels = np.ogrid[: len(x), : x.shape[3]]
     for p, q, rows, columns in found:
-        winner = x[:, rows, columns].reshape(len(x), -1, x.shape[3]).argmax(axis=1)
+        pixels = (rows.stop - rows.start) * (columns.stop - columns.start)
+        winner = x[:, rows, columns].reshape(len(x), pixels, x.shape[3]).argmax(axis=1)
         row, column = divmod(winner, columns.stop - columns.start)
         dx[images, rows.start + row, columns.start + column, channels] += dy[:, p, q]
     return dx

@@ -4,7 +4,8 @@ Kernels are compiled for one form only: C-contiguous, aligned, native, writable.
 """
 
 import operator
-from math import prod
+from math import isfinite, prod
+from numbers import Real
 
 import numpy as np
 
@@ -12,7 +13,10 @@ from fastconv.errors import DTypeError, OptionError, ShapeError
 from fastconv.kernels import aligned
 from fastconv.machine import require_memory
 
-__all__ = ["as_array", "empty", "freeze", "images", "ready", "restore", "result", "result_dtype", "same_shape", "sizes_of"]
+__all__ = [
+    "as_array", "empty", "freeze", "images", "least", "number", "ready", "restore", "result", "result_dtype", "same_shape",
+    "sizes_of",
+]  # fmt: skip
 
 LAYOUTS = ("NHWC", "NCHW")
 FLOAT32 = np.dtype(np.float32)
@@ -34,7 +38,9 @@ def as_array(a, name):
     except ValueError as error:
         raise ShapeError(f"{name}: got nested sequences of unequal length; needed a rectangular array") from error
     if a.dtype.kind not in "buif" or a.dtype.itemsize > 8:
-        raise DTypeError(f"{name}: got dtype {a.dtype}; needed real numbers: convert with {name}.astype(numpy.float32)")
+        raise DTypeError(
+            f"{name}: got dtype {a.dtype}; needed real numbers of at most 64 bits: convert with {name}.astype(numpy.float32)"
+        )
     return a
 
 
@@ -79,9 +85,25 @@ def freeze(option):
         hash(option)
     except TypeError:
         raise OptionError(
-            f"got {option!r} as an option of a convolution or pooling; needed a number, a name or a tuple"
+            f"got {option!r:.80} for one of stride, padding, dilation and the like; needed a number, a name or a tuple"
         ) from None
     return option
+
+
+def number(value, name, needed="a number", fits=isfinite):
+    """`value` as a float if it is a finite number, Python's or NumPy's, for which `fits`, else OptionError.
+
+    >>> number(3, "alpha", "a number above 0", lambda alpha: alpha > 0)
+    3.0
+    """
+    if not isinstance(value, Real) or isinstance(value, bool) or not (isfinite(value) and fits(value)):
+        raise OptionError(f"{name}: got {value!r:.80}; needed {needed}")
+    return float(value)
+
+
+def least(value, name):
+    """A `number` of at least 0."""
+    return number(value, name, "a number of at least 0", lambda given: given >= 0)
 
 
 def check_layout(layout):
@@ -107,6 +129,8 @@ def images(a, name, layout):
 
 def sizes_of(shape, name):
     """A shape that an array can have, as a tuple of ints."""
+    if isinstance(shape, np.ndarray) and shape.ndim != 1:
+        raise ShapeError(f"{name}: got an array of shape {shape.shape}; needed that shape itself: pass array.shape")
     if not isinstance(shape, (tuple, list)):
         raise ShapeError(f"{name}: got {shape!r}; needed the shape of an array, a tuple of 2, 3 or 4 sizes")
     try:

@@ -81,9 +81,19 @@ def weights(w, rank, layout):
     if (w.ndim == 2) != (rank == 2):
         raise ShapeError(
             f"x has {rank} axes, w {w.ndim} (shape {w.shape}); a (KH, KW) filter goes with an (H, W) image: "
-            "use x[..., None] and w[:, :, None, None] for one channel"
+            f"{fitting(rank, layout)}"
         )
     return filters(w, layout)
+
+
+def fitting(rank, layout):
+    """What to do where a filter has two axes and images of `rank` axes more, or the other way round, in words."""
+    if rank == 2:
+        return "x[..., None] is one image of one channel" if layout == "NHWC" else "x[None] is one image of one channel"
+    if layout == "NCHW":
+        return "w[None, None] is one for one channel"
+    alone = "x[..., 0] is the first channel by itself, " if rank == 3 else ""
+    return f"{alone}fastconv.edges.on_channels(w, of=3) is a filter for 3 channels"
 
 
 def packed_weights(w, plan):

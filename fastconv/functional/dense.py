@@ -78,8 +78,10 @@ def dense_grad(dy, x, w, *, needs_dx=True, out=None):
 
     dx = dy wᵀ,  dw = xᵀ dy,  db = the sum of dy over the batch.  `out`: array (inputs, outputs) for dw.
     """
-    dy, x, w = matrix(dy, "dy", "(N, outputs)"), matrix(x, "x", "(N, inputs)"), matrix(w, "w", "(inputs, outputs)")
-    check_match(x, w[None, None])
+    dy, x = matrix(dy, "dy", "(N, outputs)"), matrix(x, "x", "(N, inputs)")
+    filters = w.w if type(w) is PreparedWeights else matrix(w, "w", "(inputs, outputs)")[None, None]
+    check_match(x, filters)
+    w = filters[0, 0]
     if dy.shape != (len(x), w.shape[1]):
         raise ShapeError(f"dy: got {dy.shape}; needed (N, outputs) = {(len(x), w.shape[1])}")
     dtype = result_dtype(dy, x, w)

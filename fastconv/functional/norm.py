@@ -4,8 +4,8 @@ import functools
 
 import numpy as np
 
-from fastconv.errors import ShapeError
-from fastconv.functional.arrays import as_array, result_dtype, same_shape
+from fastconv.errors import OptionError, ShapeError
+from fastconv.functional.arrays import as_array, least, result_dtype, same_shape
 from fastconv.functional.conv import conv2d_bias_grad
 
 __all__ = ["batch_norm", "batch_norm_grad", "batch_norm_train"]
@@ -44,7 +44,9 @@ def batch_norm(x, scale, shift, *, mean, var, eps=1e-5):
     x (..., C); scale, shift, mean, var (C,).  Returns an array like x.
     """
     x, scale, shift, mean, var = inputs(x, scale=scale, shift=shift, mean=mean, var=var)
-    factor = scale / np.sqrt(var + x.dtype.type(eps))
+    if (var < 0).any():
+        raise OptionError(f"var: got {var.min()}; a variance is at least 0")
+    factor = scale / np.sqrt(var + x.dtype.type(least(eps, "eps")))
     return kernels().normalised(as_rows(x), mean, factor, shift, False).reshape(x.shape) if x.size else np.empty_like(x)
 
 
@@ -69,6 +71,7 @@ def batch_norm_train(x, scale, shift, *, eps=1e-5):
 def normalise_batch(x, scale, shift, eps, rectified):
     """(y, mean, var, line): `batch_norm_train`, with a ReLU behind it if `rectified`; `line` is for `batch_gradients`."""
     x, scale, shift = inputs(x, scale=scale, shift=shift)
+    eps = least(eps, "eps")
     if x.size == 0:
         raise ShapeError(f"x: got shape {x.shape}, which has no values to take statistics of; needed at least one image")
     rows = as_rows(x)
@@ -85,7 +88,7 @@ def batch_norm_grad(dy, x, scale, mean, var, *, eps=1e-5, needs_dx=True):
     dx = scale / sqrt(var + eps) * (dy - dshift / m - z dscale / m),  m values in each channel.
     """
     x, scale, mean, var = inputs(x, scale=scale, mean=mean, var=var)
-    return batch_gradients(dy, x, scale, mean, var, eps, needs_dx, (mean, scale, scale, False))
+    return batch_gradients(dy, x, scale, mean, var, least(eps, "eps"), needs_dx, (mean, scale, scale, False))
 
 
 def batch_gradients(dy, x, scale, mean, var, eps, needs_dx, line):

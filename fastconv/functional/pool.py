@@ -61,12 +61,18 @@ def max_pool2d(x, size, *, stride=None, padding=0, ceil_mode=False, return_argma
     """
     x = as_array(x, "x")
     rank, x = x.ndim, images(x, "x", layout)
+    check_flag(return_argmax, "return_argmax")
     geo = geometry_of(x.shape, size, stride, padding, ceil_mode)
     dtype, plain = result_dtype(x), rank == 4 and layout == "NHWC"
     y, copy_to = result(out, geo.y_shape, dtype, plain, x)
     winner = winners(x, geo, y, return_argmax)
     y = deliver(y, copy_to, rank, layout)
     return (y, restore(winner, rank, layout)) if return_argmax else y
+
+
+def check_flag(value, name):
+    if value not in (True, False):
+        raise OptionError(f"{name}: got {value!r}; needed True or False")
 
 
 def winners(x, geo, y, wanted=True):
@@ -141,6 +147,12 @@ def check_gradient(dy, geo):
         )
 
 
+def divisors(geo, count_include_pad):
+    """`counts` for an option of the caller."""
+    check_flag(count_include_pad, "count_include_pad")
+    return counts(geo, bool(count_include_pad))
+
+
 @functools.lru_cache(maxsize=1024)
 def counts(geo, include_pad):
     """By how much each window divides, (P, Q)."""
@@ -170,7 +182,7 @@ def avg_pool2d(x, size, *, stride=None, padding=0, ceil_mode=False, count_includ
     geo = geometry_of(x.shape, size, stride, padding, ceil_mode)
     dtype = result_dtype(x)
     y, copy_to = result(out, geo.y_shape, dtype, rank == 4 and layout == "NHWC", x)
-    pool.average(geo, ready(x, dtype), counts(geo, bool(count_include_pad)), y)
+    pool.average(geo, ready(x, dtype), divisors(geo, count_include_pad), y)
     return deliver(y, copy_to, rank, layout)
 
 
@@ -187,7 +199,7 @@ def avg_pool2d_grad(dy, x, size, *, stride=None, padding=0, ceil_mode=False, cou
     check_gradient(dy, geo)
     dtype = result_dtype(dy)
     dx = empty(geo.x_shape, dtype)
-    pool.average_grad(geo, ready(dy, dtype), counts(geo, bool(count_include_pad)), dx)
+    pool.average_grad(geo, ready(dy, dtype), divisors(geo, count_include_pad), dx)
     return deliver(dx, out, rank, layout)
 
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from fastconv.errors import OptionError, ShapeError
-from fastconv.functional.arrays import as_array, ready, result_dtype, same_shape
+from fastconv.errors import ShapeError
+from fastconv.functional.arrays import as_array, least, number, ready, result_dtype, same_shape
 from fastconv.geometry import whole
 
 __all__ = ["local_response_norm", "local_response_norm_grad"]
@@ -20,7 +20,7 @@ def local_response_norm(x, size=5, *, alpha=1e-4, beta=0.75, k=2.0):
     """
     from fastconv.kernels.response import normalise
 
-    x = inputs(x, size, k)
+    x = inputs(x, size, alpha, beta, k)
     y = np.empty_like(x)
     normalise(rows(x), size // 2, (size - 1) // 2, *map(x.dtype.type, (alpha, beta, k)), rows(y))
     return y
@@ -35,7 +35,7 @@ def local_response_norm_grad(dy, x, size=5, *, alpha=1e-4, beta=0.75, k=2.0):
     """
     from fastconv.kernels.response import normalise_grad
 
-    x, dy = inputs(x, size, k), as_array(dy, "dy")
+    x, dy = inputs(x, size, alpha, beta, k), as_array(dy, "dy")
     same_shape(dy, x, "x")
     dy, dx = ready(dy, x.dtype), np.empty_like(x)
     numbers = map(x.dtype.type, (alpha, beta, k, 2 * alpha * beta))
@@ -43,11 +43,10 @@ def local_response_norm_grad(dy, x, size=5, *, alpha=1e-4, beta=0.75, k=2.0):
     return dx
 
 
-def inputs(x, size, k):
+def inputs(x, size, alpha, beta, k):
     x = as_array(x, "x")
     whole(size, "size", 1)
-    if not k >= 0:
-        raise OptionError(f"k: got {k!r}; needed a number of at least 0")
+    number(alpha, "alpha"), number(beta, "beta"), least(k, "k")
     if x.ndim < 2:
         raise ShapeError(f"x: got {x.ndim} axes, shape {x.shape}; needed a batch axis and channels last")
     return ready(x, result_dtype(x))

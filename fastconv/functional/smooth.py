@@ -3,20 +3,20 @@
 import numpy as np
 
 from fastconv.functional.activations import compiled, floats
-from fastconv.functional.arrays import as_array, same_shape
+from fastconv.functional.arrays import as_array, number, same_shape
 
 __all__ = ["elu", "elu_grad", "gelu", "gelu_grad", "swish", "swish_grad"]
 
 
 def elu(x, alpha=1.0):
     """x where x > 0, else alpha (exp(x) - 1)  [Clevert, Unterthiner and Hochreiter, arXiv:1511.07289]."""
-    return compiled("elu", floats(x, "x"), None, alpha)
+    return compiled("elu", floats(x, "x"), None, number(alpha, "alpha"))
 
 
 def elu_grad(dy, y, alpha=1.0):
     """dy where y > 0, else dy (y + alpha), with y = elu(x)."""
     dy, y = pair(dy, y, "y")
-    return compiled("elu_grad", y, dy, alpha)
+    return compiled("elu_grad", y, dy, number(alpha, "alpha"))
 
 
 def swish(x):

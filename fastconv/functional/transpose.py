@@ -14,7 +14,7 @@ from fastconv.functional.conv import (
 )
 from fastconv.geometry import image_sizes, kernel_span, pair, resolve_padding, whole
 
-__all__ = ["conv2d_transpose", "conv2d_transpose_grad", "output_shape"]
+__all__ = ["check_groups", "conv2d_transpose", "conv2d_transpose_grad", "output_shape"]
 
 
 def conv2d_transpose(
@@ -69,7 +69,7 @@ def conv2d_transpose_grad(dy, x, w, *, stride=1, padding=0, output_padding=0, di
     dx is the convolution of dy that `conv2d_transpose` is the input gradient of, dw its weight gradient with the parts of image
     and gradient exchanged, db the sum of dy over all but the channels.
     """
-    dy, x, w = as_array(dy, "dy"), as_array(x, "x"), as_array(w, "w")
+    dy, x, w = as_array(dy, "dy"), as_array(x, "x"), w.w if type(w) is PreparedWeights else as_array(w, "w")
     groups = whole(groups, "groups", 1)
     if w.ndim != 4:
         raise ShapeError(f"w: got {w.ndim} axes, shape {w.shape}; needed (KH, KW, C / groups, O)")
@@ -85,13 +85,19 @@ def conv2d_transpose_grad(dy, x, w, *, stride=1, padding=0, output_padding=0, di
 
 def exchange_channels(w, channels, groups):
     """Weights of the convolution whose input gradient this is: (KH, KW, O / groups, C)."""
-    kh, kw, c, o = w.shape
+    kh, kw, _, o = w.shape
+    check_groups(channels, w.shape, groups)
+    return w.reshape(kh, kw, -1, groups, o // groups).transpose(0, 1, 4, 3, 2).reshape(kh, kw, o // groups, channels)
+
+
+def check_groups(channels, w_shape, groups):
+    """ShapeError where filters (KH, KW, C / groups, O) do not fit the channels of x."""
+    *_, c, o = w_shape
     if c * groups != channels or o % groups:
         raise ShapeError(
             f"x has {channels} channels, w {c} (axis 2) and {o} filters (axis 3) for groups={groups}: needed "
             f"{channels // groups or 1} channels and a multiple of {groups} filters; w is (KH, KW, C / groups, O)"
         )
-    return w.reshape(kh, kw, c, groups, o // groups).transpose(0, 1, 4, 3, 2).reshape(kh, kw, o // groups, channels)
 
 
 def output_shape(x_shape, w_shape, strides, padding, output_padding, dilations):

@@ -1,8 +1,10 @@
 """A convolution written as a matrix."""
 
+import inspect
+
 import numpy as np
 
-from fastconv.errors import ShapeError
+from fastconv.errors import OptionError, ShapeError
 from fastconv.geometry.conv import ConvGeometry
 
 __all__ = ["connection_matrix"]
@@ -19,6 +21,13 @@ def connection_matrix(w, x_shape, **options):
     ((16, 36), 9)
     """
     w = np.asarray(w)
+    if np.ndim(x_shape) != 1:
+        raise ShapeError(f"x_shape: got an array of shape {np.shape(x_shape)}; needed that shape itself: pass x.shape")
+    unknown = options.keys() - inspect.signature(ConvGeometry.of).parameters.keys()
+    if unknown:
+        raise OptionError(
+            f"connection_matrix: got an unknown option {min(unknown)!r}; it takes those of conv2d, such as stride=2"
+        )
     if w.ndim == 2:
         w, x_shape = w[:, :, None, None], (*x_shape, 1)
     geo = ConvGeometry.of((1, *x_shape), w.shape, **options)

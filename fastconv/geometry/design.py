@@ -97,6 +97,10 @@ def design(
     for name, value in {"size": size, "output": output, "field": field, "kernel": kernel, "stride": stride}.items():
         if value is not None:
             whole(value, name, 1)
+    if not isinstance(after, ReceptiveField | None):
+        raise OptionError(
+            f"after: got {after!r:.80}; needed a ReceptiveField, such as fastconv.geometry.receptive_field([(3, 1, 1, 0)])"
+        )
     pads = None if padding is None else whole(padding, "padding", 0)
     counts = [whole(count, "layers", 1) for count in (layers if isinstance(layers, Iterable) else (layers,))]
     before = ReceptiveField() if after is None else after

@@ -77,7 +77,7 @@ def output_size(size, kernel, *, stride=1, dilation=1, pad=(0, 0), axis="height"
     """
     span = kernel_span(kernel, dilation)
     slack = size + sum(pad) - span
-    if slack < 0:
+    if slack < 0 and not (ceil and slack > -stride):
         largest = (size + sum(pad) - 1) // dilation + 1
         raise ShapeError(
             f"{axis}: a kernel of {kernel} with dilation {dilation} spans {span} pixels, the padded input has {size + sum(pad)} "

@@ -1,13 +1,15 @@
 """The arrays of a layer: allocated at first use, handed out read-only, changed in one place that counts the changes."""
 
+from math import prod
 from types import MappingProxyType
 
 import numpy as np
 
 from fastconv.errors import OptionError, ShapeError
-from fastconv.functional.arrays import as_array
+from fastconv.functional.arrays import WORTH_ASKING, as_array
 from fastconv.functional.conv import PreparedWeights
 from fastconv.layers.initializers import draw
+from fastconv.machine import require_memory
 
 __all__ = ["Arrays"]
 
@@ -46,6 +48,9 @@ class Arrays:
         if input_shape is not None:
             self.connect(input_shape, dtype or self.dtype or "float32", self._seed)
         shapes = self.array_shapes()
+        needed = self.dtype.itemsize * sum(map(prod, shapes.values()))
+        if needed > WORTH_ASKING:
+            require_memory(needed, f"{self.label} with {needed // self.dtype.itemsize:,} numbers")
         rng = self.random(INITIAL) if rng is None else rng
         self._arrays = {name: self.initial(name, shape, rng) for name, shape in shapes.items()}
         self.touch()

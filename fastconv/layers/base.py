@@ -22,12 +22,12 @@ import re
 
 import numpy as np
 
-from fastconv.errors import OptionError, ShapeError, TrainingError
+from fastconv.errors import DTypeError, OptionError, ShapeError, TrainingError
 from fastconv.layers.op import Op
-from fastconv.layers.settable import Settable
-from fastconv.layers.values import frozen, plain
+from fastconv.layers.settable import Settable, is_ours
+from fastconv.layers.values import frozen, plain, settled
 
-__all__ = ["Layer"]
+__all__ = ["Layer", "as_promised"]
 
 MOST_PENALTY = 1e6  # of l1 and l2
 
@@ -59,11 +59,11 @@ class Layer(Settable):
 
     def forward(self, x, training=False):
         """Output for a batch x; with `training` the layer keeps what `backward` needs, otherwise nothing."""
-        raise NotImplementedError(f"{type(self).__name__}.forward")
+        raise NotImplementedError(f"{self.label}: a layer of its own needs forward(self, x, training=False)")
 
     def backward(self, dy, needs_dx=True):
         """Gradient of the input from that of the output (None without `needs_dx`); stores those of the parameters."""
-        raise NotImplementedError(f"{type(self).__name__}.backward")
+        raise NotImplementedError(f"{self.label}: a layer of its own needs backward(self, dy, needs_dx=True) to be trained")
 
     def __call__(self, x, training=False):
         return self.forward(x, training)
@@ -163,7 +163,7 @@ class Layer(Settable):
             geometry=self.geometry(input_shape, batch),
             slots=tuple(f"{self.label}.{slot}" for slot in slots),
             activation=self.activation,
-            settings=tuple((name, frozen(plain(getattr(self, name)))) for name in self.traits),
+            settings=tuple((name, settled(getattr(self, name))) for name in self.traits),
         )
 
     def config(self):
@@ -202,3 +202,18 @@ def image_shape(layer, input_shape):
     if len(input_shape) != 3:
         raise ShapeError(f"{layer.label}: got input of shape {tuple(input_shape)}; needed images, (height, width, channels)")
     return tuple(input_shape)
+
+
+def as_promised(layer, array, images, what="forward"):
+    """What `forward` or `backward` of a layer gave; where its class is somebody's own, checked, and real numbers of another type
+    cast.  DTypeError, ShapeError."""
+    if is_ours(type(layer)):
+        return array
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "buif":
+        found = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+        raise DTypeError(f"{layer.label}: {what} gave {found}; needed an array of {layer.dtype}")
+    shape = images, *(layer.output_shape if what == "forward" else layer.input_shape)
+    if array.shape != shape:
+        way = "; output_shape_for says what shape it gives" if what == "forward" else ""
+        raise ShapeError(f"{layer.label}: {what} gave shape {array.shape}; needed {shape}{way}")
+    return array.astype(layer.dtype, copy=False)

@@ -29,7 +29,7 @@ from dataclasses import replace
 import numpy as np
 
 from fastconv.errors import OptionError
-from fastconv.layers.base import Layer
+from fastconv.layers.base import Layer, as_promised
 from fastconv.layers.connect import check_kinds, given_names, listed, places, way_out
 from fastconv.layers.inner_arrays import InnerArrays
 from fastconv.layers.norm import paired
@@ -49,7 +49,7 @@ def layer_list(value, name):
 def forward_through(steps, x, training=False):
     """The output of the last of `steps`."""
     for step in steps:
-        x = step.forward(x, training)
+        x = as_promised(step, step.forward(x, training), len(x))
     return x
 
 
@@ -61,7 +61,9 @@ def backward_through(steps, dy, needs_dx=True):
     learning = [i for i, step in enumerate(steps) if step.learns]
     lowest = 0 if needs_dx else min(learning, default=len(steps))
     for index in range(len(steps) - 1, lowest - 1, -1):
-        dy = steps[index].backward(dy, needs_dx=needs_dx or index > lowest)
+        step, wanted = steps[index], needs_dx or index > lowest
+        found = step.backward(dy, needs_dx=wanted)
+        dy = as_promised(step, found, len(dy), "backward") if wanted else found
     return dy if needs_dx else None
 
 

@@ -5,7 +5,7 @@ from fastconv.geometry import ConvGeometry, conv_formula, pair, resolve_padding,
 from fastconv.layers.activations import before_activation, check_activation
 from fastconv.layers.base import MOST_PENALTY, Layer, image_shape
 from fastconv.layers.initializers import check_initializer
-from fastconv.layers.values import flag, fraction, frozen
+from fastconv.layers.values import flag, fraction, settled
 
 __all__ = ["Bank", "Conv2D", "DepthwiseConv2D"]
 
@@ -15,7 +15,7 @@ class Bank(Layer):
 
     def __init__(self, size, stride, padding, dilation, pad_mode, activation, bias, initializer, l1, l2, name):
         super().__init__(name)
-        self.size, self.stride, self.padding, self.dilation = map(frozen, (size, stride, padding, dilation))
+        self.size, self.stride, self.padding, self.dilation = map(settled, (size, stride, padding, dilation))
         self.pad_mode = pad_mode
         self.activation = check_activation(activation)
         self.bias = flag(bias, "bias")

@@ -9,7 +9,7 @@ from fastconv.errors import OptionError, ShapeError
 from fastconv.functional.arrays import as_array
 from fastconv.functional.norm import batch_gradients, normalise_batch
 from fastconv.layers.activations import Pointwise, ReLU
-from fastconv.layers.values import fraction, frozen, plain
+from fastconv.layers.values import fraction, settled
 
 __all__ = ["BatchNorm", "Normalize", "paired"]
 
@@ -64,7 +64,7 @@ def statistics(value, name):
     array = as_array(value, name)
     if array.ndim > 1 or not array.size or not np.isfinite(array).all():
         raise OptionError(f"{name}: got {value!r}; needed one finite number, or one for each channel")
-    return frozen(plain(array.astype(float)))
+    return settled(array.astype(float))
 
 
 class BatchNorm(Pointwise):

@@ -3,7 +3,7 @@
 from fastconv import functional as F
 from fastconv.geometry import PoolGeometry, ReceptiveField, adaptive_windows, pair, resolve_padding
 from fastconv.layers.base import Layer, image_shape
-from fastconv.layers.values import flag, frozen
+from fastconv.layers.values import flag, settled
 
 __all__ = ["AdaptiveAvgPool2D", "AdaptiveMaxPool2D", "AvgPool2D", "GlobalAvgPool2D", "GlobalMaxPool2D", "MaxPool2D"]
 
@@ -13,7 +13,7 @@ class Pool2D(Layer):
 
     def __init__(self, size=2, *, stride=None, padding=0, ceil_mode=False, name=None):
         super().__init__(name)
-        self.size, self.stride, self.padding = frozen(size), frozen(stride), frozen(padding)
+        self.size, self.stride, self.padding = map(settled, (size, stride, padding))
         self.ceil_mode = flag(ceil_mode, "ceil_mode")
         pair(self.size, "size"), pair(self.size if stride is None else self.stride, "stride")
         resolve_padding(self.padding, (1, 1), (1, 1))
@@ -118,7 +118,7 @@ class AdaptivePool2D(Layer):
 
     def __init__(self, size, *, name=None):
         super().__init__(name)
-        self.size = frozen(size)
+        self.size = settled(size)
         pair(self.size, "size")
 
     def windows(self, input_shape):

@@ -4,7 +4,7 @@ from fastconv import functional as F
 from fastconv.errors import OptionError
 from fastconv.geometry import pair, resolve_padding
 from fastconv.layers.base import Layer, image_shape
-from fastconv.layers.values import frozen
+from fastconv.layers.values import settled
 
 __all__ = ["UpSampling2D", "ZeroPad2D"]
 
@@ -23,7 +23,7 @@ class ZeroPad2D(Layer):
         if isinstance(padding, str):  # a rule for windows, and this layer has none
             needed = "a number of pixels, (vertical, horizontal) or ((top, bottom), (left, right))"
             raise OptionError(f"padding: got {padding!r}; needed {needed}")
-        self.padding, self.channels = frozen(padding), frozen(channels)
+        self.padding, self.channels = settled(padding), settled(channels)
         resolve_padding(self.padding, (1, 1), (1, 1)), pair(self.channels, "channels", least=0)
 
     def output_shape_for(self, input_shape):
@@ -50,7 +50,7 @@ class UpSampling2D(Layer):
 
     def __init__(self, size=2, *, name=None):
         super().__init__(name)
-        self.size = frozen(size)
+        self.size = settled(size)
         pair(self.size, "size")
 
     def output_shape_for(self, input_shape):

@@ -1,5 +1,8 @@
-"""What may be set of a layer at any time: its name, whether it is trained, and how fast; each is checked when it is set."""
+"""What may be set of a layer at any time: its name, whether it is trained, how fast, and what its constructor was told, as long
+as its shapes stay; each is checked when it is set."""
 
+import functools
+import inspect
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -7,7 +10,7 @@ from fastconv.errors import OptionError
 from fastconv.layers.arrays import Arrays
 from fastconv.layers.values import flag, fraction, layer_name
 
-__all__ = ["Settable"]
+__all__ = ["Settable", "is_ours"]
 
 MOST_RATE = 1e6
 
@@ -18,6 +21,30 @@ class Settable(Arrays):
     _name = None
     _trainable = True
     _rates = MappingProxyType({})
+    changes = 0  # of settings, of all layers in this process: what was made for the layers before one is stale
+
+    def __setattr__(self, name, value):
+        if name in settings_of(type(self)) and self.input_shape is not None:
+            value = self._as_constructed(name, value)
+            super().__setattr__(name, value)
+            Settable.changes += 1
+            self.touch()
+        else:
+            super().__setattr__(name, value)
+
+    def _as_constructed(self, name, value):
+        """What the constructor makes of a setting; OptionError or ShapeError where it refuses it, or shapes would change."""
+        if name in self.nested:
+            raise OptionError(f"{self.label}.{name}: cannot change in a block that has its place; make a new block")
+        twin = type(self)(**{**self.config(), name: value})
+        if twin.shapes_for(self.input_shape) != self.shapes_for(self.input_shape):
+            raise OptionError(f"{self.label}.{name}: got {value!r:.80}; shapes of a layer in use stay: make a new layer")
+        return getattr(twin, name)
+
+    def shapes_for(self, input_shape):
+        """Shapes of the output, the parameters and the buffers."""
+        parameters, buffers = self.parameter_shapes(input_shape), self.buffer_shapes(input_shape)
+        return tuple(self.output_shape_for(input_shape)), parameters, buffers
 
     @property
     def name(self):
@@ -67,3 +94,15 @@ class Settable(Arrays):
     def rate(self, name):
         """The factor on the learning rate of one parameter."""
         return self._rates.get(name, 1.0)
+
+
+@functools.cache
+def settings_of(kind):
+    """The constructor's arguments, but for the name, of a class of ours; of somebody's own class nothing is known."""
+    return frozenset(inspect.signature(kind).parameters) - {"name"} if is_ours(kind) else frozenset()
+
+
+@functools.cache
+def is_ours(kind):
+    """Whether a class of layers or steps is one of this package."""
+    return kind.__module__.partition(".")[0] == __name__.partition(".")[0]

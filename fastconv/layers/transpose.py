@@ -4,12 +4,12 @@ from math import prod
 
 from fastconv import functional as F
 from fastconv.errors import OptionError
-from fastconv.functional.transpose import output_shape
+from fastconv.functional.transpose import check_groups, output_shape
 from fastconv.geometry import pair, whole
 from fastconv.layers.activations import before_activation
 from fastconv.layers.base import image_shape
 from fastconv.layers.conv import Bank
-from fastconv.layers.values import frozen
+from fastconv.layers.values import settled
 
 __all__ = ["Conv2DTranspose"]
 
@@ -45,8 +45,8 @@ class Conv2DTranspose(Bank):
     ):
         super().__init__(size, stride, padding, dilation, "constant", activation, bias, initializer, l1, l2, name)
         self.filters, self.groups = whole(filters, "filters", 1), whole(groups, "groups", 1)
-        self.output_padding = frozen(output_padding)
-        if any(e >= s for e, s in zip(pair(output_padding, "output_padding", 0), pair(self.stride, "stride"), strict=True)):
+        self.output_padding = settled(output_padding)
+        if any(e >= s for e, s in zip(pair(self.output_padding, "output_padding", 0), pair(self.stride, "stride"), strict=True)):
             raise OptionError(f"output_padding: got {output_padding!r}; needed less than the stride {stride}")
 
     def filters_and_groups(self, channels):
@@ -59,7 +59,7 @@ class Conv2DTranspose(Bank):
         """None: no window moves over the input."""
 
     def _shape_and_pads(self, input_shape):
-        image_shape(self, input_shape)
+        check_groups(image_shape(self, input_shape)[2], self.filter_shape(input_shape), self.groups)
         steps = pair(self.stride, "stride"), self.padding, self.output_padding, pair(self.dilation, "dilation")
         return output_shape((1, *input_shape), self.filter_shape(input_shape), *steps)
 

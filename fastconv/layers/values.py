@@ -4,7 +4,7 @@ from math import isfinite
 
 from fastconv.errors import OptionError
 
-__all__ = ["flag", "fraction", "frozen", "layer_name", "plain"]
+__all__ = ["flag", "fraction", "frozen", "layer_name", "plain", "settled"]
 
 
 def flag(value, name):
@@ -26,9 +26,10 @@ def layer_name(value):
 
 def fraction(value, name, least, limit):
     """`value` as a float, least <= value <= limit, else OptionError."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not (isfinite(value) and least <= value <= limit):
+    number = plain(value)
+    if isinstance(number, bool) or not isinstance(number, (int, float)) or not (isfinite(number) and least <= number <= limit):
         raise OptionError(f"{name}: got {value!r}; needed a number from {least} to {limit}")
-    return float(value)
+    return float(number)
 
 
 def frozen(value):
@@ -41,3 +42,8 @@ def plain(value):
     if hasattr(value, "tolist"):
         value = value.tolist()
     return [plain(v) for v in value] if isinstance(value, (tuple, list)) else value
+
+
+def settled(value):
+    """`value` as a layer keeps it, hashable: Python's numbers, tuples."""
+    return frozen(plain(value))

@@ -36,9 +36,10 @@ def to_convolutional(net, input_shape=None):
     A dense layer behind a map of 5×5×16 is a convolution with filters of 5×5×16 that fits in one place; the dense layers behind
     that are 1×1 convolutions.  On images of the network's own size the answer is the same, of shape (1, 1, classes).  On a larger
     image it is a map of answers, one for each place that the network fits in, `jump` pixels apart (`net.rows()` has the jump),
-    which costs far less than to cut the places out.  Equal to those up to the padding inside the network: with "same" padding
-    the border of a place that is cut out is zeros, here it is the rest of the image.  Long, Shelhamer and Darrell 2015,
-    arXiv:1411.4038; Sermanet et al. 2014, arXiv:1312.6229.
+    which costs far less than to cut the places out.  (Where a pooling or stride leaves out the last pixels of the network's own
+    image, these are not missed, and there are answers for places that hang over by so many.)  Equal to those up to the padding
+    inside the network: with "same" padding the border of a place that is cut out is zeros, here it is the rest of the
+    image.  Long, Shelhamer and Darrell 2015, arXiv:1411.4038; Sermanet et al. 2014, arXiv:1312.6229.
 
     Parameters
     ----------

@@ -63,6 +63,12 @@ class Ensemble:
         """Shape of the answer for one input."""
         return self.nets[0].output_shape
 
+    @property
+    def classes(self):
+        """Names of the classes, if all networks have the same; else None."""
+        names = {net.classes for net in self.nets}
+        return names.pop() if len(names) == 1 else None
+
     def predict(self, x, batch_size=256):
         """Mean of the networks' probabilities for x (N, *input_shape), `batch_size` inputs at a time."""
         x, batch_size = checked_batch(x, self.input_shape), whole(batch_size, "batch_size", 1)

@@ -14,6 +14,7 @@ from fastconv import functional as F
 from fastconv.functional.conv import PreparedWeights
 from fastconv.functional.pooled import pooled_conv2d
 from fastconv.layers import LAYERS
+from fastconv.layers.base import as_promised
 from fastconv.layers.block import Block
 from fastconv.layers.branches import Add, Concat
 
@@ -93,7 +94,7 @@ class Plain:
 
     def forward(self, x, space):
         """The output for a batch x; in memory of `space` where the layer can use it."""
-        y = self.layer.forward(x)
+        y = as_promised(self.layer, self.layer.forward(x), len(x))
         return y if own_kind(self.layer) else apart(y, x)
 
     def target(self, x, space):

@@ -10,8 +10,10 @@ from fastconv import functional as F
 from fastconv.errors import FastconvWarning, OptionError
 from fastconv.geometry import whole
 from fastconv.layers import Normalize, Sigmoid, Softmax
+from fastconv.layers.base import as_promised
 from fastconv.layers.block import backward_through, forward_through
 from fastconv.layers.connect import connect
+from fastconv.layers.settable import Settable
 from fastconv.layers.values import flag
 from fastconv.models import ledger, weights_file
 from fastconv.models.arguments import class_names, element_type, name_of, seed_of, shape_of
@@ -69,11 +71,27 @@ class Sequential:
         self.dtype = element_type(dtype)
         self.seed = seed_of(seed)
         self.name = name_of(name)
-        self.layers = connect(layers, self.input_shape, self.dtype, self.seed)
+        self.layers = layers
         self.output = output
         self.classes = classes
-        self._steps = {}
-        self._spaces = []
+
+    @property
+    def layers(self):
+        """Layers, as a tuple; others may take their place: net.layers = (*net.layers[:-1], fc.Dense(7))."""
+        return self._layers
+
+    @layers.setter
+    def layers(self, value):
+        layers = connect(value, self.input_shape, self.dtype, self.seed)
+        if self._classes is not None and layers:
+            class_names(self._classes, layers[-1].output_shape[-1])
+        self._layers = layers
+        self._forget()
+
+    def _forget(self):
+        """What was made ready for layers as they were."""
+        self._steps, self._last_steps, self._spaces = {}, None, []
+        self._as_of = Settable.changes
 
     @property
     def output(self):
@@ -128,7 +146,7 @@ class Sequential:
         """The forward pass step by step: yields (layer, its output)."""
         x = self._received(x)
         for layer in self.layers:
-            x = layer.forward(x, training)
+            x = as_promised(layer, layer.forward(x, training), len(x))
             yield layer, x
 
     def forward(self, x, training=False):
@@ -187,12 +205,14 @@ class Sequential:
 
     def _steps_for(self, batch, training):
         """Layers and chains of them, remembered for the last few batch sizes."""
+        if self._as_of != Settable.changes:
+            self._forget()
         key = batch, training and tuple([layer.trainable for layer in self.layers])  # what is frozen decides what a chain takes
         steps = self._steps.get(key)
         if steps is None:
-            frozen_otherwise = [known for known in self._steps if training and known[0] == batch and known[1]]
+            frozen_otherwise = [known for known in list(self._steps) if training and known[0] == batch and known[1]]
             for known in frozen_otherwise:
-                del self._steps[known]
+                self._steps.pop(known, None)
             if len(self._steps) >= MOST_BATCH_SIZES:
                 self._steps.clear()
             steps = self._steps[key] = steps_of(self, batch, training)
@@ -247,7 +267,7 @@ class Sequential:
         batch = as_batch(x, self.input_shape, self.dtype)
         if not self._bytes_seen and getattr(x, "dtype", None) == np.uint8:
             self._bytes_seen = True
-            if not any(isinstance(layer, Normalize) for layer in self.layers):
+            if not any(isinstance(layer, Normalize) for layer in self.walk()):
                 warnings.warn(
                     "the input is bytes (0 … 255) and the network has no Normalize; training is slow or fails on such numbers: "
                     "put fc.Normalize(mean, std) first, it is saved with the network",

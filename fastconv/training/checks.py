@@ -3,24 +3,12 @@
 import os
 import tempfile
 from inspect import signature
-from math import isfinite
-from numbers import Real
 from pathlib import Path
 
 from fastconv.errors import FastconvError, OptionError, ShapeError
+from fastconv.functional.arrays import number
 
 __all__ = ["callable_with", "file_name", "images_only", "number", "takes", "writable"]
-
-
-def number(value, name, needed="a number", fits=isfinite):
-    """`value` as a float if it is a finite number, Python's or NumPy's, for which `fits`, else OptionError.
-
-    >>> number(3, "alpha", "a number above 0", lambda alpha: alpha > 0)
-    3.0
-    """
-    if not isinstance(value, Real) or isinstance(value, bool) or not (isfinite(value) and fits(value)):
-        raise OptionError(f"{name}: got {value!r}; needed {needed}")
-    return float(value)
 
 
 def callable_with(value, name, needed, arguments=1, keywords=()):

@@ -13,6 +13,8 @@ from fastconv.training.views import answers
 
 __all__ = ["Evaluation", "evaluate"]
 
+SIGMOID = 'with net.output = "sigmoid" predict gives it'
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -33,6 +35,10 @@ class Evaluation:
         """From what `predict` answered, (N, classes) or one probability each, and the right answers; errors as in `evaluate`."""
         p = np.asarray(probabilities)
         if p.ndim == 2 and p.shape[1] == 1:
+            if ((p < 0) | (p > 1)).any():
+                raise OptionError(
+                    f"probabilities: got {p.min():.4g} to {p.max():.4g}; needed 0 to 1, the probability of class 1: {SIGMOID}"
+                )
             labels = binary_targets(y, (len(p),)).astype(np.int64)
             p = np.concatenate([1 - p, p], axis=1)
         else:
@@ -123,10 +129,12 @@ def evaluate(net, x, y, *, classes=None, batch_size=256, views=None):
     Raises
     ------
     ShapeError, DTypeError, DataError : x or y does not fit the network
-    OptionError : `net` is no network, or there are not as many names as classes
+    OptionError : `net` is no network, its one output no probability, or there are not as many names as classes
     """
     if isinstance(net, type) or not (hasattr(net, "predict") and hasattr(net, "input_shape")):
         raise OptionError(f"net: got {net!r}; needed a network or an Ensemble; of a Trainer pass trainer.net")
+    if getattr(net, "output", None) == "linear" and net.ends_in_logits and net.output_shape == (1,):
+        raise OptionError(f"net: its one output is a raw score; needed the probability of class 1: {SIGMOID}")
     names = getattr(net, "classes", None) if classes is None else classes
     return Evaluation.of(answers(net, images(x, net.input_shape), batch_size, views), y, names)
 

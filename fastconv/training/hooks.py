@@ -17,6 +17,8 @@ HOOKS = (
     "on_batch_end",
     "on_test_begin",  # around the validation
     "on_test_end",
+    "on_test_batch_begin",
+    "on_test_batch_end",
     "on_epoch_over",  # not Keras's: behind the last on_epoch_end and before the checkpoint, also where an exception came between
 )
 OLDER = {"on_train_batch_begin": "on_batch_begin", "on_train_batch_end": "on_batch_end"}
@@ -26,8 +28,9 @@ class Hooks:
     """The hooks of all callbacks of a run, called in the order given.
 
     on_train_begin(logs), on_train_end(logs), on_epoch_begin(epoch, logs), on_epoch_end(epoch, logs),
-    on_train_batch_begin(batch, logs), on_train_batch_end(batch, logs), on_test_begin(logs), on_test_end(logs), and, not Keras's,
-    on_epoch_over(epoch, logs), when all have had their on_epoch_end; epochs and batches count from 0, logs is a dict.
+    on_train_batch_begin(batch, logs), on_train_batch_end(batch, logs), on_test_begin(logs), on_test_end(logs),
+    on_test_batch_begin(batch, logs), on_test_batch_end(batch, logs), and, not Keras's, on_epoch_over(epoch, logs), when all have
+    had their on_epoch_end; epochs and batches count from 0, logs is a dict.
 
     Before the run a callback gets what it has a method for: `set_trainer(trainer)`; `set_model(trainer)`, as Keras calls it (the
     network is `model.net`); `set_params({"epochs": …, "steps": …, "verbose": …, "metrics": …})`; `check_run(epochs, metrics)`, to

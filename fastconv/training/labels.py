@@ -69,7 +69,7 @@ def one_hot_classes(rows):
 def whole_numbers(labels):
     """`labels` as int64; DTypeError if that would change one."""
     if labels.dtype.kind == "f":
-        bad = labels != np.trunc(labels)  # NaN too: it equals nothing
+        bad = (labels != np.trunc(labels)) | ~np.isfinite(labels)
         if bad.any():
             raise DTypeError(f"y{show(first(bad))}: got {labels[first(bad)]}; class numbers are whole: pass integers")
     return labels.astype(np.int64, copy=False)

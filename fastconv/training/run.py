@@ -254,7 +254,7 @@ class Run:
         self.clock.restart()
         found = {}
         try:
-            found = self.trainer.means(self.held_out, stop=lambda: self.ctrl_c.pending)
+            found = self.trainer.means(self.held_out, stop=lambda: self.ctrl_c.pending, hooks=self.hooks)
         finally:
             self.clock.lap("evaluate")
             self.hooks("on_test_end", **found)

@@ -13,10 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from fastconv.errors import DataError, FastconvError
+from fastconv.errors import DataError, FastconvError, OptionError, ShapeError
 from fastconv.files import atomic_write
 from fastconv.models import Sequential, load
+from fastconv.models.sequential import checked_network
 from fastconv.training.evaluation import Evaluation
+from fastconv.training.history import History
 
 __all__ = ["StoredRun", "load_run", "save_run"]
 
@@ -50,8 +52,14 @@ def save_run(folder, net, history, x=None, evaluation=None):
     x : the images or rows behind `evaluation`, (N, height, width, channels) or (N, features); the worst mistakes are kept
     evaluation : of the test images, from `evaluate`
 
-    Raises FastconvError where the folder cannot be written.
+    Raises OptionError or ShapeError for other things than these, and FastconvError where the folder cannot be written.
     """
+    checked_network(net, "net")
+    if not isinstance(history, History):
+        raise OptionError(f"history: got {history!r:.80}; needed what Trainer.fit returned, trainer.history")
+    if evaluation is not None and (x is None or len(x) != len(evaluation.labels)):
+        given = "none" if x is None else f"{len(x):,}"
+        raise ShapeError(f"x: got {given}; needed the {len(evaluation.labels):,} images that the evaluation is of")
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)

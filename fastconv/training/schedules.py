@@ -102,8 +102,8 @@ def find_schedule(schedule):
 
 def factor_at(schedule, done):
     """What a schedule says when so much of the run is done; OptionError where that is no number."""
-    needed = f"a number to multiply the learning rate by when {done:.3g} of the run is done"
-    return number(schedule(done), "schedule", needed)
+    needed = f"a number of at least 0 to multiply the learning rate by when {done:.3g} of the run is done"
+    return number(schedule(done), "schedule", needed, lambda factor: factor >= 0)
 
 
 SCHEDULES["warm_up"] = WarmUp()

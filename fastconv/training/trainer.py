@@ -1,12 +1,13 @@
 """What trains a network: a loss, an optimizer, and their state from one call to the next."""
 
+import warnings
 from math import prod
 from numbers import Real
 from time import perf_counter
 
 import numpy as np
 
-from fastconv.errors import FastconvError, OptionError, ShapeError
+from fastconv.errors import FastconvError, FastconvWarning, OptionError, ShapeError
 from fastconv.geometry import whole
 from fastconv.layers import BatchNorm
 from fastconv.models import Sequential
@@ -61,7 +62,7 @@ class Trainer:
 
     def __init__(self, net, optimizer=None, loss="softmax_cross_entropy", seed=None, *, clip_norm=None, clip_value=None):
         self.net = network(net)
-        self.optimizer = Adam() if optimizer is None else with_steps(optimizer)
+        self.optimizer = Adam() if optimizer is None else optimizer
         self.loss = find_loss(loss)
         self.seed = net.seed if seed is None else whole(seed, "seed", 0)
         if self.loss.output in ("softmax", "sigmoid") and not net.ends_in_logits:
@@ -76,6 +77,15 @@ class Trainer:
         self.stop_training = False
         self.clip = {"norm": limit(clip_norm, "clip_norm"), "value": limit(clip_value, "clip_value")}
         self.stepper = Stepper(net, self.loss, *self.clip.values())
+
+    @property
+    def optimizer(self):
+        """What moves the parameters; another one may take its place at any time."""
+        return self._optimizer
+
+    @optimizer.setter
+    def optimizer(self, value):
+        self._optimizer = with_steps(value)
 
     def fit(
         self,
@@ -132,6 +142,12 @@ class Trainer:
         rows, held_out = self._validation(validation, x, y)
         batches = Batches(x, y, batch_size, rows=rows, seed=self.seed, shuffle=shuffle, augment=augment)
         check_last_batch(self.net, batches)
+        if not any(layer.learns for layer in self.net.layers):
+            warnings.warn(
+                "no layer of this network is trained, so that fit changes nothing; net.trainable = True trains all of them",
+                FastconvWarning,
+                stacklevel=2,
+            )
         hooks = Hooks(callbacks, self)
         schedule, (epochs, budget) = find_schedule(schedule), length(epochs, budget)
         checkpoints = None if checkpoint is None else Checkpoints(checkpoint)
@@ -185,13 +201,15 @@ class Trainer:
             return rows, Batches(x, y, 256, rows=held_out)
         raise OptionError(f"validation: got {type(validation).__name__}; needed (x, y), or a fraction between 0 and 1")
 
-    def means(self, batches, stop=lambda: False, views=None):
-        """Loss and accuracy over all `Batches`, as `evaluate` gives them; {} once `stop()` says so."""
+    def means(self, batches, stop=lambda: False, views=None, hooks=lambda name, batch: None):
+        """Loss and accuracy over all `Batches`, as `evaluate` gives them; {} once `stop()` says so.  `hooks` is told of each."""
         means = Means(self.loss)
         with np.errstate(all="ignore"):
-            for x, y in batches.epoch():
+            for batch, (x, y) in enumerate(batches.epoch()):
+                hooks("on_test_batch_begin", batch)
                 scores = self.net.forward(x) if views is None else scores_of(averaged(self.net, x, views), self.net.output)
                 means.add(self.loss.function(scores, y)[0], scores, y)
+                hooks("on_test_batch_end", batch)
                 if stop():
                     return {}
         return means.values()

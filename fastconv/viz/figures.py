@@ -5,6 +5,8 @@ import numpy as np
 from fastconv.display.png import as_bytes
 from fastconv.errors import MissingExtraError, OptionError, ShapeError
 from fastconv.geometry import ConvGeometry
+from fastconv.models.sequential import checked_network
+from fastconv.training.evaluation import Evaluation
 from fastconv.viz.tiles import filter_tiles, map_tiles
 
 __all__ = ["activations", "confusion", "curves", "filters", "mistakes"]
@@ -29,10 +31,13 @@ def curves(history, names=("loss", "accuracy")):
     history : a `History`, or the rows of one (dicts with epoch, loss, accuracy, val_loss, val_accuracy)
     names : those to draw, side by side; what was never measured is left out
     """
+    if not (hasattr(history, "rows") or isinstance(history, (list, tuple))):
+        raise OptionError(f"history: got {history!r:.80}; needed what Trainer.fit returned")
     rows = history.rows() if hasattr(history, "rows") else list(history)
+    asked = names
     names = [name for name in names if any(row.get(name) is not None for row in rows)]
     if not names:
-        raise OptionError("history: got no epoch with a loss; needed a run of at least one whole epoch")
+        raise OptionError(f"history: got no epoch with any of {', '.join(asked)}; needed a whole epoch, and what it measured")
     figure = new_figure(4.6 * len(names), 3.1)
     for axis, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
         for key, colour, label in ((name, TRAIN, "training"), (f"val_{name}", HELD_OUT, "held out")):
@@ -61,7 +66,7 @@ def plain(axis, name):
 
 def confusion(evaluation):
     """The confusion matrix of an `Evaluation`: rows are the true classes, columns the answers; shades within each row."""
-    counts = evaluation.confusion
+    counts = checked_evaluation(evaluation).confusion
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     size = min(max(3.5, 0.5 * len(counts) + 1.5), 16)
     figure = new_figure(size, size)
@@ -83,7 +88,7 @@ def filters(net, layer=None):
 
     Filters of three channels are shown in colour, mid-grey is zero; of others each input channel by itself, up to 64 pictures.
 
-    layer : name or number of a convolution
+    layer : name or number of a convolution; of one inside a block such as "residual_1.conv2d_2"
     """
     layer = convolution(net, layer)
     tiles, titles = filter_tiles(layer.params["w"], MOST)
@@ -95,7 +100,7 @@ def activations(net, x, layer=None):
 
     layer : name or number; default: the first convolution.  Up to 64 channels
     """
-    x = np.asarray(x)
+    x, net = np.asarray(x), checked_network(net, "net")
     if x.shape != net.input_shape:
         raise ShapeError(f"x: got shape {x.shape}; needed one image, {net.input_shape}")
     wanted = convolution(net) if layer is None else named(net, layer)
@@ -108,6 +113,9 @@ def activations(net, x, layer=None):
 
 def mistakes(evaluation, x, most=24):
     """The images that were answered wrongly with the most certainty; x are all images behind the `Evaluation`."""
+    labels = checked_evaluation(evaluation).labels
+    if len(x) != len(labels):
+        raise ShapeError(f"x: got {len(x):,} images; needed the {len(labels):,} that the evaluation is of")
     numbers = evaluation.mistakes(most)
     if not len(numbers):
         raise OptionError("evaluation: has no mistakes to show")
@@ -115,6 +123,13 @@ def mistakes(evaluation, x, most=24):
     answers = evaluation.probabilities[numbers].argmax(1)
     titles = [f"{classes[t]} → {classes[a]}" for t, a in zip(evaluation.labels[numbers], answers, strict=True)]
     return grid([as_bytes(np.asarray(x[n])) for n in numbers], titles, "Mistakes: truth → answer, the surest first")
+
+
+def checked_evaluation(value):
+    """`value` if it is an Evaluation, else OptionError."""
+    if not isinstance(value, Evaluation):
+        raise OptionError(f"evaluation: got {value!r:.80}; needed what fastconv.evaluate(net, x, y) returns")
+    return value
 
 
 def named(net, layer):
@@ -127,7 +142,9 @@ def named(net, layer):
 
 def convolution(net, layer=None):
     """A layer with filters: the one that is named, or the first."""
-    steps = net.layers if layer is None else [named(net, layer)]
+    checked_network(net, "net")
+    inside = {step.label: step for step in net.walk()}  # also those of blocks
+    steps = net.layers if layer is None else [inside[layer] if layer in inside else named(net, layer)]
     for step in steps:
         if isinstance(step.geometry(step.input_shape), ConvGeometry) and "w" in step.parameter_shapes(step.input_shape):
             return step
