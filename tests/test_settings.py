@@ -70,7 +70,7 @@ def test_a_setting_that_changes_between_steps_takes_effect_in_training():
         (0, "stride", 2, "conv2d_1.stride: got 2; shapes"),
         (0, "activation", "rely", "activation: got 'rely'"),
         (2, "rate", 7, "rate: got 7"),
-        (3, "body", [], "residual_1.body: cannot change in a block"),
+        (3, "body", [], "residual_1.body: cannot change once"),
         (6, "units", 4, "dense_1.units: got 4; shapes"),
     ),
 )
@@ -171,3 +171,76 @@ def test_a_gradient_of_another_shape_is_named():
     net = fc.Sequential([fc.Conv2D(4, 3), CutBack(), fc.Flatten(), fc.Dense(3)], input_shape=(8, 8, 2))
     with pytest.raises(ShapeError, match=r"cut_back_1: backward gave shape \(4, 5, 6, 4\); needed \(4, 6, 6, 4\)"):
         fc.Trainer(net).step(X, [0, 1, 2, 0])
+
+
+@pytest.mark.parametrize("units", (3, 7))
+@pytest.mark.parametrize("optimizer", (fc.optim.SGD(0.1), fc.optim.SGD(0.1, momentum=0.9), fc.optim.Adam()), ids=str)
+def test_a_layer_that_comes_new_begins_with_no_state_of_the_optimizer(optimizer, units):
+    net, y = network(), np.array([0, 1, 2, 0])
+    net.classes = None
+    trainer = fc.Trainer(net, optimizer)
+    trainer.step(X, y)
+    net.layers = (*net.layers[:-1], fc.Dense(units))
+    before, other = net.get_weights(), network()
+    other.classes, other.layers = None, (*other.layers[:-1], fc.Dense(units))
+    other.set_weights(before)
+    other.layers[2].draws = net.layers[2].draws
+    assert trainer.step(X, y) == fc.Trainer(other, optimizer).step(X, y)
+    assert_same_bytes(net.layers[-1].params["w"], other.layers[-1].params["w"])
+
+
+def test_a_network_that_ends_in_softmax_since_is_refused_by_its_trainer():
+    net = network()
+    trainer = fc.Trainer(net)
+    net.layers = (*net.layers, fc.Softmax())
+    for call in (trainer.step, trainer.fit):
+        with pytest.raises(OptionError, match="takes raw outputs, but the network ends in"):
+            call(X, [0, 1, 2, 0])
+
+
+def test_a_layer_put_in_between_draws_numbers_of_its_own():
+    net = fc.Sequential([fc.Dense(8), fc.Dropout(0.5), fc.Dense(8)], input_shape=(8,))
+    net.layers = (net.layers[0], fc.Dense(8), fc.Dropout(0.5), *net.layers[1:])
+    first, new, drop, old_drop, last = net.layers
+    x = np.ones((16, 8), np.float32)
+    assert (drop.forward(x, True) != old_drop.forward(x, True)).any()
+    weights = [layer.params["w"] for layer in (first, new, last)]
+    assert all((a != b).any() for a, b in zip(weights, weights[1:] + weights[:1], strict=True))
+
+
+def test_settings_of_another_network_leave_what_is_ready():
+    net, other = network(), network()
+    for some in (net, other):
+        some.predict(X)
+    ready = net._steps
+    other.layers[0].activation = None
+    net.predict(X)
+    assert net._steps is ready
+
+
+def test_a_training_pass_goes_back_though_a_setting_changed_meanwhile():
+    net = fc.models.lenet5((32, 32, 3))
+    x = np.random.default_rng(52).random((8, 32, 32, 3), dtype=np.float32)
+    y = net.forward(x, training=True)
+    net.layers[-1].l2 = 0.1
+    net.predict(x[:2])
+    net.backward(np.ones_like(y))
+    assert all(np.isfinite(layer.grads["w"]).all() for layer in net.layers if "w" in layer.params)
+
+
+def test_layers_of_layers_refuse_what_their_parts_keep():
+    layer = fc.SeparableConv2D(4, 3, padding=1)
+    fc.Sequential([layer, fc.Flatten(), fc.Dense(3)], input_shape=(8, 8, 2))
+    for name in ("activation", "padding", "l2"):
+        with pytest.raises(OptionError, match=f"separable_conv2d_1.{name}: cannot change once"):
+            setattr(layer, name, "same")
+
+
+def test_layers_of_ones_own_work_without_a_place():
+    block = fc.Residual([Same()])
+    assert_same_bytes(block(X), X + X)
+    assert_same_bytes(fc.Concat([[Same()], [fc.ReLU()]])(X), np.concatenate([X, X], axis=3))
+    block.build((8, 8, 2))
+    larger = np.ones((1, 10, 10, 2), np.float32)
+    assert_same_bytes(block.forward(larger, True), larger + larger)
+    assert_same_bytes(block.backward(larger), larger + larger)

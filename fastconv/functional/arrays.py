@@ -96,9 +96,14 @@ def number(value, name, needed="a number", fits=isfinite):
     >>> number(3, "alpha", "a number above 0", lambda alpha: alpha > 0)
     3.0
     """
-    if not isinstance(value, Real) or isinstance(value, bool) or not (isfinite(value) and fits(value)):
+    found = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
+    try:
+        sound = isinstance(found, Real) and not isinstance(found, bool) and isfinite(found) and fits(found)
+    except OverflowError:  # a whole number that is too large for a float
+        sound = False
+    if not sound:
         raise OptionError(f"{name}: got {value!r:.80}; needed {needed}")
-    return float(value)
+    return float(found)
 
 
 def least(value, name):

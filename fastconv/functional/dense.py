@@ -34,7 +34,9 @@ def column(a):
 
 
 def check_match(x, filters):
-    inputs, outputs = filters.shape[2:]
+    kh, kw, inputs, outputs = filters.shape
+    if (kh, kw) != (1, 1):
+        raise ShapeError(f"w: got filters of {kh}x{kw} pixels; needed (inputs, outputs), or prepared (1, 1, inputs, outputs)")
     if x.shape[1] != inputs:
         raise ShapeError(
             f"x has {x.shape[1]} inputs (axis 1 of {x.shape}), w {inputs} (axis 0 of {(inputs, outputs)}); needed as many"

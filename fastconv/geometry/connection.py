@@ -21,8 +21,9 @@ def connection_matrix(w, x_shape, **options):
     ((16, 36), 9)
     """
     w = np.asarray(w)
-    if np.ndim(x_shape) != 1:
-        raise ShapeError(f"x_shape: got an array of shape {np.shape(x_shape)}; needed that shape itself: pass x.shape")
+    if not isinstance(x_shape, (tuple, list)):
+        given = f"an array of shape {x_shape.shape}" if isinstance(x_shape, np.ndarray) else f"{x_shape!r:.80}"
+        raise ShapeError(f"x_shape: got {given}; needed the shape of the image, a tuple: pass x.shape")
     unknown = options.keys() - inspect.signature(ConvGeometry.of).parameters.keys()
     if unknown:
         raise OptionError(

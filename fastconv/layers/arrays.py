@@ -11,7 +11,7 @@ from fastconv.functional.conv import PreparedWeights
 from fastconv.layers.initializers import draw
 from fastconv.machine import require_memory
 
-__all__ = ["Arrays"]
+__all__ = ["Arrays", "stream_of"]
 
 INITIAL, TRAINING = 0, 1  # the random streams of a layer: first weights, and what is drawn while training
 
@@ -48,7 +48,7 @@ class Arrays:
         if input_shape is not None:
             self.connect(input_shape, dtype or self.dtype or "float32", self._seed)
         shapes = self.array_shapes()
-        needed = self.dtype.itemsize * sum(map(prod, shapes.values()))
+        needed = self.dtype.itemsize * sum(prod(np.atleast_1d(shape).tolist()) for shape in shapes.values())
         if needed > WORTH_ASKING:
             require_memory(needed, f"{self.label} with {needed // self.dtype.itemsize:,} numbers")
         rng = self.random(INITIAL) if rng is None else rng
@@ -58,6 +58,11 @@ class Arrays:
     def __getstate__(self):
         """What copies and pickles hold: not what is remembered for one backward pass, nor what is made from weights again."""
         return {key: value for key, value in self.__dict__.items() if key not in ("_kept", "_prepared")}
+
+    @property
+    def stream(self):
+        """What the layer's random numbers depend on: the network's seed, and a place in it."""
+        return stream_of(self._seed)
 
     def initial(self, name, shape, rng):
         """First value of one array: biases ("b") 0, everything else by the rule `self.initializer`."""
@@ -173,6 +178,11 @@ class Arrays:
         for name, value in checked.items():
             self.arrays[name][...] = value
         self.touch()
+
+
+def stream_of(seed):
+    """A `numpy.random.SeedSequence` as something to compare."""
+    return seed.entropy, seed.spawn_key
 
 
 def read_only(array):

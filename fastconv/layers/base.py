@@ -27,7 +27,7 @@ from fastconv.layers.op import Op
 from fastconv.layers.settable import Settable, is_ours
 from fastconv.layers.values import frozen, plain, settled
 
-__all__ = ["Layer", "as_promised"]
+__all__ = ["Layer", "as_gradient", "as_promised"]
 
 MOST_PENALTY = 1e6  # of l1 and l2
 
@@ -204,16 +204,35 @@ def image_shape(layer, input_shape):
     return tuple(input_shape)
 
 
-def as_promised(layer, array, images, what="forward"):
-    """What `forward` or `backward` of a layer gave; where its class is somebody's own, checked, and real numbers of another type
-    cast.  DTypeError, ShapeError."""
+def as_promised(layer, x, y):
+    """y, what `forward` of a layer gave for x: where its class is somebody's own, checked, and real numbers of another type cast.
+
+    Raises DTypeError or ShapeError.
+    """
     if is_ours(type(layer)):
-        return array
+        return y
+    y = numbers_of(layer, y, "forward", layer.dtype or x.dtype)
+    needed = len(x), *layer.output_shape_for(x.shape[1:])
+    if y.shape != needed:
+        raise ShapeError(
+            f"{layer.label}: forward gave shape {y.shape}; needed {needed}; output_shape_for says what shape it gives"
+        )
+    return y
+
+
+def as_gradient(layer, dy, dx):
+    """dx, what `backward` of a layer gave for dy: the same as in `as_promised`, in the layer's place."""
+    if is_ours(type(layer)):
+        return dx
+    dx = numbers_of(layer, dx, "backward", layer.dtype or dy.dtype)
+    if dy.shape[1:] == layer.output_shape and dx.shape[1:] != layer.input_shape:
+        raise ShapeError(f"{layer.label}: backward gave shape {dx.shape}; needed {(len(dy), *layer.input_shape)}")
+    return dx
+
+
+def numbers_of(layer, array, what, dtype):
+    """An array of real numbers in that type."""
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "buif":
         found = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
-        raise DTypeError(f"{layer.label}: {what} gave {found}; needed an array of {layer.dtype}")
-    shape = images, *(layer.output_shape if what == "forward" else layer.input_shape)
-    if array.shape != shape:
-        way = "; output_shape_for says what shape it gives" if what == "forward" else ""
-        raise ShapeError(f"{layer.label}: {what} gave shape {array.shape}; needed {shape}{way}")
-    return array.astype(layer.dtype, copy=False)
+        raise DTypeError(f"{layer.label}: {what} gave {found}; needed an array of {dtype}")
+    return array.astype(dtype, copy=False)

@@ -29,7 +29,7 @@ from dataclasses import replace
 import numpy as np
 
 from fastconv.errors import OptionError
-from fastconv.layers.base import Layer, as_promised
+from fastconv.layers.base import Layer, as_gradient, as_promised
 from fastconv.layers.connect import check_kinds, given_names, listed, places, way_out
 from fastconv.layers.inner_arrays import InnerArrays
 from fastconv.layers.norm import paired
@@ -49,7 +49,7 @@ def layer_list(value, name):
 def forward_through(steps, x, training=False):
     """The output of the last of `steps`."""
     for step in steps:
-        x = as_promised(step, step.forward(x, training), len(x))
+        x = as_promised(step, x, step.forward(x, training))
     return x
 
 
@@ -63,7 +63,7 @@ def backward_through(steps, dy, needs_dx=True):
     for index in range(len(steps) - 1, lowest - 1, -1):
         step, wanted = steps[index], needs_dx or index > lowest
         found = step.backward(dy, needs_dx=wanted)
-        dy = as_promised(step, found, len(dy), "backward") if wanted else found
+        dy = as_gradient(step, dy, found) if wanted else found
     return dy if needs_dx else None
 
 

@@ -5,22 +5,35 @@ from collections import Counter
 import numpy as np
 
 from fastconv.errors import OptionError, ShapeError
+from fastconv.layers.arrays import stream_of
 from fastconv.layers.base import Layer
 
 __all__ = ["check_kinds", "connect", "given_names", "listed", "places", "shapes_through", "way_out"]
 
 
-def connect(layers, input_shape, dtype, seed):
-    """The layers as a tuple, each with a name, its input shape and its own random stream; ShapeError where one does not fit."""
+def connect(layers, input_shape, dtype, seed, classes=None):
+    """The layers as a tuple, each with a name, its input shape and its own random stream; ShapeError where one does not fit,
+    OptionError where the last one has not as many outputs as there are names of classes."""
     layers = listed(layers, "layers", "layers, such as [fc.Flatten(), fc.Dense(10)] or net.layers")
     check_kinds(layers)
     names = given_names(layers)
-    inputs = shapes_through(layers, names, input_shape)[:-1]
-    seeds = np.random.SeedSequence(seed).spawn(len(layers))
-    for layer, name, shape, stream in zip(layers, names, inputs, seeds, strict=True):
+    *inputs, output = shapes_through(layers, names, input_shape)
+    if classes is not None and len(classes) != max(output[-1], 2):
+        raise OptionError(f"layers: give {output[-1]} outputs for {len(classes)} names of classes; set classes = None first")
+    streams = unused_streams(layers, seed)
+    for layer, name, shape, stream in zip(layers, names, inputs, streams, strict=True):
         layer.name, layer.scope = name, ""
         layer.connect(shape, dtype, stream)
     return layers
+
+
+def unused_streams(layers, seed):
+    """A random stream for each of the layers: that of its place, or a spare one where a layer has come with that."""
+    taken = {layer.stream for layer in layers if layer.input_shape is not None}
+    places = np.random.SeedSequence(seed).spawn(2 * len(layers))
+    spare = (place for place in places[len(layers) :] if stream_of(place) not in taken)
+    own = zip(layers, places, strict=False)
+    return [next(spare) if layer.input_shape is None and stream_of(place) in taken else place for layer, place in own]
 
 
 def listed(values, name, what):

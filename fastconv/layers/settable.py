@@ -21,21 +21,21 @@ class Settable(Arrays):
     _name = None
     _trainable = True
     _rates = MappingProxyType({})
-    changes = 0  # of settings, of all layers in this process: what was made for the layers before one is stale
+    changes = 0  # of its settings: what was made for the layer before is stale
 
     def __setattr__(self, name, value):
         if name in settings_of(type(self)) and self.input_shape is not None:
             value = self._as_constructed(name, value)
             super().__setattr__(name, value)
-            Settable.changes += 1
+            self.changes += 1
             self.touch()
         else:
             super().__setattr__(name, value)
 
     def _as_constructed(self, name, value):
         """What the constructor makes of a setting; OptionError or ShapeError where it refuses it, or shapes would change."""
-        if name in self.nested:
-            raise OptionError(f"{self.label}.{name}: cannot change in a block that has its place; make a new block")
+        if name in self.nested or name not in vars(self):  # of layers that are made of others
+            raise OptionError(f"{self.label}.{name}: cannot change once the layer has its place; make a new layer")
         twin = type(self)(**{**self.config(), name: value})
         if twin.shapes_for(self.input_shape) != self.shapes_for(self.input_shape):
             raise OptionError(f"{self.label}.{name}: got {value!r:.80}; shapes of a layer in use stay: make a new layer")

@@ -94,7 +94,7 @@ class Plain:
 
     def forward(self, x, space):
         """The output for a batch x; in memory of `space` where the layer can use it."""
-        y = as_promised(self.layer, self.layer.forward(x), len(x))
+        y = as_promised(self.layer, x, self.layer.forward(x))
         return y if own_kind(self.layer) else apart(y, x)
 
     def target(self, x, space):

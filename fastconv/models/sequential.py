@@ -13,7 +13,6 @@ from fastconv.layers import Normalize, Sigmoid, Softmax
 from fastconv.layers.base import as_promised
 from fastconv.layers.block import backward_through, forward_through
 from fastconv.layers.connect import connect
-from fastconv.layers.settable import Settable
 from fastconv.layers.values import flag
 from fastconv.models import ledger, weights_file
 from fastconv.models.arguments import class_names, element_type, name_of, seed_of, shape_of
@@ -82,16 +81,17 @@ class Sequential:
 
     @layers.setter
     def layers(self, value):
-        layers = connect(value, self.input_shape, self.dtype, self.seed)
-        if self._classes is not None and layers:
-            class_names(self._classes, layers[-1].output_shape[-1])
-        self._layers = layers
+        self._layers = connect(value, self.input_shape, self.dtype, self.seed, self._classes)
+        self._last_steps = None
         self._forget()
 
     def _forget(self):
-        """What was made ready for layers as they were."""
-        self._steps, self._last_steps, self._spaces = {}, None, []
-        self._as_of = Settable.changes
+        """What was made ready for layers as they were goes."""
+        self._steps, self._spaces, self._as_of = {}, [], self._changes()
+
+    def _changes(self):
+        """How often settings of its layers have changed."""
+        return sum([layer.changes for layer in self.walk()])
 
     @property
     def output(self):
@@ -146,7 +146,7 @@ class Sequential:
         """The forward pass step by step: yields (layer, its output)."""
         x = self._received(x)
         for layer in self.layers:
-            x = as_promised(layer, layer.forward(x, training), len(x))
+            x = as_promised(layer, x, layer.forward(x, training))
             yield layer, x
 
     def forward(self, x, training=False):
@@ -205,17 +205,18 @@ class Sequential:
 
     def _steps_for(self, batch, training):
         """Layers and chains of them, remembered for the last few batch sizes."""
-        if self._as_of != Settable.changes:
+        if self._as_of != self._changes():
             self._forget()
+        known_steps = self._steps  # another thread may forget them meanwhile: then these are kept for nobody
         key = batch, training and tuple([layer.trainable for layer in self.layers])  # what is frozen decides what a chain takes
-        steps = self._steps.get(key)
+        steps = known_steps.get(key)
         if steps is None:
-            frozen_otherwise = [known for known in list(self._steps) if training and known[0] == batch and known[1]]
+            frozen_otherwise = [known for known in list(known_steps) if training and known[0] == batch and known[1]]
             for known in frozen_otherwise:
-                self._steps.pop(known, None)
-            if len(self._steps) >= MOST_BATCH_SIZES:
-                self._steps.clear()
-            steps = self._steps[key] = steps_of(self, batch, training)
+                known_steps.pop(known, None)
+            if len(known_steps) >= MOST_BATCH_SIZES:
+                known_steps.clear()
+            steps = known_steps[key] = steps_of(self, batch, training)
         return steps
 
     __call__ = forward

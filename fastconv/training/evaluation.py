@@ -6,6 +6,8 @@ import numpy as np
 
 from fastconv.display.table import Column, Table, thousands
 from fastconv.errors import OptionError
+from fastconv.layers import Dense
+from fastconv.models import Sequential
 from fastconv.training.batches import images
 from fastconv.training.labels import binary_targets, class_labels
 from fastconv.training.metrics import confusion_matrix, ranks, top_k_accuracy
@@ -13,6 +15,7 @@ from fastconv.training.views import answers
 
 __all__ = ["Evaluation", "evaluate"]
 
+ROUNDING = 1e-5
 SIGMOID = 'with net.output = "sigmoid" predict gives it'
 
 
@@ -35,9 +38,9 @@ class Evaluation:
         """From what `predict` answered, (N, classes) or one probability each, and the right answers; errors as in `evaluate`."""
         p = np.asarray(probabilities)
         if p.ndim == 2 and p.shape[1] == 1:
-            if ((p < 0) | (p > 1)).any():
+            if ((p < -ROUNDING) | (p > 1 + ROUNDING)).any():
                 raise OptionError(
-                    f"probabilities: got {p.min():.4g} to {p.max():.4g}; needed 0 to 1, the probability of class 1: {SIGMOID}"
+                    f"probabilities: got {p.min():.6g} to {p.max():.6g}; needed 0 to 1, the probability of class 1: {SIGMOID}"
                 )
             labels = binary_targets(y, (len(p),)).astype(np.int64)
             p = np.concatenate([1 - p, p], axis=1)
@@ -133,7 +136,7 @@ def evaluate(net, x, y, *, classes=None, batch_size=256, views=None):
     """
     if isinstance(net, type) or not (hasattr(net, "predict") and hasattr(net, "input_shape")):
         raise OptionError(f"net: got {net!r}; needed a network or an Ensemble; of a Trainer pass trainer.net")
-    if getattr(net, "output", None) == "linear" and net.ends_in_logits and net.output_shape == (1,):
+    if isinstance(net, Sequential) and net.output_shape == (1,) and net.output == "linear" and type(net.layers[-1]) is Dense:
         raise OptionError(f"net: its one output is a raw score; needed the probability of class 1: {SIGMOID}")
     names = getattr(net, "classes", None) if classes is None else classes
     return Evaluation.of(answers(net, images(x, net.input_shape), batch_size, views), y, names)

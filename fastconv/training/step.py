@@ -110,7 +110,7 @@ class Stepper:
         moves, moved = {}, {}
         for layer, name, p, g in trained:
             if rate := layer.rate(name):
-                moves.setdefault(rate, []).append((p, g, self._state(optimizer, layer.name, name, p)))
+                moves.setdefault(rate, []).append((p, g, self._state(optimizer, layer, name, p)))
                 moved[layer] = None
         try:
             for place, (rate, some) in enumerate(moves.items()):
@@ -123,7 +123,7 @@ class Stepper:
         """{"conv2d_1.w": state, …} of an optimizer of this type, without what is needed within a step only."""
         return {
             f"{layer}.{name}": {key: value for key, value in state.items() if not key.startswith("scratch")}
-            for (kind, layer, name), state in self._states.items()
+            for (kind, layer, name), (_, state) in self._states.items()
             if kind is type(optimizer)
         }
 
@@ -137,14 +137,16 @@ class Stepper:
                     what = f"{layer.name}.{name}: optimizer state {key!r}"
                     raise ModelFileError(f"{what} is {value.dtype} {value.shape}; its parameter is {p.dtype} {p.shape}")
             if state:
-                found[type(optimizer), layer.name, name] = state
+                found[type(optimizer), layer.name, name] = layer, state
         self._states = found
 
     def _state(self, optimizer, layer, name, p):
-        key = type(optimizer), layer, name  # settings may change between steps, by a schedule or a callback
-        if key not in self._states:
-            self._states[key] = optimizer.init(p)
-        return self._states[key]
+        key = type(optimizer), layer.name, name  # settings may change between steps, by a schedule or a callback
+        owner, state = self._states.get(key, (None, None))
+        if owner is not layer:  # at first, and where another layer has taken its place
+            state = optimizer.init(p)
+            self._states[key] = layer, state
+        return state
 
     def refused(self, x, y, value, before):
         """The error for a batch that gave numbers that are not finite; weights, statistics and draws are as before it."""

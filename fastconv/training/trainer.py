@@ -65,11 +65,7 @@ class Trainer:
         self.optimizer = Adam() if optimizer is None else optimizer
         self.loss = find_loss(loss)
         self.seed = net.seed if seed is None else whole(seed, "seed", 0)
-        if self.loss.output in ("softmax", "sigmoid") and not net.ends_in_logits:
-            raise OptionError(
-                f"loss: {self.loss.name} takes raw outputs, but the network ends in {net.layers[-1]!r}; remove that layer or its "
-                f"activation: predict applies {self.loss.output} itself"
-            )
+        check_ending(net, self.loss)
         net.output = self.loss.output or net.output
         self.history = None
         self.epochs = 0
@@ -138,6 +134,7 @@ class Trainer:
         The history is kept in `trainer.history` in all these cases.
         """
         started = perf_counter()
+        check_ending(self.net, self.loss)
         x, y = examples(x, y, self.net, self.loss)
         rows, held_out = self._validation(validation, x, y)
         batches = Batches(x, y, batch_size, rows=rows, seed=self.seed, shuffle=shuffle, augment=augment)
@@ -171,6 +168,7 @@ class Trainer:
     def step(self, x, y):
         """One update on one batch; returns the mean loss before it.  Errors as in `fit`; no weight, statistic or random
         draw has changed then."""
+        check_ending(self.net, self.loss)
         x, y = examples(x, y, self.net, self.loss, finite=False)
         return self.stepper(x, y, self.optimizer, NO_CLOCK, finite=False)[0]
 
@@ -213,6 +211,15 @@ class Trainer:
                 if stop():
                     return {}
         return means.values()
+
+
+def check_ending(net, loss):
+    """OptionError where a loss of raw outputs would get those of a Softmax or sigmoid."""
+    if loss.output in ("softmax", "sigmoid") and not net.ends_in_logits:
+        raise OptionError(
+            f"loss: {loss.name} takes raw outputs, but the network ends in {net.layers[-1]!r}; remove that layer or its "
+            f"activation: predict applies {loss.output} itself"
+        )
 
 
 def check_last_batch(net, batches):

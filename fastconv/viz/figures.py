@@ -31,7 +31,7 @@ def curves(history, names=("loss", "accuracy")):
     history : a `History`, or the rows of one (dicts with epoch, loss, accuracy, val_loss, val_accuracy)
     names : those to draw, side by side; what was never measured is left out
     """
-    if not (hasattr(history, "rows") or isinstance(history, (list, tuple))):
+    if not (hasattr(history, "rows") or hasattr(history, "__iter__")):
         raise OptionError(f"history: got {history!r:.80}; needed what Trainer.fit returned")
     rows = history.rows() if hasattr(history, "rows") else list(history)
     asked = names
@@ -144,7 +144,7 @@ def convolution(net, layer=None):
     """A layer with filters: the one that is named, or the first."""
     checked_network(net, "net")
     inside = {step.label: step for step in net.walk()}  # also those of blocks
-    steps = net.layers if layer is None else [inside[layer] if layer in inside else named(net, layer)]
+    steps = inside.values() if layer is None else [inside[layer] if layer in inside else named(net, layer)]
     for step in steps:
         if isinstance(step.geometry(step.input_shape), ConvGeometry) and "w" in step.parameter_shapes(step.input_shape):
             return step
