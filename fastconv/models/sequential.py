@@ -82,7 +82,7 @@ class Sequential:
     @layers.setter
     def layers(self, value):
         self._layers = connect(value, self.input_shape, self.dtype, self.seed, self._classes)
-        self._last_steps = None
+        self._all_layers, self._last_steps = tuple(self.walk()), None
         self._forget()
 
     def _forget(self):
@@ -91,7 +91,7 @@ class Sequential:
 
     def _changes(self):
         """How often settings of its layers have changed."""
-        return sum([layer.changes for layer in self.walk()])
+        return sum([layer.changes for layer in self._all_layers])
 
     @property
     def output(self):
