@@ -1,5 +1,6 @@
 """One training step, all or nothing: forward, loss, backward, a look at the numbers, update."""
 
+import functools
 from collections import defaultdict
 from dataclasses import replace
 from math import isfinite, nan
@@ -167,6 +168,7 @@ def step_all(optimizer, moves, together):
             optimizer.step(*move)
 
 
+@functools.cache
 def steps_together(kind):
     """Whether `step_together` of an optimizer class does what its `step` does: not where a subclass has only a new `step`."""
     owner = next((cls for cls in kind.__mro__ if {"step", "step_together"} & vars(cls).keys()), kind)
