@@ -17,7 +17,7 @@ from fastconv.functional.arrays import (
     result,
     result_dtype,
 )
-from fastconv.geometry import PoolGeometry
+from fastconv.geometry import PoolGeometry, check_flag
 
 __all__ = ["avg_pool2d", "avg_pool2d_grad", "global_avg_pool2d", "global_avg_pool2d_grad", "max_pool2d", "max_pool2d_grad"]
 
@@ -68,11 +68,6 @@ def max_pool2d(x, size, *, stride=None, padding=0, ceil_mode=False, return_argma
     winner = winners(x, geo, y, return_argmax)
     y = deliver(y, copy_to, rank, layout)
     return (y, restore(winner, rank, layout)) if return_argmax else y
-
-
-def check_flag(value, name):
-    if value not in (True, False):
-        raise OptionError(f"{name}: got {value!r}; needed True or False")
 
 
 def winners(x, geo, y, wanted=True):

@@ -8,6 +8,7 @@ from fastconv.geometry.pool import PoolGeometry
 from fastconv.geometry.receptive import ReceptiveField, receptive_field
 from fastconv.geometry.windows import (
     adaptive_windows,
+    check_flag,
     image_sizes,
     kernel_span,
     output_size,
@@ -25,6 +26,7 @@ __all__ = [
     "PoolGeometry",
     "ReceptiveField",
     "adaptive_windows",
+    "check_flag",
     "connection_matrix",
     "conv_formula",
     "conv_parameters",

@@ -7,6 +7,7 @@ from fastconv.errors import OptionError, ShapeError
 from fastconv.geometry.counts import conv_parameters
 from fastconv.geometry.windows import (
     AXES,
+    check_flag,
     four_sizes,
     image_sizes,
     output_size,
@@ -58,8 +59,7 @@ class ConvGeometry:
         (sh, sw), (dh, dw) = pair(stride, "stride"), pair(dilation, "dilation")
         if pad_mode not in PAD_MODES:
             raise OptionError(f"pad_mode: got {pad_mode!r}; needed one of {', '.join(PAD_MODES)}")
-        if flip not in (True, False):
-            raise OptionError(f"flip: got {flip!r}; needed True, to turn the filters round, or False")
+        check_flag(flip, "flip", "True, to turn the filters round, or False")
         pads = resolve_padding(padding, (h, w), (kh, kw), (sh, sw), (dh, dw))
         p = output_size(h, kh, stride=sh, dilation=dh, pad=pads[0], axis="height", strict=strict)
         q = output_size(w, kw, stride=sw, dilation=dw, pad=pads[1], axis="width", strict=strict)

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from fastconv.errors import OptionError, ShapeError
-from fastconv.geometry.windows import AXES, image_sizes, output_size, pair, resolve_padding, unread_pixels
+from fastconv.errors import ShapeError
+from fastconv.geometry.windows import AXES, check_flag, image_sizes, output_size, pair, resolve_padding, unread_pixels
 
 __all__ = ["PoolGeometry"]
 
@@ -30,8 +30,7 @@ class PoolGeometry:
         n, h, w, c = image_sizes(x_shape)
         if c < 1:
             raise ShapeError(f"x has no channels, shape {tuple(x_shape)}; needed at least 1")
-        if ceil_mode not in (True, False):
-            raise OptionError(f"ceil_mode: got {ceil_mode!r}; needed True or False")
+        check_flag(ceil_mode, "ceil_mode")
         kh, kw = pair(size, "size")
         sh, sw = (kh, kw) if stride is None else pair(stride, "stride")
         pads = resolve_padding(padding, (h, w), (kh, kw), (sh, sw))

@@ -13,6 +13,7 @@ from fastconv.errors import OptionError, ShapeError
 __all__ = [
     "AXES",
     "adaptive_windows",
+    "check_flag",
     "four_sizes",
     "image_sizes",
     "kernel_span",
@@ -38,6 +39,12 @@ def whole(value, name, least):
     if number is None or isinstance(value, bool) or number < least:
         raise OptionError(f"{name}: got {value!r}; needed a whole number of at least {least}")
     return number
+
+
+def check_flag(value, name, needed="True or False"):
+    """OptionError for an option that is neither True nor False."""
+    if value not in (True, False):
+        raise OptionError(f"{name}: got {value!r}; needed {needed}")
 
 
 def pair(value, name, least=1):

@@ -1,8 +1,7 @@
 """Constructor arguments: checked, and in the two forms in which they are kept (hashable) and saved (JSON)."""
 
-from math import isfinite
-
 from fastconv.errors import OptionError
+from fastconv.functional.arrays import number
 
 __all__ = ["flag", "fraction", "frozen", "layer_name", "plain", "settled"]
 
@@ -26,10 +25,7 @@ def layer_name(value):
 
 def fraction(value, name, least, limit):
     """`value` as a float, least <= value <= limit, else OptionError."""
-    number = plain(value)
-    if isinstance(number, bool) or not isinstance(number, (int, float)) or not (isfinite(number) and least <= number <= limit):
-        raise OptionError(f"{name}: got {value!r}; needed a number from {least} to {limit}")
-    return float(number)
+    return number(value, name, f"a number from {least} to {limit}", lambda given: least <= given <= limit)
 
 
 def frozen(value):

@@ -7,10 +7,10 @@ Every builder takes `input_shape`, `classes`, `dtype`, `seed` and `normalize`, a
 import contextlib
 
 from fastconv.errors import OptionError, ShapeError
+from fastconv.functional.arrays import number
 from fastconv.geometry import whole
 from fastconv.layers import Dense, Normalize
 from fastconv.layers.connect import given_names, shapes_through
-from fastconv.layers.values import plain
 from fastconv.models.arguments import image_shape
 from fastconv.models.sequential import Sequential
 
@@ -64,9 +64,7 @@ def scaled(count, width, multiple=1, *, name="filters"):
     >>> scaled(64, 1.0), scaled(64, 0.25), scaled(96, 0.1, multiple=2)
     (64, 16, 10)
     """
-    width = plain(width)
-    if isinstance(width, bool) or not isinstance(width, (int, float)) or not 0 < width <= 64:
-        raise OptionError(f"width: got {width!r}; needed a number above 0 and up to 64 that multiplies all channels")
+    width = number(width, "width", "a number above 0 and up to 64 that multiplies all channels", lambda given: 0 < given <= 64)
     return max(1, round(whole(count, name, 1) * width / multiple)) * multiple
 
 
