@@ -26,6 +26,13 @@ LANES = lanes_of(4)
 WIDTHS = range(1, WIDEST[machine.cpu().registers] + 1)
 KINDS = ((False, False), (True, False), (False, True))  # masked, asks: as they are walked, and as Winograd's products are
 WALKED = [Tile(4, LANES, most_rows()[cols], cols, masked, asks=asks) for cols in WIDTHS for masked, asks in KINDS]
+BESIDE = [
+    Tile(4, LANES, rows, cols, masked, beside=beside)
+    for cols in WIDTHS
+    for masked in (False, True)
+    for rows in [most_rows(beside=True)[cols]]
+    for beside in (rows // 2, rows)
+]
 
 
 def tiles_of_groups(processor):
@@ -44,6 +51,7 @@ GROUPS = tiles_of_groups(machine.cpu())
 NEON = dataclasses.replace(machine.cpu(), vector_bytes=16, registers=32, has_fma=True)
 FOR_NEON = [
     *[Tile(4, 4, MOST_ROWS[32][cols], cols, False, asks=asks) for cols in range(1, WIDEST[32] + 1) for asks in (False, True)],
+    *[Tile(4, 4, MOST_ROWS[32][cols], cols, False, beside=MOST_ROWS[32][cols] // 2) for cols in range(1, WIDEST[32] + 1)],
     *tiles_of_groups(NEON),
 ]
 
@@ -83,9 +91,17 @@ def spills(text, multiply, moves):
 
 
 @X86_ONLY
-@pytest.mark.parametrize("tile", [*WALKED, *GROUPS], ids=lambda tile: tile.name)
+@pytest.mark.parametrize("tile", [*WALKED, *BESIDE, *GROUPS], ids=lambda tile: tile.name)
 def test_sums_stay_in_registers(tile):
     loops, moved = spills(assembly(tile), "vfmadd", r"mm.*\(%rsp|\(%rsp.*mm")
+    assert loops and not moved
+
+
+@X86_ONLY
+@pytest.mark.parametrize("tile", [*WALKED, *BESIDE, GROUPS[0]], ids=lambda tile: tile.name)
+def test_places_stay_in_registers(tile):
+    """A tile of one vector loads a number for each multiply-add; to load where it lies would take as long again."""
+    loops, moved = spills(assembly(tile), "vfmadd", r"\(%rsp")
     assert loops and not moved
 
 

@@ -45,16 +45,16 @@ class GroupTile:
         places = [(n // 2, n % 2) if self.pooled else (0, n) for n in range(self.cols)]
         starts = [v.at(b, (r, step["b_r"]), (s, step["b_s"])) for r, s in places]
         sums = {(m, n): v.variable(v.constant(0.0)) for m in range(self.rows) for n in range(self.cols)}
-        row_of = v.multiples(step["a_m"], self.rows)
+        rows_of = v.places(step["a_m"], self.rows)
         with v.loop(step["i"]) as i:
             a_i = v.at(a, (i, step["a_i"]))
             b_i = [v.at(start, (i, step["b_i"])) for start in starts]
             with v.loop(step["k"]) as k:
                 v.keep_rolled()
-                a_k = v.at(a_i, (k, step["a_k"]))
+                weights = rows_of(v.at(a_i, (k, step["a_k"])))
 
                 def weight(m):
-                    return v.splat(v.builder.load(v.at(a_k, row_of[m])))
+                    return v.splat(v.builder.load(weights[m]))
 
                 def value(n):
                     return v.load(v.at(b_i[n], (k, step["b_k"])))

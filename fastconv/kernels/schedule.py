@@ -31,21 +31,24 @@ class Schedule(NamedTuple):
     piece: int  # rows of b that all runs go over before the next ones, which are asked for meanwhile; 0: a sum is not cut
 
 
-def tables(tasks, runs, panels, itemsize, packs=False, piece=0):
-    """The `Schedule` of tasks (lists of segments), with the tiles that it needs compiled; the first tile `packs` a panel where
-    its run needs all of it; with a `piece` the runs are `in_pieces` of that size already."""
+def tables(tasks, runs, panels, itemsize, packs=False, piece=0, beside=0):
+    """The `Schedule` of tasks (lists of segments), with the tiles that it needs compiled.
+
+    The first tile `packs` a panel where its run needs all of it; with a `piece` the runs are `in_pieces` of that size already; so
+    many rows of tiles lie `beside` each other in a (0: any number of steps apart).
+    """
     runs = np.array(runs, np.int64).reshape(-1, 4 + len(STEPS))
-    most = [most_rows()[vectors] for vectors, _ in panels.kinds]
+    most = [most_rows(beside > 0)[vectors] for vectors, _ in panels.kinds]
     tiles, packing = np.zeros((len(panels.kinds), max(most) + 1), np.int64), np.zeros(len(panels.kinds), np.int64)
     asking = np.zeros_like(tiles)
     for kind, (vectors, masked) in enumerate(panels.kinds):
         for height in {part for count in np.unique(runs[:, 3]) for part in balanced(int(count), most[kind])}:
-            tiles[kind, height] = tile_address(Tile(itemsize, panels.lanes, height, vectors, masked))
+            tiles[kind, height] = tile_address(Tile(itemsize, panels.lanes, height, vectors, masked, min(height, beside)))
             if piece:
                 asking[kind, height] = tile_address(Tile(itemsize, panels.lanes, height, vectors, masked, asks=True))
         if packs and runs[0, TERMS].prod() == panels.packed_rows:
             height = balanced(int(runs[0, 3]), most[kind])[0]
-            packing[kind] = tile_address(Tile(itemsize, panels.lanes, height, vectors, masked, packs))
+            packing[kind] = tile_address(Tile(itemsize, panels.lanes, height, vectors, masked, packs=packs))
     segments = np.array([segment for task in tasks for segment in task], np.int64).reshape(-1, 7)
     starts = np.cumsum([0, *map(len, tasks)])
     return Schedule(starts, segments, runs, panels.rows, tiles, np.array(most), packing, asking, piece)

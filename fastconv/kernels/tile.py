@@ -18,6 +18,7 @@ from fastconv.kernels.intrinsics import emits, function_address
 from fastconv.machine import Kernel, cpu
 
 __all__ = [
+    "MOST_BESIDE",
     "ROWS_AHEAD",
     "STEPS",
     "Tile",
@@ -39,11 +40,12 @@ MOST_ROWS = {
     16: (0, 12, 6, 4, 3, 2, 2),  # SSE, AVX2: 12 sums, 1-3 of a or of b, whichever are fewer, and 1 of the others
     32: (0, 16, 8, 7, 6, 5, 4),  # AVX-512, NEON: a is an operand in memory
 }
+MOST_BESIDE = (0, 30, 14, 9, 6, 5, 4)  # AVX-512, where the rows lie side by side in a and need no registers for their places
 
 
-def most_rows():
-    """`MOST_ROWS` of this CPU."""
-    return MOST_ROWS[cpu().registers]
+def most_rows(beside=False):
+    """`MOST_ROWS` of this CPU; of rows `beside` each other there may be more."""
+    return MOST_BESIDE if beside and cpu().vector_bytes == 64 else MOST_ROWS[cpu().registers]
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,14 @@ class Tile:
     rows: int
     cols: int
     masked: bool  # only `tail` lanes of the last vector exist
+    beside: int = 0  # rows that lie side by side in a, so that none needs a register for its place; a_m to the next so many
     packs: bool = False  # what it reads of b is written down, row after row, for the tiles that come
     asks: bool = False  # for each term one more cache line is asked for, of what the tiles that come will read
 
     @property
     def name(self):
-        kind = f"{self.rows}x{self.cols}{'_masked' * self.masked}{'_packs' * self.packs}{'_asks' * self.asks}"
+        kind = f"{self.rows}x{self.cols}{'_masked' * self.masked}{f'_beside{self.beside}' * (self.beside > 0)}"
+        kind += f"{'_packs' * self.packs}{'_asks' * self.asks}"
         return f"tile_{8 * self.itemsize}bit_{self.lanes}lanes_{kind}"
 
 
@@ -80,7 +84,8 @@ def write_tile(tile, v, a, b, c, bias, block, tail, b_row, there=None):
                 value = v.load(v.at(bias, n * v.lanes), mask[n])
                 for m in range(rows):
                     v.builder.store(value, sums[m, n])
-    row_of = v.multiples(step["a_m"], rows)
+    beside = tile.beside or 1
+    rows_of = v.places(step["a_m"], -(-rows // beside))
     with v.loop(step["i"]) as i, v.loop(step["j"]) as j:
         a_ij = v.at(a, (i, step["a_i"]), (j, step["a_j"]))
         row_ij = v.add((i, step["b_i"]), (j, step["b_j"]))
@@ -89,8 +94,10 @@ def write_tile(tile, v, a, b, c, bias, block, tail, b_row, there=None):
             v.keep_rolled()
             a_k, b_k = v.at(a_ij, (k, step["a_k"])), v.at(b_ij, (v.builder.mul(k, step["b_k"]), b_row))
 
+            places = rows_of(a_k)
+
             def values(m):
-                return v.splat(v.builder.load(v.at(a_k, row_of[m])))
+                return v.splat(v.builder.load(v.at(places[m // beside], m % beside)))
 
             def weights(n):
                 found = v.load(v.at(b_k, n * v.lanes), mask[n])

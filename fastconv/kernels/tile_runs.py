@@ -8,11 +8,11 @@ import functools
 from dataclasses import replace
 from typing import NamedTuple
 
-from fastconv.kernels.blocks import FEW_CHANNELS, balanced
-from fastconv.kernels.parts import forward_parts, input_grad_parts, readers, tap_parts
+from fastconv.kernels.blocks import balanced
+from fastconv.kernels.parts import forward_parts, input_grad_parts, tap_parts
 from fastconv.kernels.tile import STEPS, most_rows
 
-__all__ = ["forward_runs", "in_pieces", "input_grad_runs", "run", "weight_grad_runs"]
+__all__ = ["forward_runs", "in_pieces", "input_grad_runs", "run"]
 
 IN_FLIGHT = 8  # multiply-adds that a core has begun and not ended
 CALLED = 40  # multiply-adds that it could do while it calls a tile
@@ -148,50 +148,6 @@ def input_grad_runs(geo, first, end, vectors):
     layout = Layout(*between, geo.kw, geo.o // geo.groups, merge, vectors, 0)
     border = goes_by_tap(*map(tuple, (all_rows, cols, by_tap)), layout, whole=False)
     return image_runs(rows, cols, by_tap, border, layout)
-
-
-def weight_grad_runs(geo, first, end, taps, part, accumulate):
-    """Runs of dw over the output rows first ... end of one image: rows of a are input channels, b is dy, j and k its pixels.
-
-    `taps`, `part` = (first, end) of the rows of the filter and of the input channels of a group.
-    """
-    (top, _), (left, _) = geo.pads
-    channels, runs = geo.c // geo.groups, []
-    columns = columns_together(geo)
-    for i in range(*taps):
-        p0, p1 = readers(i * geo.dh - top, geo.h, geo.sh, first, end)
-        if columns and p1 > p0:
-            down = {"j": p1 - p0, "a_j": geo.sh * geo.w * geo.c, "b_j": geo.q}
-            above = (p0 * geo.sh + i * geo.dh - top) * geo.w
-            for number, s in enumerate(columns):
-                a, c = (above + s.source) * geo.c, (i * geo.kw + s.tap) * geo.c * geo.o
-                steps = {"a_m": 1, "c_m": geo.o, "k": s.count, "a_k": geo.sw * geo.c, "b_k": 1, **down}
-                more = accumulate if number == 0 else 1
-                runs.append(run(a, p0 * geo.q + s.first, c, s.taps * geo.c, accumulate=more, **steps))
-            continue
-        for j in range(geo.kw):
-            q0, q1 = readers(j * geo.dw - left, geo.w, geo.sw, 0, geo.q)
-            a = ((p0 * geo.sh + i * geo.dh - top) * geo.w + q0 * geo.sw + j * geo.dw - left) * geo.c + part[0]
-            c, rows = ((i * geo.kw + j) * channels + part[0]) * geo.o, part[1] - part[0]
-            down = {"j": p1 - p0, "a_j": geo.sh * geo.w * geo.c, "b_j": geo.q}
-            along = {"k": q1 - q0, "a_k": geo.sw * geo.c, "b_k": 1}
-            steps = {"a_m": 1, "c_m": geo.o, "accumulate": accumulate, **down, **along}
-            if p1 > p0 and q1 > q0:
-                runs.append(run(a, p0 * geo.q + q0, c, rows, **steps))
-            elif not accumulate:
-                runs.append(run(0, 0, c, rows, **{**steps, "j": 0}))
-    return runs
-
-
-@functools.lru_cache(maxsize=64)
-def columns_together(geo):
-    """Where a row of taps and its channels are rows of one tile, since channels alone would be too few: the columns of dy as
-    Parts, those first that see all taps; else None."""
-    if geo.c >= FEW_CHANNELS or geo.groups > 1 or geo.kw == 1 or geo.dw > 1:
-        return None
-    parts = forward_parts(0, geo.q, geo.w, geo.kw, geo.sw, 1, geo.pads[1][0])
-    parts = sorted((part for part in parts if part.taps), key=lambda part: -part.taps)
-    return parts if parts and parts[0].taps == geo.kw else None
 
 
 def in_pieces(runs, piece):

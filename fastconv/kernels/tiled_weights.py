@@ -11,8 +11,9 @@ from fastconv.kernels.padding import as_read
 from fastconv.kernels.panels import gradient_panels, panels_of, walked
 from fastconv.kernels.partial_sums import add_blocks, partial_sums
 from fastconv.kernels.schedule import tables
-from fastconv.kernels.tile_runs import run, weight_grad_runs
+from fastconv.kernels.tile_runs import run
 from fastconv.kernels.tiled import launch
+from fastconv.kernels.weight_runs import side_by_side, tap_groups, weight_grad_runs
 from fastconv.machine import get_threads
 
 __all__ = ["weight_grad"]
@@ -22,10 +23,10 @@ LEAST_ROWS = 24  # input channels of a task
 PIXELS = 256  # terms of a sum between two times that it is loaded and stored
 
 
-def work_shares(blocks, kernel_rows, panels, channels, threads, channels_first=False):
-    """[((first, end) rows of the filter, panels, input channels in units), ...]: few blocks are shared out further, four tasks a
+def work_shares(blocks, taps, panels, channels, threads, channels_first=False):
+    """[((first, end) groups of taps, panels, input channels in units), ...]: few blocks are shared out further, four tasks a
     thread.  Each share of the panels reads all of x, each share of the channels all of dy."""
-    rows = cuts(kernel_rows, kernel_rows if blocks < 2 * threads else 1)
+    rows = cuts(taps, taps if blocks < 2 * threads else 1)
     wanted, most = -(-4 * threads // (blocks * len(rows))), (channels, panels) if channels_first else (panels, channels)
     first = min(most[0], wanted)
     second = min(most[1], -(-wanted // first))
@@ -36,11 +37,12 @@ def work_shares(blocks, kernel_rows, panels, channels, threads, channels_first=F
 @functools.lru_cache(maxsize=1024)
 def weight_grad_schedule(geo, itemsize, threads):
     panels = gradient_panels(geo, itemsize)
+    groups = tap_groups(geo, panels)
     blocks, size = block_count(geo, itemsize), geo.terms * geo.o
     chunk = max(1, min(geo.p, BAND_BYTES // ((geo.sh * geo.w * geo.c + geo.q * geo.o) * itemsize)))  # output rows at a time
     channels = geo.c // geo.groups
     units = max(1, channels // LEAST_ROWS)
-    shares = work_shares(blocks, geo.kh, len(panels.rows), units, threads)
+    shares = work_shares(blocks, len(groups), len(panels.rows), units, threads)
     tasks, runs, known = [], [], {}
     for block, (first, end) in enumerate(cuts(geo.n * geo.p, blocks)):
         for taps, share, unit in shares:
@@ -48,14 +50,14 @@ def weight_grad_schedule(geo, itemsize, threads):
             while row < end:
                 n, p = divmod(row, geo.p)
                 rows = min(chunk, end - row, geo.p - p)
-                key = (p, p + rows, taps, part, int(row > first))
+                key = (p, p + rows, groups[slice(*taps)], part, int(row > first))
                 if key not in known:
                     known[key] = (len(runs), len(runs) + len(more)) if (more := weight_grad_runs(geo, *key)) else (0, 0)
                     runs += more
                 task.append((n * geo.h * geo.w * geo.c, n * geo.p * geo.q, block * size, *known[key], *share))
                 row += rows
             tasks.append(task)
-    return tables(tasks, runs, panels, itemsize)
+    return tables(tasks, runs, panels, itemsize, beside=side_by_side(geo))
 
 
 @functools.lru_cache(maxsize=1024)
@@ -78,7 +80,7 @@ def matrix_schedule(geo, itemsize, threads):
                     c = (block * geo.c + c_at) * geo.o
                     task.append((at + p * row, p, c, known[key], known[key] + 1, *share))
             tasks.append(task)
-    return columns, tables(tasks, runs, panels, itemsize)
+    return columns, tables(tasks, runs, panels, itemsize, beside=geo.c)
 
 
 def weight_grad(geo, x, dy, dw):

@@ -17,6 +17,7 @@ from fastconv.machine import cpu
 __all__ = ["BYTES", "ELEMENTS", "I32", "I64", "Vectors", "lanes_of", "masks_are_fast"]
 
 BIT, BYTE, I32, I64 = map(ir.IntType, (1, 8, 32, 64))
+FEW = 8  # places that have registers of their own
 BYTES, NO = BYTE.as_pointer(), ir.Constant(BIT, 0)
 ELEMENTS = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
 
@@ -303,6 +304,37 @@ class Vectors:
         kind = ir.FunctionType(I64, [I64])
         rest = [self.builder.asm(kind, "", "=r,0", [self.add((i, step))], False) for i in range(1, count)]
         return [self.index(0), *rest]
+
+    def places(self, step, count):
+        """A function pointer -> the pointers 0, step, 2 * step ... numbers on.
+
+        Up to FEW of them are found with one register for each.  More would not leave enough: then with one for four of them, and
+        another for every eight, since CPUs of the x86 family multiply by 1, 2, 4 or 8 on the way to memory.
+        """
+        if count <= FEW:
+            across = self.multiples(step, count)
+            return lambda pointer: [self.at(pointer, across[i]) for i in range(count)]
+        size = self.builder.mul(self.index(step), self.index(self.itemsize))
+        kind = ir.FunctionType(I64, [I64])
+        odd = {i: self.builder.asm(kind, "", "=r,0", [self.builder.mul(size, self.index(i))], False) for i in (1, 3, 5, 7)}
+
+        def further(pointer, i):
+            shift = (i & -i).bit_length() - 1
+            bytes_on = self.builder.shl(odd[i >> shift], self.index(shift))
+            return self.builder.bitcast(self.builder.gep(self.builder.bitcast(pointer, BYTES), [bytes_on]), pointer.type)
+
+        def found(pointer):
+            eighths = [self.unseen(pointer)]
+            while len(eighths) * 8 < count:
+                eighths.append(self.unseen(further(eighths[-1], 8)))
+            return [further(eighths[i // 8], i % 8) if i % 8 else eighths[i // 8] for i in range(count)]
+
+        return found
+
+    def unseen(self, pointer):
+        """The same pointer; LLVM does not see where it came from, and finds the places around it anew instead of keeping each."""
+        kind = ir.FunctionType(pointer.type, [pointer.type])
+        return self.builder.asm(kind, "", "=r,0", [pointer], False)
 
     def grid(self, row, pixel, count):
         """A function (pointer, i, j) -> pointer to row i and column j of `count` columns.
