@@ -16,6 +16,8 @@ __all__ = ["Schedule", "tables"]
 
 TERMS = [4 + STEPS.index(name) for name in "ijk"]  # columns of `Schedule.runs`: their product are the terms of a sum
 
+NARROW = 2  # vectors of a tile so tall that there are not registers enough for the places of its rows
+
 
 class Schedule(NamedTuple):
     """The tables that `tiled.walk` reads."""
@@ -43,7 +45,8 @@ def tables(tasks, runs, panels, itemsize, packs=False, piece=0, beside=0):
     asking = np.zeros_like(tiles)
     for kind, (vectors, masked) in enumerate(panels.kinds):
         for height in {part for count in np.unique(runs[:, 3]) for part in balanced(int(count), most[kind])}:
-            tiles[kind, height] = tile_address(Tile(itemsize, panels.lanes, height, vectors, masked, min(height, beside)))
+            side = min(height, beside) if vectors <= NARROW or height > beside else 0
+            tiles[kind, height] = tile_address(Tile(itemsize, panels.lanes, height, vectors, masked, side))
             if piece:
                 asking[kind, height] = tile_address(Tile(itemsize, panels.lanes, height, vectors, masked, asks=True))
         if packs and runs[0, TERMS].prod() == panels.packed_rows:

@@ -40,7 +40,7 @@ MOST_ROWS = {
     16: (0, 12, 6, 4, 3, 2, 2),  # SSE, AVX2: 12 sums, 1-3 of a or of b, whichever are fewer, and 1 of the others
     32: (0, 16, 8, 7, 6, 5, 4),  # AVX-512, NEON: a is an operand in memory
 }
-MOST_BESIDE = (0, 30, 14, 9, 6, 5, 4)  # AVX-512, where the rows lie side by side in a and need no registers for their places
+MOST_BESIDE = (0, 30, 14, 7, 6, 5, 4)  # AVX-512, where the rows lie side by side in a and need no registers for their places
 
 
 def most_rows(beside=False):
