@@ -14,11 +14,11 @@ from fastconv.kernels.schedule import tables
 from fastconv.kernels.tile_runs import run
 from fastconv.kernels.tiled import launch
 from fastconv.kernels.weight_runs import side_by_side, tap_groups, weight_grad_runs
-from fastconv.machine import get_threads
+from fastconv.machine import cpu, get_threads
 
 __all__ = ["weight_grad"]
 
-BAND_BYTES = 260_000  # of rows of x and dy that all panels go over in turn: a good part of L2
+LEAST_BAND = 260_000  # bytes of rows of x and dy that all panels go over in turn
 LEAST_ROWS = 24  # input channels of a task
 PIXELS = 256  # terms of a sum between two times that it is loaded and stored
 
@@ -34,12 +34,17 @@ def work_shares(blocks, taps, panels, channels, threads, channels_first=False):
     return list(itertools.product(rows, cuts(panels, parts), cuts(channels, more)))
 
 
+def band_bytes():
+    """Of rows of x and dy that all panels go over in turn: a good part of L2.  In each band all sums are loaded and stored."""
+    return max(LEAST_BAND, cpu().l2 // 4)
+
+
 @functools.lru_cache(maxsize=1024)
 def weight_grad_schedule(geo, itemsize, threads):
     panels = gradient_panels(geo, itemsize)
     groups = tap_groups(geo, panels)
     blocks, size = block_count(geo, itemsize), geo.terms * geo.o
-    chunk = max(1, min(geo.p, BAND_BYTES // ((geo.sh * geo.w * geo.c + geo.q * geo.o) * itemsize)))  # output rows at a time
+    chunk = max(1, min(geo.p, band_bytes() // ((geo.sh * geo.w * geo.c + geo.q * geo.o) * itemsize)))  # output rows at a time
     channels = geo.c // geo.groups
     units = max(1, channels // LEAST_ROWS)
     shares = work_shares(blocks, len(groups), len(panels.rows), units, threads)
