@@ -316,7 +316,10 @@ def callers_filters(dw, flip, rank, layout):
 
 def filter_shape(w_shape, rank, layout):
     """HWIO shape of the weights from the caller's form."""
-    return weights(np.broadcast_to(np.float32(0), sizes_of(w_shape, "w_shape")), rank, layout).shape
+    shape = sizes_of(w_shape, "w_shape")
+    if len(shape) == 4 and rank != 2 and layout == "NHWC":
+        return shape
+    return weights(np.broadcast_to(np.float32(0), shape), rank, layout).shape
 
 
 def check_gradient(got, needed):

@@ -135,6 +135,16 @@ class ConvGeometry:
         )  # fmt: skip
 
     @property
+    def as_column(self):
+        """The same convolution; one of 1x1 filters at stride 1 on a single image of one column, in which all pixels lie."""
+        return self._one_column if self.kh == self.kw == self.sh == self.sw == 1 and not self.is_padded else self
+
+    @functools.cached_property
+    def _one_column(self):
+        pixels = self.n * self.h * self.w
+        return replace(self, n=1, h=pixels, w=1, p=pixels, q=1)
+
+    @functools.cached_property
     def turned(self):
         """The convolution, with filters turned by 180 degrees, of the output's gradient that is the input's: at stride 1, without
         a dilation, and with zeros for padding."""

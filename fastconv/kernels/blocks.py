@@ -2,6 +2,8 @@
 
 import math
 
+from fastconv.machine import cpu
+
 __all__ = [
     "FEW_CHANNELS",
     "FEW_PIXELS",
@@ -29,6 +31,8 @@ MOST_BYTES = 2 << 20  # of all partial sums together: adding them up takes time,
 MANY_TERMS, MANY_CHANNELS = 2048, 256  # of a filter; of a filter of one tap
 FEW_TERMS = 2048  # pixels of a sum, so few that their copy stays in the cache
 PAGE = 4096  # bytes: places that are a multiple of it apart fall on the same few lines of the caches
+LARGE_L2 = 1 << 20  # bytes of a second cache, and what is worth a copy of x with one: bytes of a pixel, filters
+ROOMY_BYTES, ROOMY_FILTERS = 1536, 176
 WINDOW_BYTES = 4 << 20  # of one block of im2col windows, at least one output row
 
 
@@ -59,19 +63,25 @@ def channel_blocks(geo, itemsize):
     return max(1, min(MOST_CHANNEL_BLOCKS, geo.c, geo.c * geo.o // LEAST_WEIGHTS, MOST_BYTES // max(1, sums)))
 
 
+def has_room():
+    """Whether the second cache is so large that pixels read where they lie stay in it, though they fall on few of its lines."""
+    return cpu().l2 >= LARGE_L2
+
+
 def packs_pixels(geo, itemsize):
     """Whether a weight gradient is one product of matrices, large enough to copy x: steps from pixel to pixel that are a multiple
     of a large power of two would put all pixels on the same lines of the cache."""
     plain = geo.kh == geo.kw == geo.groups == 1 and not geo.is_padded
-    return plain and geo.c * itemsize >= 512 and geo.o >= 96 and geo.n * geo.p * geo.q >= 32
+    channels, filters = (ROOMY_BYTES, ROOMY_FILTERS) if has_room() else (512, 96)
+    return plain and geo.c * itemsize >= channels and geo.o >= filters and geo.n * geo.p * geo.q >= 32
 
 
 def packs_gradient(geo, itemsize):
     """Whether a weight gradient arranges dy in panels: it is read once for every few terms of a filter, in rows that lie far
     apart and may fall on the same few lines of the cache."""
     if packs_pixels(geo, itemsize):
-        is_kept = geo.n * geo.p * geo.q <= FEW_TERMS or geo.o * itemsize % PAGE == 0
-        return geo.c >= MANY_CHANNELS and is_kept
+        is_kept = not has_room() and geo.n * geo.p * geo.q <= FEW_TERMS
+        return geo.c >= MANY_CHANNELS and (is_kept or geo.o * itemsize % PAGE == 0)
     return geo.terms >= MANY_TERMS and geo.o * itemsize >= 512
 
 

@@ -103,11 +103,7 @@ def gradient_panels(geo, itemsize):
 def walked(geo):
     """The geometry that is walked: without padding where the padding is not zero (a padded copy is used), and a 1x1 convolution
     of stride 1 as one long column of pixels."""
-    geo = geo.written_out
-    if geo.kh == geo.kw == geo.sh == geo.sw == 1 and not geo.is_padded:
-        pixels = geo.n * geo.h * geo.w
-        geo = replace(geo, n=1, h=pixels, w=1, p=pixels, q=1)
-    return geo
+    return geo.written_out.as_column
 
 
 class Arrangement(NamedTuple):
