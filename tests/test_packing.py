@@ -165,7 +165,7 @@ def test_weights_prepared_for_one_image_serve_a_batch_with_the_memory_that_its_p
 # x, w, options, and how the forward pass on two threads brings its weights into panels
 WAYS = (
     ((1, 20, 20, 9), (3, 3, 9, 16), {}, "as they are"),
-    ((2, 24, 24, 40), (3, 3, 40, 70), {}, "first of all"),
+    ((2, 24, 24, 40), (3, 3, 40, 70), {}, "by each thread"),
     ((1, 7, 7, 64), (3, 3, 64, 70), {"padding": 1}, "by the first tile"),
     ((3, 5, 5, 64), (3, 3, 64, 200), {"padding": 1, "stride": 2}, "by the first tile"),
     ((1, 7, 7, 64), (3, 3, 32, 80), {"groups": 2, "dilation": 2}, "by the first tile"),
@@ -177,13 +177,29 @@ def way(geo, itemsize):
     walk = tiled.walk_of(geo, itemsize, 2, False, False, 0)
     if walk.on_the_way:
         return "by the first tile" if walk.schedule.packing.all() else "before the first tile"
-    return "as they are" if walk.order == packing.AS_IT_IS else "first of all"
+    if walk.order == packing.AS_IT_IS:
+        return "as they are"
+    return "by each thread" if walk.own else "first of all"
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("case", WAYS, ids=str)
-def test_weights_of_one_call_are_arranged_in_four_ways_for_the_same_bytes(case, dtype):
-    x_shape, w_shape, options, expected = case
+def test_weights_of_one_call_are_arranged_in_many_ways_for_the_same_bytes(case, dtype):
+    check_way(*case, dtype)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_weights_that_no_second_cache_holds_are_packed_by_all_threads_together(dtype, monkeypatch):
+    small = replace(fc.machine.cpu(), l2=50_000)
+    monkeypatch.setattr(panels, "cpu", lambda: small)
+    tiled.walk_of.cache_clear()
+    try:
+        check_way((2, 24, 24, 40), (3, 3, 40, 70), {}, "first of all", dtype)
+    finally:
+        tiled.walk_of.cache_clear()
+
+
+def check_way(x_shape, w_shape, options, expected, dtype):
     x, w = (np.random.default_rng(5).standard_normal(shape).astype(dtype) for shape in (x_shape, w_shape))
     geo = ConvGeometry.of(x_shape, w_shape, **options)
     if dtype == np.float32 and fc.machine.cpu().vector_bytes == 64:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastconv.kernels.aligned import LINE
 from fastconv.kernels.blocks import balanced, packs_gradient
 from fastconv.machine import cpu
 
@@ -112,6 +113,12 @@ class Arrangement(NamedTuple):
     panels: Panels
     by_panels: bool  # all images go through one panel after another: where there are more weights than pixels
     lie_so: bool  # the weights lie already as they are read
+    row: int  # numbers of all packed weights in whole cache lines, if the second cache has room for them, else 0
+
+    @property
+    def own(self):
+        """Whether each thread packs all weights for itself: what another core has written takes longer to fetch."""
+        return self.row > 0 and not self.by_panels and not self.lie_so
 
     @property
     def on_the_way(self):
@@ -124,7 +131,7 @@ class Arrangement(NamedTuple):
             return (0,)
         if self.on_the_way:
             return threads, int(self.panels.rows[:, 5].max()) * self.panels.packed_rows
-        return (self.panels.packed_size,)
+        return (threads, self.row) if self.own else (self.panels.packed_size,)
 
 
 def arrangement(geo, itemsize, backward, kept, threads):
@@ -134,7 +141,9 @@ def arrangement(geo, itemsize, backward, kept, threads):
     rows, values = (walk.h, walk.p * walk.q * walk.o) if backward else (walk.p, walk.h * walk.w * walk.c)
     is_large = walk.n * rows <= FEW_ROWS or panels.packed_size > walk.n * values
     one_panel = not backward and len(panels.rows) == 1 and int(panels.rows[0, 5]) == geo.o
-    found = Arrangement(panels, len(panels.rows) >= threads and is_large, kept or one_panel)
+    line = LINE // itemsize
+    row = -(-panels.packed_size // line) * line if panels.packed_size * itemsize <= cpu().l2 // 2 else 0
+    found = Arrangement(panels, len(panels.rows) >= threads and is_large, kept or one_panel, row)
     if not found.on_the_way:
         return found
     widest = evenly_shared(geo.groups, -(-(geo.c if backward else geo.o) // geo.groups // panels.lanes), threads)

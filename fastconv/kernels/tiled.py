@@ -54,6 +54,24 @@ def walk(a, w, order, groups, b, bias, c, schedule, lanes, threads, turns):
 
 
 @kernel()
+def walk_own(a, w, order, groups, bias, c, schedule, lanes, own, turns):
+    """The same for few weights (taps, C, O), which each thread packs for itself before its first task."""
+    starts, panels = schedule.starts, schedule.panels
+    for slot in prange(len(own)):  # a task owns the results of its segments, a slot its row of `own`
+        before = flush_denormals()
+        thread = np.intp(slot)
+        room, task = own[thread], next_task(turns, TASKS, thread, len(starts) - 1)
+        if task < len(starts) - 1:
+            for p in range(len(panels)):
+                pack_panel(w, order == FLIPPED, groups, panels[p], lanes, room[panels[p, B_AT] :])
+        while task < len(starts) - 1:
+            for s in range(starts[task], starts[task + 1]):
+                call_tiles(a, room, bias, c, schedule.segments[s], schedule, 0)
+            task = next_task(turns, TASKS, thread, len(starts) - 1)
+        restore_denormals(before)
+
+
+@kernel()
 def walk_panels(a, w, order, groups, bias, c, schedule, lanes, scratch, turns):
     """The same for weights (taps, C, O) that are packed where they are used: a segment takes one panel."""
     starts, segments = schedule.starts, schedule.segments
@@ -199,6 +217,7 @@ class Walk(NamedTuple):
     order: int  # what is done to the weights first
     room: tuple  # shape of the memory for packed weights
     on_the_way: bool  # whether they are packed there panel by panel
+    own: bool  # whether each thread packs all of them for itself
     threads: int
 
 
@@ -227,7 +246,7 @@ def walk_of(geo, itemsize, threads, backward, kept, activation):
     schedule = tables(tasks, runs, panels, itemsize, at_once and not backward, piece)
     order = AS_IT_IS if arranged.lie_so else FLIPPED if backward else FORWARD
     slots = min(threads, len(schedule.starts) - 1)
-    return Walk(schedule, order, arranged.room(slots), at_once, slots)
+    return Walk(schedule, order, arranged.room(slots), at_once, arranged.own, slots)
 
 
 def launch(schedule, a, b, bias, c):
@@ -248,6 +267,8 @@ def launch_images(geo, a, w, bias, c, backward, activation=0):
     turns, room = fresh_turns(COUNTERS, found.threads), aligned.workspace(found.room, a.dtype)
     if found.on_the_way:
         walk_panels(a, w, found.order, geo.groups, bias, c, found.schedule, lanes, room, turns)
+    elif found.own:
+        walk_own(a, w, found.order, geo.groups, bias, c, found.schedule, lanes, room, turns)
     else:
         walk(a, w, found.order, geo.groups, room, bias, c, found.schedule, lanes, found.threads, turns)
 
