@@ -142,17 +142,28 @@ def check_gradient(dy, geo):
         )
 
 
-def divisors(geo, count_include_pad):
+def divisors(geo, count_include_pad, dtype):
     """`counts` for an option of the caller."""
     check_flag(count_include_pad, "count_include_pad")
-    return counts(geo, bool(count_include_pad))
+    return counts(geo, bool(count_include_pad), dtype)
 
 
 @functools.lru_cache(maxsize=1024)
-def counts(geo, include_pad):
+def counts(geo, include_pad, dtype):
     """By how much each window divides, (P, Q)."""
     axes = ((geo.h, geo.kh, geo.sh, geo.pads[0], geo.p), (geo.w, geo.kw, geo.sw, geo.pads[1], geo.q))
-    return np.outer(*(axis_counts(*axis, include_pad) for axis in axes))
+    return np.outer(*(axis_counts(*axis, include_pad) for axis in axes)).astype(dtype)
+
+
+def shares(geo, count_include_pad, dtype):
+    """What each window gives of its gradient to each of its pixels, (P, Q)."""
+    check_flag(count_include_pad, "count_include_pad")
+    return inverse(geo, bool(count_include_pad), dtype)
+
+
+@functools.lru_cache(maxsize=1024)
+def inverse(geo, include_pad, dtype):
+    return (1 / counts(geo, include_pad, np.dtype(np.float64))).astype(dtype)
 
 
 def axis_counts(size, kernel, stride, pad, outputs, include_pad):
@@ -177,7 +188,7 @@ def avg_pool2d(x, size, *, stride=None, padding=0, ceil_mode=False, count_includ
     geo = geometry_of(x.shape, size, stride, padding, ceil_mode)
     dtype = result_dtype(x)
     y, copy_to = result(out, geo.y_shape, dtype, rank == 4 and layout == "NHWC", x)
-    pool.average(geo, ready(x, dtype), divisors(geo, count_include_pad), y)
+    pool.average(geo, ready(x, dtype), divisors(geo, count_include_pad, dtype), y)
     return deliver(y, copy_to, rank, layout)
 
 
@@ -194,7 +205,7 @@ def avg_pool2d_grad(dy, x, size, *, stride=None, padding=0, ceil_mode=False, cou
     check_gradient(dy, geo)
     dtype = result_dtype(dy)
     dx = empty(geo.x_shape, dtype)
-    pool.average_grad(geo, ready(dy, dtype), divisors(geo, count_include_pad), dx)
+    pool.average_grad(geo, ready(dy, dtype), shares(geo, count_include_pad, dtype), dx)
     return deliver(dx, out, rank, layout)
 
 

@@ -113,12 +113,12 @@ def maximum_grad(geo, dy, winner, dx):
 
 def average(geo, x, counts, y):
     """y[n,p,q,c] = sum_ij x[n, p*sh - top + i, q*sw - left + j, c] / counts[p,q]"""
-    rows_of(average_run, side_by_side(geo, y.itemsize))(x, y, counts.astype(y.dtype), *forward_runs(geo))
+    rows_of(average_run, side_by_side(geo, y.itemsize))(x, y, counts, *forward_runs(geo))
 
 
-def average_grad(geo, dy, counts, dx):
-    """dx[n,h,w,c] = sum of dy[n,p,q,c] / counts[p,q] over the windows that see (h, w)"""
-    gradient(geo, dy, dx, (1 / counts).astype(dx.dtype), average_spread_run, average_grad_run, SIDE_BY_SIDE)
+def average_grad(geo, dy, shares, dx):
+    """dx[n,h,w,c] = sum of dy[n,p,q,c] * shares[p,q] over the windows that see (h, w)"""
+    gradient(geo, dy, dx, shares, average_spread_run, average_grad_run, SIDE_BY_SIDE)
 
 
 def gradient(geo, dy, dx, beside, spread_run, grad_run, many):
