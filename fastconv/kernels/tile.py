@@ -30,7 +30,9 @@ __all__ = [
     "tile_address",
 ]
 
-ROWS_AHEAD = 12  # of weights, between asking for them and reading them
+# of weights, between asking for them and reading them; more that lie a multiple of 4 KiB apart would push each other out of the
+# first cache, which has room for 8 or 12 of them
+ROWS_AHEAD = 6
 
 # what a tile reads from its block of int64: steps in numbers (b: in rows of b), counts, what happens before and after the sum
 STEPS = ("a_m", "a_i", "a_j", "a_k", "b_i", "b_j", "b_k", "c_m", "i", "j", "k", "accumulate", "activation")
