@@ -49,6 +49,7 @@ GROUPED = {16: 0.8, 32: 1}  # cycles of a multiply-add of a group of images, wit
 GROUPED_SUMS = {16: 1.32, 32: 1.15}  # the same for gradients of weights
 EXCHANGED = {16: 2, 32: 4}  # cycles for each exchange of a vector of theirs, with its way from and to memory
 FETCHED = 0.5  # cycles for a byte of their values, where these are written and read far away
+TALLEST = 30  # vectors of sums of a tile of weight gradients with AVX-512
 CUT = 5  # cycles to move a number to or from its place at stride 1
 COPIED = 1 / 6  # cycles for a byte that is written and read once
 
@@ -130,8 +131,10 @@ def tiled(along, packed=PACKED, backward=False):
 
 def tiled_weights(geo, dtype, cpu):
     """Multiply-adds on whole vectors; few input channels and filters make so few sums that each waits for its last term."""
-    together = geo.kw if inputs(geo) < FEW_CHANNELS and geo.groups == 1 else 1
-    rows, wide = inputs(geo) * together, vectors(filters(geo), dtype, cpu)
+    together, wide = geo.kw if inputs(geo) < FEW_CHANNELS and geo.groups == 1 else 1, vectors(filters(geo), dtype, cpu)
+    rows = inputs(geo) * together
+    if together > 1 and cpu.vector_bytes == 64:  # several rows of taps
+        rows *= max(1, min(geo.kh, TALLEST // (rows * wide)))
     slower = max(NARROW[cpu.registers] if wide == 1 else 1, IN_FLIGHT / (rows * wide))
     return 2 * LAUNCH + slower * geo.macs / filters(geo) * wide
 

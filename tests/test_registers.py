@@ -33,6 +33,7 @@ BESIDE = [
     for rows in [most_rows(beside=True)[cols]]
     for beside in (rows // 2, rows)
 ]
+PACKS = [Tile(4, LANES, most_rows()[cols], cols, False, packs=True) for cols in WIDTHS]
 
 
 def tiles_of_groups(processor):
@@ -65,7 +66,7 @@ def body_of(tile):
 
 def more_of(tile):
     """Arguments besides the usual ones."""
-    return int(getattr(tile, "asks", False))
+    return int(getattr(tile, "asks", False) or getattr(tile, "packs", False))
 
 
 def assembly(tile):
@@ -91,7 +92,7 @@ def spills(text, multiply, moves):
 
 
 @X86_ONLY
-@pytest.mark.parametrize("tile", [*WALKED, *BESIDE, *GROUPS], ids=lambda tile: tile.name)
+@pytest.mark.parametrize("tile", [*WALKED, *BESIDE, *PACKS, *GROUPS], ids=lambda tile: tile.name)
 def test_sums_stay_in_registers(tile):
     loops, moved = spills(assembly(tile), "vfmadd", r"mm.*\(%rsp|\(%rsp.*mm")
     assert loops and not moved

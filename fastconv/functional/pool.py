@@ -163,6 +163,7 @@ def shares(geo, count_include_pad, dtype):
 
 @functools.lru_cache(maxsize=1024)
 def inverse(geo, include_pad, dtype):
+    """1 / `counts`."""
     return (1 / counts(geo, include_pad, np.dtype(np.float64))).astype(dtype)
 
 

@@ -1,4 +1,4 @@
-"""How work is cut into blocks: sums by the shape alone, so that neither threads nor luck change a bit of them."""
+"""How work is cut into blocks: sums by the shape and the CPU alone, so that neither threads nor luck change a bit of them."""
 
 import math
 
@@ -31,8 +31,8 @@ MOST_BYTES = 2 << 20  # of all partial sums together: adding them up takes time,
 MANY_TERMS, MANY_CHANNELS = 2048, 256  # of a filter; of a filter of one tap
 FEW_TERMS = 2048  # pixels of a sum, so few that their copy stays in the cache
 PAGE = 4096  # bytes: places that are a multiple of it apart fall on the same few lines of the caches
-LARGE_L2 = 1 << 20  # bytes of a second cache, and what is worth a copy of x with one: bytes of a pixel, filters
-ROOMY_BYTES, ROOMY_FILTERS = 1536, 176
+ROOM = 1 << 20  # bytes of a second cache that has room (`has_room`)
+ROOMY_BYTES, ROOMY_FILTERS = 1536, 176  # of a pixel, and of a layer, from which on its copy is worth while there
 WINDOW_BYTES = 4 << 20  # of one block of im2col windows, at least one output row
 
 
@@ -65,7 +65,7 @@ def channel_blocks(geo, itemsize):
 
 def has_room():
     """Whether the second cache is so large that pixels read where they lie stay in it, though they fall on few of its lines."""
-    return cpu().l2 >= LARGE_L2
+    return cpu().l2 >= ROOM
 
 
 def packs_pixels(geo, itemsize):

@@ -1,7 +1,8 @@
 """Weights in panels: the channels that a register tile takes at once lie side by side, in the order in which it reads them.
 
-Weights that are kept are packed whole.  Weights that are used once are packed by all threads at the beginning of a call; or, for
-few pixels, panel by panel where they are used, while the panel is in the cache: the first tile that needs one writes it down.
+Weights that are kept are packed whole.  Few weights that are used once each thread packs for itself, more of them all threads
+together at the beginning of a call; or, for few pixels, they are packed panel by panel where they are used, while the panel is in
+the cache: the first tile that needs one writes it down.
 """
 
 import numpy as np

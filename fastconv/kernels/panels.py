@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastconv.kernels.aligned import LINE
+from fastconv.kernels.aligned import LINE, MOST_KEPT
 from fastconv.kernels.blocks import balanced, packs_gradient
 from fastconv.machine import cpu
 
@@ -26,6 +26,7 @@ __all__ = [
 ]
 
 WIDEST = {16: 2, 32: 4}  # vectors of a panel of filters, by number of vector registers
+OWN_MACS = 16  # multiply-adds of a thread for each weight that it packs for itself
 FEW_ROWS = 32  # of all images, so few that each panel of weights is better read only once
 
 
@@ -113,12 +114,12 @@ class Arrangement(NamedTuple):
     panels: Panels
     by_panels: bool  # all images go through one panel after another: where there are more weights than pixels
     lie_so: bool  # the weights lie already as they are read
-    row: int  # numbers of all packed weights in whole cache lines, if the second cache has room for them, else 0
+    own_room: int  # numbers of all packed weights in whole cache lines, if each thread may have them for itself, else 0
 
     @property
     def own(self):
         """Whether each thread packs all weights for itself: what another core has written takes longer to fetch."""
-        return self.row > 0 and not self.by_panels and not self.lie_so
+        return self.own_room > 0 and not self.by_panels and not self.lie_so
 
     @property
     def on_the_way(self):
@@ -131,7 +132,7 @@ class Arrangement(NamedTuple):
             return (0,)
         if self.on_the_way:
             return threads, int(self.panels.rows[:, 5].max()) * self.panels.packed_rows
-        return (threads, self.row) if self.own else (self.panels.packed_size,)
+        return (threads, self.own_room) if self.own else (self.panels.packed_size,)
 
 
 def arrangement(geo, itemsize, backward, kept, threads):
@@ -141,13 +142,19 @@ def arrangement(geo, itemsize, backward, kept, threads):
     rows, values = (walk.h, walk.p * walk.q * walk.o) if backward else (walk.p, walk.h * walk.w * walk.c)
     is_large = walk.n * rows <= FEW_ROWS or panels.packed_size > walk.n * values
     one_panel = not backward and len(panels.rows) == 1 and int(panels.rows[0, 5]) == geo.o
-    line = LINE // itemsize
-    row = -(-panels.packed_size // line) * line if panels.packed_size * itemsize <= cpu().l2 // 2 else 0
-    found = Arrangement(panels, len(panels.rows) >= threads and is_large, kept or one_panel, row)
+    by_panels = len(panels.rows) >= threads and is_large
+    found = Arrangement(panels, by_panels, kept or one_panel, room_for_each(panels, geo.macs, itemsize, threads))
     if not found.on_the_way:
         return found
     widest = evenly_shared(geo.groups, -(-(geo.c if backward else geo.o) // geo.groups // panels.lanes), threads)
     return found._replace(panels=(input_grad_panels_of if backward else forward_panels_of)(weights_only(geo), itemsize, widest))
+
+
+def room_for_each(panels, macs, itemsize, threads):
+    """`Arrangement.own_room`: where the second cache holds all packed weights, and a thread does much more than to pack them."""
+    room, line = panels.packed_size, LINE // itemsize
+    fits = room * itemsize <= cpu().l2 // 2 and threads * room * itemsize <= MOST_KEPT
+    return -(-room // line) * line if fits and macs >= OWN_MACS * threads * room else 0
 
 
 def evenly_shared(groups, vectors, threads):

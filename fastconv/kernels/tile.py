@@ -3,8 +3,8 @@
     c[m, n] = bias[n] (or c[m, n]) + sum over i, j, k of  a[m*a_m + i*a_i + j*a_j + k*a_k] * b[(i*b_i + j*b_j + k*b_k)*b_row + n]
 
 with m < rows and n < cols vectors of lanes.  Every step is free, so that one generator serves the forward pass (rows are
-pixels, k channels), both gradients and matrix products.  The order
-of the sum is i, j, k, whatever the size of the tile.
+pixels, k channels), both gradients and matrix products; where `Tile.beside` rows lie side by side in a, m*a_m is
+(m // beside)*a_m + m % beside.  The order of the sum is i, j, k, whatever the size of the tile.
 """
 
 import functools
@@ -18,7 +18,7 @@ from fastconv.kernels.intrinsics import emits, function_address
 from fastconv.machine import Kernel, cpu
 
 __all__ = [
-    "MOST_BESIDE",
+    "MOST_ROWS",
     "ROWS_AHEAD",
     "STEPS",
     "Tile",
@@ -87,7 +87,7 @@ def write_tile(tile, v, a, b, c, bias, block, tail, b_row, there=None):
                 for m in range(rows):
                     v.builder.store(value, sums[m, n])
     beside = tile.beside or 1
-    rows_of = v.places(step["a_m"], -(-rows // beside))
+    rows_of = v.places(step["a_m"], -(-rows // beside), one_each=tile.packs)
     with v.loop(step["i"]) as i, v.loop(step["j"]) as j:
         a_ij = v.at(a, (i, step["a_i"]), (j, step["a_j"]))
         row_ij = v.add((i, step["b_i"]), (j, step["b_j"]))

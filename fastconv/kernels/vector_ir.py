@@ -17,8 +17,8 @@ from fastconv.machine import cpu
 __all__ = ["BYTES", "ELEMENTS", "I32", "I64", "Vectors", "lanes_of", "masks_are_fast"]
 
 BIT, BYTE, I32, I64 = map(ir.IntType, (1, 8, 32, 64))
-FEW = 8  # places that have registers of their own
 BYTES, NO = BYTE.as_pointer(), ir.Constant(BIT, 0)
+FEW = 8  # places that have registers of their own
 ELEMENTS = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
 
 
@@ -305,13 +305,13 @@ class Vectors:
         rest = [self.builder.asm(kind, "", "=r,0", [self.add((i, step))], False) for i in range(1, count)]
         return [self.index(0), *rest]
 
-    def places(self, step, count):
+    def places(self, step, count, one_each=False):
         """A function pointer -> the pointers 0, step, 2 * step ... numbers on.
 
-        Up to FEW of them are found with one register for each.  More would not leave enough: then with one for four of them, and
-        another for every eight, since CPUs of the x86 family multiply by 1, 2, 4 or 8 on the way to memory.
+        Up to FEW of them, or `one_each`, are found with a register for each.  More would not leave enough: then with the pointer
+        to every eighth and four steps, 1, 3, 5 and 7, since CPUs of the x86 family multiply by 1, 2, 4 or 8 on the way to memory.
         """
-        if count <= FEW:
+        if count <= FEW or one_each:
             across = self.multiples(step, count)
             return lambda pointer: [self.at(pointer, across[i]) for i in range(count)]
         size = self.builder.mul(self.index(step), self.index(self.itemsize))

@@ -1,7 +1,8 @@
 """The runs of a weight gradient: rows of results are input channels, b is dy, and its pixels are the terms of the sum.
 
 Three channels would leave most registers of a tile free.  So where channels are few, a row of taps and its channels, which lie
-side by side in x, are rows of one tile; where there is room for more, several rows of taps are.
+side by side in x, are rows of one tile; where there is room for more, several rows of taps are.  A run of several is never cut:
+it has more rows than lie side by side and no more than a tile (`tap_groups`), by which `schedule.tables` knows it.
 """
 
 import functools
