@@ -301,9 +301,7 @@ class Vectors:
     def multiples(self, step, count):
         """0, step, 2 * step ... of an int64, each in a register.  LLVM does not see that they belong together: it would find the
         second place from the first, the third from the second, in every turn of a loop, one addition waiting for another."""
-        kind = ir.FunctionType(I64, [I64])
-        rest = [self.builder.asm(kind, "", "=r,0", [self.add((i, step))], False) for i in range(1, count)]
-        return [self.index(0), *rest]
+        return [self.index(0), *[self.unseen(self.add((i, step))) for i in range(1, count)]]
 
     def places(self, step, count, one_each=False):
         """A function pointer -> the pointers 0, step, 2 * step ... numbers on.
@@ -315,8 +313,7 @@ class Vectors:
             across = self.multiples(step, count)
             return lambda pointer: [self.at(pointer, across[i]) for i in range(count)]
         size = self.builder.mul(self.index(step), self.index(self.itemsize))
-        kind = ir.FunctionType(I64, [I64])
-        odd = {i: self.builder.asm(kind, "", "=r,0", [self.builder.mul(size, self.index(i))], False) for i in (1, 3, 5, 7)}
+        odd = {i: self.unseen(self.builder.mul(size, self.index(i))) for i in (1, 3, 5, 7)}
 
         def further(pointer, i):
             shift = (i & -i).bit_length() - 1
@@ -331,10 +328,9 @@ class Vectors:
 
         return found
 
-    def unseen(self, pointer):
-        """The same pointer; LLVM does not see where it came from, and finds the places around it anew instead of keeping each."""
-        kind = ir.FunctionType(pointer.type, [pointer.type])
-        return self.builder.asm(kind, "", "=r,0", [pointer], False)
+    def unseen(self, value):
+        """The same int64 or pointer, of which LLVM does not see where it came from: what is found from it is found anew."""
+        return self.builder.asm(ir.FunctionType(value.type, [value.type]), "", "=r,0", [value], False)
 
     def grid(self, row, pixel, count):
         """A function (pointer, i, j) -> pointer to row i and column j of `count` columns.
