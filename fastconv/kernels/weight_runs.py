@@ -66,7 +66,7 @@ def together_runs(geo, columns, seen, common, accumulate):
 
 def taps_run(geo, tap, count, s, rows, accumulate):
     """A run over `count` rows of taps, in each those of the Part s of columns, with all their channels."""
-    a = ((rows[0] * geo.sh + tap * geo.dh - geo.pads[0][0]) * geo.w + s.source) * geo.c
+    a = (first_pixel(geo, tap, rows) + s.source) * geo.c
     b, c = rows[0] * geo.q + s.first, (tap * geo.kw + s.tap) * geo.c * geo.o
     a_m = geo.dh * geo.w * geo.c if count > 1 else 1
     steps = over_pixels(geo, rows, s.count)
@@ -75,11 +75,10 @@ def taps_run(geo, tap, count, s, rows, accumulate):
 
 def channel_runs(geo, i, rows, part, accumulate):
     """Runs over the channels of each tap of one row of taps, which the `rows` of dy see, or none do."""
-    (top, _), (left, _) = geo.pads
-    channels, runs, (p0, p1) = geo.c // geo.groups, [], rows
+    channels, left, runs, (p0, p1) = geo.c // geo.groups, geo.pads[1][0], [], rows
     for j in range(geo.kw):
         q0, q1 = readers(j * geo.dw - left, geo.w, geo.sw, 0, geo.q)
-        a = ((p0 * geo.sh + i * geo.dh - top) * geo.w + q0 * geo.sw + j * geo.dw - left) * geo.c + part[0]
+        a = (first_pixel(geo, i, rows) + q0 * geo.sw + j * geo.dw - left) * geo.c + part[0]
         c, count = ((i * geo.kw + j) * channels + part[0]) * geo.o, part[1] - part[0]
         steps = {"a_m": 1, "c_m": geo.o, "accumulate": accumulate, **over_pixels(geo, rows, q1 - q0)}
         if p1 > p0 and q1 > q0:
@@ -87,6 +86,11 @@ def channel_runs(geo, i, rows, part, accumulate):
         elif not accumulate:
             runs.append(run(0, 0, c, count, **{**steps, "j": 0}))
     return runs
+
+
+def first_pixel(geo, tap, rows):
+    """Of the row of x that the first of some rows of dy sees through a row of taps."""
+    return (rows[0] * geo.sh + tap * geo.dh - geo.pads[0][0]) * geo.w
 
 
 def over_pixels(geo, rows, columns):
