@@ -142,10 +142,10 @@ def check_gradient(dy, geo):
         )
 
 
-def divisors(geo, count_include_pad, dtype):
-    """`counts` for an option of the caller."""
+def included(count_include_pad):
+    """The option as True or False."""
     check_flag(count_include_pad, "count_include_pad")
-    return counts(geo, bool(count_include_pad), dtype)
+    return bool(count_include_pad)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -155,15 +155,9 @@ def counts(geo, include_pad, dtype):
     return np.outer(*(axis_counts(*axis, include_pad) for axis in axes)).astype(dtype)
 
 
-def shares(geo, count_include_pad, dtype):
-    """What each window gives of its gradient to each of its pixels, (P, Q)."""
-    check_flag(count_include_pad, "count_include_pad")
-    return inverse(geo, bool(count_include_pad), dtype)
-
-
 @functools.lru_cache(maxsize=1024)
-def inverse(geo, include_pad, dtype):
-    """1 / `counts`."""
+def shares(geo, include_pad, dtype):
+    """What each window gives of its gradient to each of its pixels, (P, Q)."""
     return (1 / counts(geo, include_pad, np.dtype(np.float64))).astype(dtype)
 
 
@@ -189,7 +183,7 @@ def avg_pool2d(x, size, *, stride=None, padding=0, ceil_mode=False, count_includ
     geo = geometry_of(x.shape, size, stride, padding, ceil_mode)
     dtype = result_dtype(x)
     y, copy_to = result(out, geo.y_shape, dtype, rank == 4 and layout == "NHWC", x)
-    pool.average(geo, ready(x, dtype), divisors(geo, count_include_pad, dtype), y)
+    pool.average(geo, ready(x, dtype), counts(geo, included(count_include_pad), dtype), y)
     return deliver(y, copy_to, rank, layout)
 
 
@@ -206,7 +200,7 @@ def avg_pool2d_grad(dy, x, size, *, stride=None, padding=0, ceil_mode=False, cou
     check_gradient(dy, geo)
     dtype = result_dtype(dy)
     dx = empty(geo.x_shape, dtype)
-    pool.average_grad(geo, ready(dy, dtype), shares(geo, count_include_pad, dtype), dx)
+    pool.average_grad(geo, ready(dy, dtype), shares(geo, included(count_include_pad), dtype), dx)
     return deliver(dx, out, rank, layout)
 
 
