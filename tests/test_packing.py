@@ -179,7 +179,7 @@ def way(geo, itemsize):
         return "by the first tile" if walk.schedule.packing.all() else "before the first tile"
     if walk.order == packing.AS_IT_IS:
         return "as they are"
-    return "by each thread" if walk.own else "first of all"
+    return "by each thread" if walk.room[0] > 1 else "first of all"
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

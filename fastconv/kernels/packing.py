@@ -25,6 +25,7 @@ __all__ = [
     "FORWARD",
     "TASKS",
     "by_taps",
+    "pack_all",
     "pack_flipped",
     "pack_panel",
     "pack_panels",
@@ -78,6 +79,13 @@ def pack_panel(w, flipped, groups, panel, lanes, packed):
     else:
         T, C, O = w.shape
         pack_rows(w.reshape(-1), panel[2], O, T * C, panel[6], packed, 0, panel[5])
+
+
+@register_jitable
+def pack_all(w, order, groups, panels, lanes, packed):
+    """All panels of w (taps, C, O), by one thread."""
+    for p in range(len(panels)):
+        pack_panel(w, order == FLIPPED, groups, panels[p], lanes, packed[panels[p, 1] :])
 
 
 @register_jitable

@@ -26,6 +26,7 @@ __all__ = [
 ]
 
 WIDEST = {16: 2, 32: 4}  # vectors of a panel of filters, by number of vector registers
+WHOLE_LINES = LINE // 4  # numbers, of any type
 OWN_MACS = 16  # multiply-adds of a thread for each weight that it packs for itself
 FEW_ROWS = 32  # of all images, so few that each panel of weights is better read only once
 
@@ -114,12 +115,7 @@ class Arrangement(NamedTuple):
     panels: Panels
     by_panels: bool  # all images go through one panel after another: where there are more weights than pixels
     lie_so: bool  # the weights lie already as they are read
-    own_room: int  # numbers of all packed weights in whole cache lines, if each thread may have them for itself, else 0
-
-    @property
-    def own(self):
-        """Whether each thread packs all weights for itself: what another core has written takes longer to fetch."""
-        return self.own_room > 0 and not self.by_panels and not self.lie_so
+    own: bool  # each thread packs all weights for itself: what another core has written takes longer to fetch
 
     @property
     def on_the_way(self):
@@ -129,10 +125,10 @@ class Arrangement(NamedTuple):
     def room(self, threads):
         """Shape of the memory that a call takes for packed weights."""
         if self.lie_so:
-            return (0,)
+            return 0, 0
         if self.on_the_way:
             return threads, int(self.panels.rows[:, 5].max()) * self.panels.packed_rows
-        return (threads, self.own_room) if self.own else (self.panels.packed_size,)
+        return threads if self.own else 1, -(-self.panels.packed_size // WHOLE_LINES) * WHOLE_LINES
 
 
 def arrangement(geo, itemsize, backward, kept, threads):
@@ -143,18 +139,19 @@ def arrangement(geo, itemsize, backward, kept, threads):
     is_large = walk.n * rows <= FEW_ROWS or panels.packed_size > walk.n * values
     one_panel = not backward and len(panels.rows) == 1 and int(panels.rows[0, 5]) == geo.o
     by_panels = len(panels.rows) >= threads and is_large
-    found = Arrangement(panels, by_panels, kept or one_panel, room_for_each(panels, geo.macs, itemsize, threads))
+    lie_so = kept or one_panel
+    own = not by_panels and not lie_so and packs_alone(panels, geo.macs, itemsize, threads)
+    found = Arrangement(panels, by_panels, lie_so, own)
     if not found.on_the_way:
         return found
     widest = evenly_shared(geo.groups, -(-(geo.c if backward else geo.o) // geo.groups // panels.lanes), threads)
     return found._replace(panels=(input_grad_panels_of if backward else forward_panels_of)(weights_only(geo), itemsize, widest))
 
 
-def room_for_each(panels, macs, itemsize, threads):
-    """`Arrangement.own_room`: where the second cache holds all packed weights, and a thread does much more than to pack them."""
-    room, line = panels.packed_size, LINE // itemsize
-    fits = room * itemsize <= cpu().l2 // 2 and threads * room * itemsize <= MOST_KEPT
-    return -(-room // line) * line if fits and macs >= OWN_MACS * threads * room else 0
+def packs_alone(panels, macs, itemsize, threads):
+    """Whether the second cache holds all packed weights, and a thread does much more than to pack them."""
+    size = panels.packed_size * itemsize
+    return size <= cpu().l2 // 2 and threads * size <= MOST_KEPT and macs >= OWN_MACS * threads * panels.packed_size
 
 
 def evenly_shared(groups, vectors, threads):

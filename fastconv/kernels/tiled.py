@@ -15,7 +15,7 @@ from fastconv.kernels.aligned import LINE
 from fastconv.kernels.blocks import cuts
 from fastconv.kernels.denormals import flush_denormals, restore_denormals
 from fastconv.kernels.intrinsics import array_address
-from fastconv.kernels.packing import AS_IT_IS, COUNTERS, FLIPPED, FORWARD, TASKS, by_taps, pack_panel, share_packing
+from fastconv.kernels.packing import AS_IT_IS, COUNTERS, FLIPPED, FORWARD, TASKS, by_taps, pack_all, pack_panel, share_packing
 from fastconv.kernels.padding import as_read, fold, grad_target
 from fastconv.kernels.panels import arrangement, forward_panels, input_grad_panels, walked
 from fastconv.kernels.schedule import Schedule, tables
@@ -40,33 +40,20 @@ A_M, C_M = FIRST_STEP + STEPS.index("a_m"), FIRST_STEP + STEPS.index("c_m")
 @kernel()
 def walk(a, w, order, groups, b, bias, c, schedule, lanes, threads, turns):
     """Call the tiles that a `Schedule` names, on flat arrays; each of the threads takes one task after another.  Weights w that
-    are not AS_IT_IS are packed into b first."""
+    are not AS_IT_IS are packed into b first: by all threads into its only row, or by each into a row of its own."""
     starts = schedule.starts
-    for thread in prange(threads):  # a task owns the results of its segments
-        before = flush_denormals()
-        share_packing(w, order, groups, schedule.panels, lanes, b, turns, thread)
-        task = next_task(turns, TASKS, thread, len(starts) - 1)
-        while task < len(starts) - 1:
-            for s in range(starts[task], starts[task + 1]):
-                call_tiles(a, b, bias, c, schedule.segments[s], schedule, 0)
-            task = next_task(turns, TASKS, thread, len(starts) - 1)
-        restore_denormals(before)
-
-
-@kernel()
-def walk_own(a, w, order, groups, bias, c, schedule, lanes, own, turns):
-    """The same for few weights (taps, C, O), which each thread packs for itself before its first task."""
-    starts, panels = schedule.starts, schedule.panels
-    for slot in prange(len(own)):  # a task owns the results of its segments, a slot its row of `own`
+    for slot in prange(threads):  # a task owns the results of its segments, a slot its row of b
         before = flush_denormals()
         thread = np.intp(slot)
-        room, task = own[thread], next_task(turns, TASKS, thread, len(starts) - 1)
-        if task < len(starts) - 1:
-            for p in range(len(panels)):
-                pack_panel(w, order == FLIPPED, groups, panels[p], lanes, room[panels[p, B_AT] :])
+        packed = b[thread % len(b)]
+        if len(b) == 1:
+            share_packing(w, order, groups, schedule.panels, lanes, packed, turns, thread)
+        task = next_task(turns, TASKS, thread, len(starts) - 1)
+        if len(b) > 1 and task < len(starts) - 1:  # a thread that comes too late packs nothing
+            pack_all(w, order, groups, schedule.panels, lanes, packed)
         while task < len(starts) - 1:
             for s in range(starts[task], starts[task + 1]):
-                call_tiles(a, room, bias, c, schedule.segments[s], schedule, 0)
+                call_tiles(a, packed, bias, c, schedule.segments[s], schedule, 0)
             task = next_task(turns, TASKS, thread, len(starts) - 1)
         restore_denormals(before)
 
@@ -217,7 +204,6 @@ class Walk(NamedTuple):
     order: int  # what is done to the weights first
     room: tuple  # shape of the memory for packed weights
     on_the_way: bool  # whether they are packed there panel by panel
-    own: bool  # whether each thread packs all of them for itself
     threads: int
 
 
@@ -246,13 +232,13 @@ def walk_of(geo, itemsize, threads, backward, kept, activation):
     schedule = tables(tasks, runs, panels, itemsize, at_once and not backward, piece)
     order = AS_IT_IS if arranged.lie_so else FLIPPED if backward else FORWARD
     slots = min(threads, len(schedule.starts) - 1)
-    return Walk(schedule, order, arranged.room(slots), at_once, arranged.own, slots)
+    return Walk(schedule, order, arranged.room(slots), at_once, slots)
 
 
 def launch(schedule, a, b, bias, c):
     """`walk` with packed weights, or whatever else b may be."""
     threads = min(get_threads(), len(schedule.starts) - 1)
-    b = b.reshape(-1)
+    b = b.reshape(1, -1)
     nothing, turns = b[:0].reshape(0, 0, 0), fresh_turns(COUNTERS, threads)
     walk(a.reshape(-1), nothing, AS_IT_IS, 1, b, bias, c.reshape(-1), schedule, 0, threads, turns)
 
@@ -267,8 +253,6 @@ def launch_images(geo, a, w, bias, c, backward, activation=0):
     turns, room = fresh_turns(COUNTERS, found.threads), aligned.workspace(found.room, a.dtype)
     if found.on_the_way:
         walk_panels(a, w, found.order, geo.groups, bias, c, found.schedule, lanes, room, turns)
-    elif found.own:
-        walk_own(a, w, found.order, geo.groups, bias, c, found.schedule, lanes, room, turns)
     else:
         walk(a, w, found.order, geo.groups, room, bias, c, found.schedule, lanes, found.threads, turns)
 
