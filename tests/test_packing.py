@@ -173,12 +173,14 @@ WAYS = (
 )
 
 
-def way(geo, itemsize):
-    walk = tiled.walk_of(geo, itemsize, 2, False, False, 0)
+def way(geo, itemsize, kept=False):
+    walk = tiled.walk_of(geo, itemsize, 2, False, kept, 0)
     if walk.on_the_way:
         return "by the first tile" if walk.schedule.packing.all() else "before the first tile"
     if walk.order == packing.AS_IT_IS:
         return "as they are"
+    if walk.order == packing.COPIED:
+        return "copied"
     return "by each thread" if walk.room[0] > 1 else "first of all"
 
 
@@ -195,6 +197,40 @@ def test_weights_that_no_second_cache_holds_are_packed_by_all_threads_together(d
     tiled.walk_of.cache_clear()
     try:
         check_way((2, 24, 24, 40), (3, 3, 40, 70), {}, "first of all", dtype)
+    finally:
+        tiled.walk_of.cache_clear()
+
+
+# a row of one image is one task; of many a thread has several
+@pytest.mark.parametrize("x_shape, w_shape, expected", [
+    ((1, 40, 40, 40), (1, 1, 40, 96), "copied"),
+    ((2, 32, 32, 8), (3, 3, 8, 80), "copied"),
+    ((1, 1, 1700, 16), (1, 3, 16, 96), "as they are"),
+    ((1, 20, 20, 40), (1, 1, 40, 96), "as they are"),
+])  # fmt: skip
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_packed_weights_that_are_often_fetched_again_are_copied_by_each_thread(dtype, x_shape, w_shape, expected, monkeypatch):
+    small = replace(fc.machine.cpu(), l2=13_000 * np.dtype(dtype).itemsize)
+    monkeypatch.setattr(panels, "cpu", lambda: small)
+    tiled.walk_of.cache_clear()
+    try:
+        geo = ConvGeometry.of(x_shape, w_shape)
+        if fc.machine.cpu().vector_bytes == 64:
+            assert way(geo, np.dtype(dtype).itemsize, kept=True) == expected
+        random = np.random.default_rng(8)
+        x, w, dy = (random.standard_normal(shape).astype(dtype) for shape in (x_shape, w_shape, geo.y_shape))
+        kept, results, threads = fc.prepare(w, x_shape, algorithm="tiled"), [], fc.get_threads()
+        for count in (1, 2):
+            fc.set_threads(min(count, threads))
+            for weights in (w, kept):
+                y = fc.conv2d(x, weights, algorithm="tiled")
+                results.append((y, fc.conv2d_input_grad(dy, weights, x_shape, algorithm="tiled")))
+        fc.set_threads(threads)
+        for y, dx in results[1:]:
+            assert_same_bytes(y, results[0][0])
+            assert_same_bytes(dx, results[0][1])
+        np.testing.assert_allclose(y, oracle.conv2d(x, w), atol=1e-5 * geo.terms)
+        np.testing.assert_allclose(dx, oracle.conv2d_input_grad(dy, w, x_shape), atol=1e-5 * geo.terms)
     finally:
         tiled.walk_of.cache_clear()
 

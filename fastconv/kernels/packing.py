@@ -1,8 +1,8 @@
 """Weights in panels: the channels that a register tile takes at once lie side by side, in the order in which it reads them.
 
-Weights that are kept are packed whole.  Few weights that are used once each thread packs for itself, more of them all threads
-together at the beginning of a call; or, for few pixels, they are packed panel by panel where they are used, while the panel is in
-the cache: the first tile that needs one writes it down.
+Weights that are kept are packed whole; where a thread would often fetch them again, each copies them first.  Few weights that are
+used once each thread packs for itself, more of them all threads together at the beginning of a call; or, for few pixels, they are
+packed panel by panel where they are used, while the panel is in the cache: the first tile that needs one writes it down.
 """
 
 import numpy as np
@@ -20,6 +20,7 @@ from fastconv.machine import get_threads, kernel
 
 __all__ = [
     "AS_IT_IS",
+    "COPIED",
     "COUNTERS",
     "FLIPPED",
     "FORWARD",
@@ -34,7 +35,7 @@ __all__ = [
 ]
 
 ROWS = 64  # of a panel that a task packs
-AS_IT_IS, FORWARD, FLIPPED = range(3)  # what is done to weights
+AS_IT_IS, COPIED, FORWARD, FLIPPED = range(4)  # what is done to weights
 # what `turns` counts: parts of panels that were taken and that are done; tasks then
 PARTS, PARTS_DONE, TASKS, COUNTERS = range(4)
 
@@ -83,7 +84,10 @@ def pack_panel(w, flipped, groups, panel, lanes, packed):
 
 @register_jitable
 def pack_all(w, order, groups, panels, lanes, packed):
-    """All panels of w (taps, C, O), by one thread."""
+    """All panels of w (taps, C, O), by one thread; or a copy of panels (1, 1, numbers)."""
+    if order == COPIED:
+        pack_rows(w.reshape(-1), 0, 0, 1, w.size, packed, 0, w.size)
+        return
     for p in range(len(panels)):
         pack_panel(w, order == FLIPPED, groups, panels[p], lanes, packed[panels[p, 1] :])
 
@@ -153,5 +157,5 @@ def pack_flipped(geo, w):
 
 
 def by_taps(w):
-    """(KH, KW, C, O) as (taps, C, O)"""
-    return w.reshape(-1, *w.shape[2:])
+    """(KH, KW, C, O) as (taps, C, O); packed weights as (1, 1, numbers)."""
+    return w.reshape(1, 1, -1) if w.ndim == 1 else w.reshape(-1, *w.shape[2:])

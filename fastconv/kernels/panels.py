@@ -28,6 +28,7 @@ __all__ = [
 WIDEST = {16: 2, 32: 4}  # vectors of a panel of filters, by number of vector registers
 WHOLE_LINES = LINE // 4  # numbers, of any type
 OWN_MACS = 16  # multiply-adds of a thread for each weight that it packs for itself
+COPY_MACS = 768  # and for each packed one that it copies
 FEW_ROWS = 32  # of all images, so few that each panel of weights is better read only once
 
 
@@ -115,7 +116,7 @@ class Arrangement(NamedTuple):
     panels: Panels
     by_panels: bool  # all images go through one panel after another: where there are more weights than pixels
     lie_so: bool  # the weights lie already as they are read
-    own: bool  # each thread packs all weights for itself: what another core has written takes longer to fetch
+    own: bool  # each thread packs or copies all weights for itself: what another core has written takes longer to fetch
 
     @property
     def on_the_way(self):
@@ -124,7 +125,7 @@ class Arrangement(NamedTuple):
 
     def room(self, threads):
         """Shape of the memory that a call takes for packed weights."""
-        if self.lie_so:
+        if self.lie_so and not self.own:
             return 0, 0
         if self.on_the_way:
             return threads, int(self.panels.rows[:, 5].max()) * self.panels.packed_rows
@@ -140,7 +141,7 @@ def arrangement(geo, itemsize, backward, kept, threads):
     one_panel = not backward and len(panels.rows) == 1 and int(panels.rows[0, 5]) == geo.o
     by_panels = len(panels.rows) >= threads and is_large
     lie_so = kept or one_panel
-    own = not by_panels and not lie_so and packs_alone(panels, geo.macs, itemsize, threads)
+    own = not by_panels and not one_panel and (copies if kept else packs_alone)(panels, geo.macs, itemsize, threads)
     found = Arrangement(panels, by_panels, lie_so, own)
     if not found.on_the_way:
         return found
@@ -152,6 +153,13 @@ def packs_alone(panels, macs, itemsize, threads):
     """Whether the second cache holds all packed weights, and a thread does much more than to pack them."""
     size = panels.packed_size * itemsize
     return size <= cpu().l2 // 2 and threads * size <= MOST_KEPT and macs >= OWN_MACS * threads * panels.packed_size
+
+
+def copies(panels, macs, itemsize, threads):
+    """Whether each of several threads copies packed weights first: so many that its second cache often loses some to the pixels,
+    and lines that two cores share come back from farther away than its own."""
+    enough = macs >= COPY_MACS * threads * panels.packed_size and panels.packed_size * itemsize >= cpu().l2 // 8
+    return threads > 1 and enough and packs_alone(panels, macs, itemsize, threads)
 
 
 def evenly_shared(groups, vectors, threads):

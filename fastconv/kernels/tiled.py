@@ -15,7 +15,18 @@ from fastconv.kernels.aligned import LINE
 from fastconv.kernels.blocks import cuts
 from fastconv.kernels.denormals import flush_denormals, restore_denormals
 from fastconv.kernels.intrinsics import array_address
-from fastconv.kernels.packing import AS_IT_IS, COUNTERS, FLIPPED, FORWARD, TASKS, by_taps, pack_all, pack_panel, share_packing
+from fastconv.kernels.packing import (
+    AS_IT_IS,
+    COPIED,
+    COUNTERS,
+    FLIPPED,
+    FORWARD,
+    TASKS,
+    by_taps,
+    pack_all,
+    pack_panel,
+    share_packing,
+)
 from fastconv.kernels.padding import as_read, fold, grad_target
 from fastconv.kernels.panels import arrangement, forward_panels, input_grad_panels, walked
 from fastconv.kernels.schedule import Schedule, tables
@@ -40,7 +51,7 @@ A_M, C_M = FIRST_STEP + STEPS.index("a_m"), FIRST_STEP + STEPS.index("c_m")
 @kernel()
 def walk(a, w, order, groups, b, bias, c, schedule, lanes, threads, turns):
     """Call the tiles that a `Schedule` names, on flat arrays; each of the threads takes one task after another.  Weights w that
-    are not AS_IT_IS are packed into b first: by all threads into its only row, or by each into a row of its own."""
+    are not AS_IT_IS are packed or COPIED into b first: by all threads into its only row, or by each into a row of its own."""
     starts = schedule.starts
     for slot in prange(threads):  # a task owns the results of its segments, a slot its row of b
         before = flush_denormals()
@@ -230,9 +241,16 @@ def walk_of(geo, itemsize, threads, backward, kept, activation):
         runs = in_pieces(runs, piece)
         tasks = [[(*start, first, len(runs), p, end) for *start, first, _, p, end in task] for task in tasks]
     schedule = tables(tasks, runs, panels, itemsize, at_once and not backward, piece)
-    order = AS_IT_IS if arranged.lie_so else FLIPPED if backward else FORWARD
     slots = min(threads, len(schedule.starts) - 1)
+    order = order_of(arranged, backward, slots)
     return Walk(schedule, order, arranged.room(slots), at_once, slots)
+
+
+def order_of(arranged, backward, threads):
+    """What is done to the weights before a walk of so many threads."""
+    if arranged.lie_so:
+        return COPIED if arranged.own and threads > 1 else AS_IT_IS
+    return FLIPPED if backward else FORWARD
 
 
 def launch(schedule, a, b, bias, c):
