@@ -23,13 +23,14 @@ EXAMPLES = (
     ("fastconv bench --isa avx2", "both libraries as on a CPU without AVX-512"),
 )
 DIRECTIONS = ("forward", "input_grad", "weight_grad", "pooling", "networks")
-# what Numba, oneDNN and PyTorch itself are told
+# what Numba, and oneDNN, PyTorch itself and its matrix products are told
 ISAS = {
     "avx2": {
         "NUMBA_CPU_NAME": "haswell",
         "NUMBA_CPU_FEATURES": "",
         "ONEDNN_MAX_CPU_ISA": "AVX2",
         "ATEN_CPU_CAPABILITY": "avx2",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
     }
 }
 
