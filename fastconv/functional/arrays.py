@@ -14,11 +14,12 @@ from fastconv.kernels import aligned
 from fastconv.machine import require_memory
 
 __all__ = [
-    "as_array", "empty", "freeze", "images", "least", "number", "ready", "restore", "result", "result_dtype", "same_shape",
-    "sizes_of",
+    "as_array", "empty", "freeze", "frozen", "images", "least", "number", "ready", "restore", "result", "result_dtype",
+    "same_shape", "sizes_of",
 ]  # fmt: skip
 
 LAYOUTS = ("NHWC", "NCHW")
+PLAIN = (int, str, bool, type(None))  # types of options that are hashable as they are
 FLOAT32 = np.dtype(np.float32)
 MOST_NUMBERS = 1 << 60  # of an array
 WORTH_ASKING = 1 << 28  # bytes of one new array above which the free memory is looked up first
@@ -46,9 +47,10 @@ def as_array(a, name):
 
 def result_dtype(*arrays):
     """np.result_type(*arrays, float32): float32 stays, small integers give float32, float64 and int64 give float64."""
-    if all(a.dtype is FLOAT32 for a in arrays):
-        return FLOAT32
-    return np.result_type(*(a.dtype for a in arrays), FLOAT32)
+    for a in arrays:
+        if a.dtype is not FLOAT32:
+            return np.result_type(*(a.dtype for a in arrays), FLOAT32)
+    return FLOAT32
 
 
 def same_shape(dy, values, name):
@@ -88,6 +90,11 @@ def freeze(option):
             f"got {option!r:.80} for one of stride, padding, dilation and the like; needed a number, a name or a tuple"
         ) from None
     return option
+
+
+def frozen(*options):
+    """Options as a list of what can be hashed, so that plans can be remembered by it."""
+    return [option if type(option) in PLAIN else freeze(option) for option in options]
 
 
 def number(value, name, needed="a number", fits=isfinite):
@@ -175,7 +182,7 @@ def empty(shape, dtype, what="the result"):
         needed *= n
     if needed > WORTH_ASKING:
         require_memory(needed, f"{what} {tuple(shape)}, {dtype},")
-    return aligned.empty(tuple(shape), dtype)
+    return aligned.empty(shape, dtype, needed)
 
 
 def result(out, shape, dtype, plain, *inputs):

@@ -8,7 +8,7 @@ from fastconv.functional.arrays import (
     as_array,
     check_layout,
     deliver,
-    freeze,
+    frozen,
     image_shape,
     images,
     ready,
@@ -22,7 +22,6 @@ from fastconv.machine import require_memory
 __all__ = ["PreparedWeights", "conv2d", "conv2d_bias_grad", "conv2d_input_grad", "conv2d_weight_grad", "plan", "prepare"]
 
 LARGE = 1 << 28  # bytes of workspace above which the free memory is looked up first
-PLAIN = (int, str, bool)  # options that need no freezing
 NO_BIAS = {}  # (channels, dtype) -> zeros
 
 
@@ -123,12 +122,6 @@ def activation_code(activation):
 def check_workspace(plan):
     if plan.workspace > LARGE:
         require_memory(plan.workspace, f"the workspace of {plan.algorithm}")
-
-
-def frozen(stride, padding, dilation, groups, pad_mode, flip, algorithm):
-    """The options as `plans.conv_plan` takes them, hashable."""
-    options = stride, padding, dilation, groups, pad_mode, flip, algorithm
-    return tuple([o if type(o) in PLAIN else freeze(o) for o in options])
 
 
 def conv2d(

@@ -9,7 +9,7 @@ from fastconv.functional.arrays import (
     as_array,
     deliver,
     empty,
-    freeze,
+    frozen,
     image_shape,
     images,
     ready,
@@ -28,7 +28,7 @@ def pool_geometry(x_shape, size, stride, padding, ceil_mode):
 
 
 def geometry_of(x_shape, size, stride, padding, ceil_mode):
-    return pool_geometry(x_shape, freeze(size), freeze(stride), freeze(padding), freeze(ceil_mode))
+    return pool_geometry(x_shape, *frozen(size, stride, padding, ceil_mode))
 
 
 def winner_dtype(geo):

@@ -1,8 +1,8 @@
 """A convolution with 2x2 max pooling behind it, in one pass over memory: for networks in evaluation mode."""
 
 from fastconv import plans
-from fastconv.functional.arrays import ready
-from fastconv.functional.conv import activation_code, bias, check_workspace, frozen
+from fastconv.functional.arrays import frozen, ready
+from fastconv.functional.conv import activation_code, bias, check_workspace
 
 __all__ = ["pooled_conv2d"]
 

@@ -29,7 +29,7 @@ KEPT = Kept()
 
 
 def placed(shape, dtype, block):
-    """An array from the first line of `block` on."""
+    """An array from the first whole line of `block` on."""
     address = addressof(c_char.from_buffer(block))  # block.ctypes.data takes six times as long
     return np.ndarray(shape, dtype, block, -address % LINE)
 
@@ -39,8 +39,9 @@ def bytes_of(shape, dtype):
     return (math.prod(shape) if isinstance(shape, tuple) else shape) * np.dtype(dtype).itemsize + LINE
 
 
-def empty(shape, dtype):
-    return placed(shape, dtype, np.empty(bytes_of(shape, dtype), np.uint8))
+def empty(shape, dtype, size=None):
+    """A new array; `size`: its bytes, where the caller knows them."""
+    return placed(shape, dtype, np.empty(bytes_of(shape, dtype) if size is None else size + LINE, np.uint8))
 
 
 def zeros(shape, dtype):

@@ -45,7 +45,7 @@ def maximum_rows(most, ahead):
 
 
 @functools.cache
-def rows_of(run, most):
+def rows_of(run, most, ahead):
     """Rows of y, each a sum along its `run`; `beside` has what a run reads besides x, for each result or each source."""
 
     def rows(x, y, beside, starts, runs):
@@ -55,10 +55,13 @@ def rows_of(run, most):
             before = flush_denormals()
             n, p = divmod(np.intp(task), P)
             for r in range(starts[p], starts[p + 1]):
-                run(source, n * size, target, n * P * Q * C, others, C, runs, r * len(RUN), most)
+                run(source, n * size, target, n * P * Q * C, others, C, runs, r * len(RUN), most, ahead)
             restore_denormals(before)
 
-    return named(rows, run, most)
+    return named(rows, run, most, ahead)
+
+
+average_rows = functools.partial(rows_of, average_run)
 
 
 @functools.cache
@@ -99,11 +102,18 @@ def backward_runs(geo):
     return runs_of(rows, cols, geo.q, geo.w, geo.c, (geo.kh, geo.kw), backward=True)
 
 
+@functools.lru_cache(maxsize=1024)
+def forward_walk(rows, geo, itemsize):
+    """(kernel, first run of each row, runs)"""
+    return rows(side_by_side(geo, itemsize), ahead_of(geo, itemsize)), *forward_runs(geo)
+
+
 def maximum(geo, x, y, winner):
     """y[n,p,q,c] = max_ij x[n, p*sh - top + i, q*sw - left + j, c];  winner = i*kw + j of the first maximum, or None; NaN wins"""
     wanted = winner is not None
     winner = winner if wanted else np.empty((1, 1, 1, 1), np.uint8)
-    maximum_rows(side_by_side(geo, x.itemsize), ahead_of(geo, x.itemsize))(x, y, winner, int(wanted), *forward_runs(geo))
+    rows, starts, runs = forward_walk(maximum_rows, geo, x.itemsize)
+    rows(x, y, winner, int(wanted), starts, runs)
 
 
 def maximum_grad(geo, dy, winner, dx):
@@ -113,7 +123,8 @@ def maximum_grad(geo, dy, winner, dx):
 
 def average(geo, x, counts, y):
     """y[n,p,q,c] = sum_ij x[n, p*sh - top + i, q*sw - left + j, c] / counts[p,q]"""
-    rows_of(average_run, side_by_side(geo, y.itemsize))(x, y, counts, *forward_runs(geo))
+    rows, starts, runs = forward_walk(average_rows, geo, y.itemsize)
+    rows(x, y, counts, starts, runs)
 
 
 def average_grad(geo, dy, shares, dx):
@@ -127,7 +138,7 @@ def gradient(geo, dy, dx, beside, spread_run, grad_run, many):
         most = side_by_side(geo, dx.itemsize)
         spread_of(spread_run, most, side_of(geo, most))(dy, dx, beside, *forward_runs(geo))
     else:
-        rows_of(grad_run, side_by_side(geo, dx.itemsize, many))(dy, dx, beside, *backward_runs(geo))
+        rows_of(grad_run, side_by_side(geo, dx.itemsize, many), 0)(dy, dx, beside, *backward_runs(geo))
 
 
 def ahead_of(geo, itemsize):

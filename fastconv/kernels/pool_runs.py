@@ -16,10 +16,16 @@ __all__ = [
 ]
 
 
+def fetched(v, source, mask, ahead):
+    """The vector at `source`; the cache line `ahead` numbers further is asked for, if that is not 0."""
+    if ahead:
+        v.prefetch(v.at(source, ahead))
+    return v.load(source, mask)
+
+
 @emits("most", "ahead")
 def maximum_run(v, x, x_at, y, y_at, winner, wanted, channels, runs, at, most, ahead):
-    """y[window] = the largest x of its taps, winner (if wanted) the first of these taps; NaN wins.  The cache lines that lie
-    `ahead` numbers further are asked for, if that is not 0."""
+    """y[window] = the largest x of its taps, winner (if wanted) the first of these taps; NaN wins."""
     run = v.integers(v.builder.gep(runs, [at]), RUN)
 
     with over_results(v, run, channels) as (q, spare):
@@ -32,10 +38,7 @@ def maximum_run(v, x, x_at, y, y_at, winner, wanted, channels, runs, at, most, a
             def compare(tap, step, _):
                 number = v.numbers(tap)
                 for (offset, mask), largest, winning in zip(places, best, where, strict=True):
-                    source = v.at(x, start, offset, step)
-                    if ahead:
-                        v.prefetch(v.at(source, ahead))
-                    value, known = v.load(source, mask), v.builder.load(largest)
+                    value, known = fetched(v, v.at(x, start, offset, step), mask, ahead), v.builder.load(largest)
                     better = v.larger_or_nan(value, known)
                     v.builder.store(v.builder.select(better, value, known), largest)
                     v.builder.store(v.builder.select(better, number, v.builder.load(winning)), winning)
@@ -50,8 +53,8 @@ def maximum_run(v, x, x_at, y, y_at, winner, wanted, channels, runs, at, most, a
         over_channels(v, channels, most, few, spare)
 
 
-@emits("most")
-def maximum_grad_run(v, dy, dy_at, dx, dx_at, winner, channels, runs, at, most):
+@emits("most", "ahead")
+def maximum_grad_run(v, dy, dy_at, dx, dx_at, winner, channels, runs, at, most, ahead):
     """dx[pixel] = the sum of dy over the windows that it won."""
     run = v.integers(v.builder.gep(runs, [at]), RUN)
 
@@ -62,7 +65,7 @@ def maximum_grad_run(v, dy, dy_at, dx, dx_at, winner, channels, runs, at, most):
             def won(tap, step, _, offset, mask):
                 source = v.add(start, offset, step)
                 mine = v.equal_whole(v.load(v.builder.gep(winner, [source]), mask), tap)
-                return v.builder.select(mine, v.load(v.at(dy, source), mask), v.constant(0.0))
+                return v.builder.select(mine, fetched(v, v.at(dy, source), mask, ahead), v.constant(0.0))
 
             for total, (offset, mask) in zip(sums_of(v, run, places, won), places, strict=True):
                 v.store(total, v.at(dx, place, offset), mask)
@@ -70,8 +73,8 @@ def maximum_grad_run(v, dy, dy_at, dx, dx_at, winner, channels, runs, at, most):
         over_channels(v, channels, most, few, spare)
 
 
-@emits("most")
-def average_run(v, x, x_at, y, y_at, counts, channels, runs, at, most):
+@emits("most", "ahead")
+def average_run(v, x, x_at, y, y_at, counts, channels, runs, at, most, ahead):
     """y[window] = the sum of its taps / counts[window]"""
     run = v.integers(v.builder.gep(runs, [at]), RUN)
 
@@ -81,7 +84,7 @@ def average_run(v, x, x_at, y, y_at, counts, channels, runs, at, most):
 
         def few(places):
             def seen(_, step, __, offset, mask):
-                return v.load(v.at(x, start, offset, step), mask)
+                return fetched(v, v.at(x, start, offset, step), mask, ahead)
 
             for total, (offset, mask) in zip(sums_of(v, run, places, seen), places, strict=True):
                 v.store(v.builder.fdiv(total, count), v.at(y, place, offset), mask)
@@ -89,8 +92,8 @@ def average_run(v, x, x_at, y, y_at, counts, channels, runs, at, most):
         over_channels(v, channels, most, few, spare)
 
 
-@emits("most")
-def average_grad_run(v, dy, dy_at, dx, dx_at, shares, channels, runs, at, most):
+@emits("most", "ahead")
+def average_grad_run(v, dy, dy_at, dx, dx_at, shares, channels, runs, at, most, ahead):
     """dx[pixel] = the sum of dy * shares[window] over the windows that see it"""
     run = v.integers(v.builder.gep(runs, [at]), RUN)
 
@@ -101,7 +104,7 @@ def average_grad_run(v, dy, dy_at, dx, dx_at, shares, channels, runs, at, most):
         def few(places):
             def shared(_, step, window, offset, mask):
                 share = v.splat(v.builder.load(v.at(shares, near, window)))
-                return v.builder.fmul(v.load(v.at(dy, start, offset, step), mask), share)
+                return v.builder.fmul(fetched(v, v.at(dy, start, offset, step), mask, ahead), share)
 
             for total, (offset, mask) in zip(sums_of(v, run, places, shared), places, strict=True):
                 v.store(total, v.at(dx, place, offset), mask)
