@@ -142,23 +142,25 @@ def check_gradient(dy, geo):
         )
 
 
-def included(count_include_pad):
-    """The option as True or False."""
-    check_flag(count_include_pad, "count_include_pad")
-    return bool(count_include_pad)
+@functools.lru_cache(maxsize=1024, typed=True)
+def averaging(x_shape, dtype, size, stride, padding, ceil_mode, count_include_pad):
+    """(`PoolGeometry`, by how much each window divides: (P, Q))"""
+    geo = pool_geometry(x_shape, size, stride, padding, ceil_mode)
+    return geo, counts(geo, count_include_pad).astype(dtype)
 
 
-@functools.lru_cache(maxsize=1024)
-def counts(geo, include_pad, dtype):
-    """By how much each window divides, (P, Q)."""
+@functools.lru_cache(maxsize=1024, typed=True)
+def spreading(x_shape, dtype, size, stride, padding, ceil_mode, count_include_pad):
+    """(`PoolGeometry`, what each window gives of its gradient to each of its pixels: (P, Q))"""
+    geo = pool_geometry(x_shape, size, stride, padding, ceil_mode)
+    return geo, (1 / counts(geo, count_include_pad)).astype(dtype)
+
+
+def counts(geo, include_pad):
+    """Numbers in each window, (P, Q)."""
+    check_flag(include_pad, "count_include_pad")
     axes = ((geo.h, geo.kh, geo.sh, geo.pads[0], geo.p), (geo.w, geo.kw, geo.sw, geo.pads[1], geo.q))
-    return np.outer(*(axis_counts(*axis, include_pad) for axis in axes)).astype(dtype)
-
-
-@functools.lru_cache(maxsize=1024)
-def shares(geo, include_pad, dtype):
-    """What each window gives of its gradient to each of its pixels, (P, Q)."""
-    return (1 / counts(geo, include_pad, np.dtype(np.float64))).astype(dtype)
+    return np.outer(*(axis_counts(*axis, include_pad) for axis in axes))
 
 
 def axis_counts(size, kernel, stride, pad, outputs, include_pad):
@@ -180,10 +182,10 @@ def avg_pool2d(x, size, *, stride=None, padding=0, ceil_mode=False, count_includ
 
     x = as_array(x, "x")
     rank, x = x.ndim, images(x, "x", layout)
-    geo = geometry_of(x.shape, size, stride, padding, ceil_mode)
     dtype = result_dtype(x)
+    geo, divisors = averaging(x.shape, dtype, *frozen(size, stride, padding, ceil_mode, count_include_pad))
     y, copy_to = result(out, geo.y_shape, dtype, rank == 4 and layout == "NHWC", x)
-    pool.average(geo, ready(x, dtype), counts(geo, included(count_include_pad), dtype), y)
+    pool.average(geo, ready(x, dtype), divisors, y)
     return deliver(y, copy_to, rank, layout)
 
 
@@ -196,11 +198,11 @@ def avg_pool2d_grad(dy, x, size, *, stride=None, padding=0, ceil_mode=False, cou
 
     dy = as_array(dy, "dy")
     rank, dy = dy.ndim, images(dy, "dy", layout)
-    geo = geometry_of(shape_of(x, layout), size, stride, padding, ceil_mode)
-    check_gradient(dy, geo)
     dtype = result_dtype(dy)
+    geo, shares = spreading(shape_of(x, layout), dtype, *frozen(size, stride, padding, ceil_mode, count_include_pad))
+    check_gradient(dy, geo)
     dx = empty(geo.x_shape, dtype)
-    pool.average_grad(geo, ready(dy, dtype), shares(geo, included(count_include_pad), dtype), dx)
+    pool.average_grad(geo, ready(dy, dtype), shares, dx)
     return deliver(dx, out, rank, layout)
 
 

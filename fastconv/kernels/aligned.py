@@ -11,7 +11,7 @@ from sys import getrefcount
 
 import numpy as np
 
-__all__ = ["LINE", "MOST_KEPT", "empty", "workspace", "zeros"]
+__all__ = ["LINE", "MOST_KEPT", "empty", "placed", "workspace", "zeros"]
 
 LINE = 64  # bytes of a cache line, or a divisor of its size
 LEAST_KEPT, MOST_KEPT = 1 << 16, 8 << 20  # bytes of a block that is kept
@@ -39,9 +39,8 @@ def bytes_of(shape, dtype):
     return (math.prod(shape) if isinstance(shape, tuple) else shape) * np.dtype(dtype).itemsize + LINE
 
 
-def empty(shape, dtype, size=None):
-    """A new array; `size`: its bytes, where the caller knows them."""
-    return placed(shape, dtype, np.empty(bytes_of(shape, dtype) if size is None else size + LINE, np.uint8))
+def empty(shape, dtype):
+    return placed(shape, dtype, np.empty(bytes_of(shape, dtype), np.uint8))
 
 
 def zeros(shape, dtype):

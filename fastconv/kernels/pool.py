@@ -138,7 +138,8 @@ def gradient(geo, dy, dx, beside, spread_run, grad_run, many):
         most = side_by_side(geo, dx.itemsize)
         spread_of(spread_run, most, side_of(geo, most))(dy, dx, beside, *forward_runs(geo))
     else:
-        rows_of(grad_run, side_by_side(geo, dx.itemsize, many), 0)(dy, dx, beside, *backward_runs(geo))
+        rows = rows_of(grad_run, side_by_side(geo, dx.itemsize, many), ahead=0)  # to ask for dy ahead gained nothing
+        rows(dy, dx, beside, *backward_runs(geo))
 
 
 def ahead_of(geo, itemsize):
