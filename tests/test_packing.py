@@ -190,15 +190,23 @@ def test_weights_of_one_call_are_arranged_in_many_ways_for_the_same_bytes(case, 
     check_way(*case, dtype)
 
 
-@pytest.mark.parametrize("dtype", FLOATS)
-def test_weights_that_no_second_cache_holds_are_packed_by_all_threads_together(dtype, monkeypatch):
-    small = replace(fc.machine.cpu(), l2=50_000)
-    monkeypatch.setattr(panels, "cpu", lambda: small)
-    tiled.walk_of.cache_clear()
-    try:
-        check_way((2, 24, 24, 40), (3, 3, 40, 70), {}, "first of all", dtype)
-    finally:
+@pytest.fixture
+def second_cache(monkeypatch):
+    """A function that arranges weights as for a second cache of so many bytes."""
+
+    def of(size):
+        cpu = replace(fc.machine.cpu(), l2=size)
+        monkeypatch.setattr(panels, "cpu", lambda: cpu)
         tiled.walk_of.cache_clear()
+
+    yield of
+    tiled.walk_of.cache_clear()
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_weights_that_no_second_cache_holds_are_packed_by_all_threads_together(dtype, second_cache):
+    second_cache(50_000)
+    check_way((2, 24, 24, 40), (3, 3, 40, 70), {}, "first of all", dtype)
 
 
 # a row of one image is one task; of many a thread has several
@@ -209,30 +217,26 @@ def test_weights_that_no_second_cache_holds_are_packed_by_all_threads_together(d
     ((1, 20, 20, 40), (1, 1, 40, 96), "as they are"),
 ])  # fmt: skip
 @pytest.mark.parametrize("dtype", FLOATS)
-def test_packed_weights_that_are_often_fetched_again_are_copied_by_each_thread(dtype, x_shape, w_shape, expected, monkeypatch):
-    small = replace(fc.machine.cpu(), l2=13_000 * np.dtype(dtype).itemsize)
-    monkeypatch.setattr(panels, "cpu", lambda: small)
-    tiled.walk_of.cache_clear()
+def test_packed_weights_that_are_often_fetched_again_are_copied_by_each_thread(dtype, x_shape, w_shape, expected, second_cache):
+    second_cache(13_000 * np.dtype(dtype).itemsize)
+    geo, random = ConvGeometry.of(x_shape, w_shape), np.random.default_rng(8)
+    if fc.machine.cpu().vector_bytes == 64:
+        assert way(geo, np.dtype(dtype).itemsize, kept=True) == expected
+    x, w, dy = (random.standard_normal(shape).astype(dtype) for shape in (x_shape, w_shape, geo.y_shape))
+    kept, results, threads = fc.prepare(w, x_shape, algorithm="tiled"), [], fc.get_threads()
     try:
-        geo = ConvGeometry.of(x_shape, w_shape)
-        if fc.machine.cpu().vector_bytes == 64:
-            assert way(geo, np.dtype(dtype).itemsize, kept=True) == expected
-        random = np.random.default_rng(8)
-        x, w, dy = (random.standard_normal(shape).astype(dtype) for shape in (x_shape, w_shape, geo.y_shape))
-        kept, results, threads = fc.prepare(w, x_shape, algorithm="tiled"), [], fc.get_threads()
         for count in (1, 2):
             fc.set_threads(min(count, threads))
             for weights in (w, kept):
                 y = fc.conv2d(x, weights, algorithm="tiled")
                 results.append((y, fc.conv2d_input_grad(dy, weights, x_shape, algorithm="tiled")))
-        fc.set_threads(threads)
-        for y, dx in results[1:]:
-            assert_same_bytes(y, results[0][0])
-            assert_same_bytes(dx, results[0][1])
-        np.testing.assert_allclose(y, oracle.conv2d(x, w), atol=1e-5 * geo.terms)
-        np.testing.assert_allclose(dx, oracle.conv2d_input_grad(dy, w, x_shape), atol=1e-5 * geo.terms)
     finally:
-        tiled.walk_of.cache_clear()
+        fc.set_threads(threads)
+    for y, dx in results[1:]:
+        assert_same_bytes(y, results[0][0])
+        assert_same_bytes(dx, results[0][1])
+    np.testing.assert_allclose(y, oracle.conv2d(x, w), atol=1e-5 * geo.terms)
+    np.testing.assert_allclose(dx, oracle.conv2d_input_grad(dy, w, x_shape), atol=1e-5 * geo.terms)
 
 
 def check_way(x_shape, w_shape, options, expected, dtype):

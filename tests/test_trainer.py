@@ -446,7 +446,8 @@ class Shoot:
 
 handler = signal.getsignal(signal.SIGINT)
 trainer = fc.Trainer(net(), Slow())
-trainer.step(x[:16], y[:16])  # compiles
+trainer.step(x[:16], y[:16])  # compiles, as what validates does
+trainer.evaluate(x[:16], y[:16])
 start = time.monotonic()
 try:
     trainer.fit(x, y, epochs=10**6, batch_size=16, verbose=0, callbacks=[Shoot()], validation=0.25)
@@ -489,8 +490,7 @@ def interrupted(delay, times):
 @pytest.mark.parametrize("delay", np.random.default_rng(5).uniform(0.05, 0.6, 4).round(3).tolist())
 def test_ctrl_c_leaves_the_network_of_the_last_whole_step(delay):
     stopped, iterations, took, ok = interrupted(delay, "once")
-    assert (stopped, ok) == ("interrupt", "ok") and int(iterations) > 0
-    assert float(took) < delay + 20  # of a million epochs; a kernel may have to be compiled
+    assert (stopped, ok) == ("interrupt", "ok") and int(iterations) > 0 and float(took) < delay + 2
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="os.kill cannot send SIGINT to itself on Windows")

@@ -182,7 +182,7 @@ def empty(shape, dtype, what="the result"):
         needed *= n
     if needed > WORTH_ASKING:
         require_memory(needed, f"{what} {tuple(shape)}, {dtype},")
-    return aligned.placed(shape, dtype, np.empty(needed + aligned.LINE, np.uint8))
+    return aligned.empty(tuple(shape), dtype)
 
 
 def result(out, shape, dtype, plain, *inputs):

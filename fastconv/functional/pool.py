@@ -143,24 +143,19 @@ def check_gradient(dy, geo):
 
 
 @functools.lru_cache(maxsize=1024, typed=True)
-def averaging(x_shape, dtype, size, stride, padding, ceil_mode, count_include_pad):
+def averaging(x_shape, dtype, include_pad, *window):
     """(`PoolGeometry`, by how much each window divides: (P, Q))"""
-    geo = pool_geometry(x_shape, size, stride, padding, ceil_mode)
-    return geo, counts(geo, count_include_pad).astype(dtype)
+    geo = pool_geometry(x_shape, *window)
+    check_flag(include_pad, "count_include_pad")
+    axes = ((geo.h, geo.kh, geo.sh, geo.pads[0], geo.p), (geo.w, geo.kw, geo.sw, geo.pads[1], geo.q))
+    return geo, np.outer(*(axis_counts(*axis, include_pad) for axis in axes)).astype(dtype)
 
 
 @functools.lru_cache(maxsize=1024, typed=True)
-def spreading(x_shape, dtype, size, stride, padding, ceil_mode, count_include_pad):
-    """(`PoolGeometry`, what each window gives of its gradient to each of its pixels: (P, Q))"""
-    geo = pool_geometry(x_shape, size, stride, padding, ceil_mode)
-    return geo, (1 / counts(geo, count_include_pad)).astype(dtype)
-
-
-def counts(geo, include_pad):
-    """Numbers in each window, (P, Q)."""
-    check_flag(include_pad, "count_include_pad")
-    axes = ((geo.h, geo.kh, geo.sh, geo.pads[0], geo.p), (geo.w, geo.kw, geo.sw, geo.pads[1], geo.q))
-    return np.outer(*(axis_counts(*axis, include_pad) for axis in axes))
+def spreading(x_shape, dtype, *options):
+    """(`PoolGeometry`, what each window gives of its gradient to each of its pixels: (P, Q)); the options of `averaging`."""
+    geo, counts = averaging(x_shape, np.dtype(np.float64), *options)
+    return geo, (1 / counts).astype(dtype)
 
 
 def axis_counts(size, kernel, stride, pad, outputs, include_pad):
@@ -183,9 +178,9 @@ def avg_pool2d(x, size, *, stride=None, padding=0, ceil_mode=False, count_includ
     x = as_array(x, "x")
     rank, x = x.ndim, images(x, "x", layout)
     dtype = result_dtype(x)
-    geo, divisors = averaging(x.shape, dtype, *frozen(size, stride, padding, ceil_mode, count_include_pad))
+    geo, counts = averaging(x.shape, dtype, *frozen(count_include_pad, size, stride, padding, ceil_mode))
     y, copy_to = result(out, geo.y_shape, dtype, rank == 4 and layout == "NHWC", x)
-    pool.average(geo, ready(x, dtype), divisors, y)
+    pool.average(geo, ready(x, dtype), counts, y)
     return deliver(y, copy_to, rank, layout)
 
 
@@ -199,7 +194,7 @@ def avg_pool2d_grad(dy, x, size, *, stride=None, padding=0, ceil_mode=False, cou
     dy = as_array(dy, "dy")
     rank, dy = dy.ndim, images(dy, "dy", layout)
     dtype = result_dtype(dy)
-    geo, shares = spreading(shape_of(x, layout), dtype, *frozen(size, stride, padding, ceil_mode, count_include_pad))
+    geo, shares = spreading(shape_of(x, layout), dtype, *frozen(count_include_pad, size, stride, padding, ceil_mode))
     check_gradient(dy, geo)
     dx = empty(geo.x_shape, dtype)
     pool.average_grad(geo, ready(dy, dtype), shares, dx)

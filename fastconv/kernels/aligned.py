@@ -11,7 +11,7 @@ from sys import getrefcount
 
 import numpy as np
 
-__all__ = ["LINE", "MOST_KEPT", "empty", "placed", "workspace", "zeros"]
+__all__ = ["LINE", "MOST_KEPT", "empty", "workspace", "zeros"]
 
 LINE = 64  # bytes of a cache line, or a divisor of its size
 LEAST_KEPT, MOST_KEPT = 1 << 16, 8 << 20  # bytes of a block that is kept
