@@ -47,7 +47,7 @@ def borrowed(chain):
     """A workspace that no other thread has."""
     with LOCK:
         for i, (owner, work) in enumerate(POOL):
-            if owner is chain and chain.serves_all_threads(work):
+            if owner is chain and chain.serves(work):
                 del POOL[i]
                 return work
     return chain.workspace()

@@ -17,7 +17,7 @@ from fastconv.kernels.chain_back_tables import BackTables, backward_tables
 from fastconv.kernels.chain_layout import Network
 from fastconv.kernels.chain_tables import Tables, forward_tables
 from fastconv.kernels.chain_walk import add_zeros_of, clear, group_forward, share_work
-from fastconv.kernels.chain_writer import BLOCKS, CONSTANTS, FILTERS, ONES, PARTIAL, ROWS, SPACE, TURNED
+from fastconv.kernels.chain_writer import BLOCKS, CONSTANTS, FILTERS, KEPT, ONES, PARTIAL, ROWS, TURNED
 from fastconv.kernels.denormals import flush_denormals, restore_denormals
 from fastconv.kernels.intrinsics import array_address
 from fastconv.kernels.sharing import done, fresh_turns, next_task, wait_for
@@ -43,12 +43,11 @@ class Targets(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """What `backward` works in: a row of `space` for each group, of `rooms` and `scratch` for each thread, of `partial` for each
-    block of groups; and where everything lies."""
+    """What `backward` works in: a row of `space` for each group (for each thread, if that also goes forward), of `rooms` for each
+    thread, of `partial` for each block of groups; and where everything lies."""
 
     space: np.ndarray
     rooms: np.ndarray
-    scratch: np.ndarray
     partial: np.ndarray
     bases: np.ndarray
 
@@ -81,16 +80,15 @@ def backward(x, y, dy, targets, memory, tasks, ahead, back, turns):
     cache: results y, the loss of each image and dy (see `rows_of_cross_entropy`), then the gradients.  The loss of an image that
     is not finite, or has a label that is no class, is NaN.
 
-    The groups of a block leave partial sums for the convolutions and their gradients of dense layers as rows; the sums of these
-    come last.
+    The groups of a block leave partial sums for the convolutions, and for the dense layers inputs, and gradients as rows; the
+    sums of these come last.
     """
-    slots, blocks, lanes, bases = len(memory.scratch), len(memory.partial), ahead.lanes, memory.bases
+    slots, blocks, lanes, bases = len(memory.rooms), len(memory.partial), ahead.lanes, memory.bases
     labels, shares, losses = targets
-    for slot in prange(slots):  # a task owns some partial sums, or what its calls write; a slot its row of scratch
+    for slot in prange(slots):  # a task owns some partial sums, or what its calls write; a slot its room
         before = flush_denormals()
         thread = np.intp(slot)
-        mine = memory.scratch[thread]  # as a view: Numba then compiles all functions with the same flags, once
-        room = array_address(memory.rooms[thread])
+        mine = memory.rooms[thread]  # as a view: Numba then compiles all functions with the same flags, once
         share_work(mine, bases, ahead.work, tasks, ahead.steps, turns, WORKS, thread)
         share_work(mine, bases, back.first, back.first_tasks, back.steps, turns, FIRSTS, thread)
         wait_for(turns, WORKS_DONE, len(tasks) - 1)
@@ -100,9 +98,9 @@ def backward(x, y, dy, targets, memory, tasks, ahead, back, turns):
             sums = memory.partial[block]
             clear(sums, 0, len(sums))
             for g in range(back.cuts[block], back.cuts[block + 1]):
-                row = memory.space[g]
+                row = memory.space[thread if len(labels) > 0 else g]
                 if len(labels) > 0:
-                    group_forward(x, y, g, row, room, bases, ahead)
+                    group_forward(x, y, g, row, array_address(mine), bases, ahead)
                     first, end = g * lanes, min(len(x), (g + 1) * lanes)
                     rows_of_cross_entropy(y, labels, first, end, shares[0], shares[1], shares[2], losses, dy)
                     for n in range(first, end):
@@ -125,18 +123,19 @@ class Workspace:
     def __init__(self, chain, rows):
         tables, back = chain.tables, chain.back
         self.space = aligned.zeros((rows, tables.space), np.float32)
-        self.rooms = aligned.zeros((get_threads() if back else min(rows, get_threads()), tables.room), np.float32)
+        rooms = (get_threads(), back.room) if back else (min(rows, get_threads()), tables.room)
+        self.rooms = aligned.zeros(rooms, np.float32)
         self.filters = aligned.zeros((1, tables.filters), np.float32)
         self.bases = np.zeros(BLOCKS + 4 * chain.blocks, np.int64)
-        known = {SPACE: self.space, CONSTANTS: ZEROS_AND_ONES, FILTERS: self.filters}
+        known = {CONSTANTS: ZEROS_AND_ONES, FILTERS: self.filters}
         if back:
-            self.scratch = aligned.zeros((get_threads(), back.scratch), np.float32)
             self.partial = aligned.zeros((len(back.cuts) - 1, back.partial), np.float32)
             self.rows = aligned.zeros((1, back.rows), np.float32)
+            self.kept = aligned.zeros((tables.groups, back.keep[1]), np.float32)
             self.turned = aligned.zeros((1, back.turned), np.float32)
-            self.memory = Memory(self.space, self.rooms, self.scratch, self.partial, self.bases)
-            known |= {PARTIAL: self.partial, ROWS: self.rows, TURNED: self.turned}
-        self.nbytes = self.rooms.nbytes + sum(array.nbytes for array in known.values())
+            self.memory = Memory(self.space, self.rooms, self.partial, self.bases)
+            known |= {PARTIAL: self.partial, ROWS: self.rows, KEPT: self.kept, TURNED: self.turned}
+        self.nbytes = self.space.nbytes + self.rooms.nbytes + sum(array.nbytes for array in known.values())
         self.forget()
         self.tasks = NOTHING  # of the work that the next pass does first
         for slot, array in known.items():
@@ -164,14 +163,24 @@ class Chain:
     tables: Tables
     back: BackTables | None
 
-    def workspace(self):
-        """A new `Workspace`: for training a row for every group, for inference one for each thread."""
-        return Workspace(self, self.tables.groups if self.back else min(self.tables.groups, get_threads()))
+    def workspace(self, stays=False):
+        """A new `Workspace` for as many threads as there are now.
 
-    def serves_all_threads(self, work):
-        """Whether a workspace has rows for as many threads as there are now."""
-        threads = min(self.tables.groups, get_threads())
-        return len(work.rooms) >= threads and (not self.back or len(work.scratch) >= get_threads())
+        stays : whether values stay until a pass back; there and back at once, or forward alone, each group takes the place of
+            the one before it
+        """
+        return Workspace(self, self.rows_for(stays))
+
+    def rows_for(self, stays):
+        """Groups whose values lie side by side."""
+        if stays:
+            return self.tables.groups
+        return get_threads() if self.back else min(self.tables.groups, get_threads())
+
+    def serves(self, work, stays=False):
+        """Whether a workspace has room for that, and for as many threads as there are now."""
+        rooms = get_threads() if self.back else min(self.tables.groups, get_threads())
+        return len(work.rooms) >= rooms and len(work.space) >= self.rows_for(stays)
 
     def prepare(self, work, arrays):
         """Take up new weights, (w, b or None) of each block, in the next pass."""
@@ -198,7 +207,7 @@ class Chain:
     def pass_back(self, x, y, dy, targets, tasks, grads, work):
         """The kernel of both."""
         work.place(GRADIENTS, grads)
-        backward(x, y, dy, targets, work.memory, tasks, self.tables.ahead, self.back, fresh_turns(COUNTERS, len(work.scratch)))
+        backward(x, y, dy, targets, work.memory, tasks, self.tables.ahead, self.back, fresh_turns(COUNTERS, len(work.rooms)))
 
 
 @functools.lru_cache(maxsize=64)

@@ -3,8 +3,8 @@
 from numba.extending import register_jitable
 
 from fastconv.kernels.chain_back_tables import BACK, PASS
-from fastconv.kernels.chain_walk import clear, copy, run_stages, run_tile
-from fastconv.kernels.chain_writer import ROWS, TURNED
+from fastconv.kernels.chain_walk import clear, copy, copy_to, run_stages, run_tile
+from fastconv.kernels.chain_writer import KEPT, ROWS, TURNED
 from fastconv.kernels.group_sizes import FLOAT
 from fastconv.kernels.intrinsics import array_address, number_at, row_of
 
@@ -19,10 +19,12 @@ IN_BACK, IN_PASS = len(BACK), len(PASS)  # columns
 
 @register_jitable
 def group_backward(x, dy, g, row, bases, back, lanes, mine, sums):
-    """What group g adds to the partial sums of the convolutions' weights, and its gradients of dense layers as rows; `row` is its
-    part of the workspace, `mine` the scratch of the thread."""
+    """What group g adds to the partial sums of the convolutions' weights, and what the weights of dense layers need: inputs, and
+    gradients as rows; `row` is its part of the workspace, `mine` the room of the thread."""
     images, here = min(lanes, len(x) - g * lanes), array_address(row)
     if back.enter[0] > 0:
+        first, count = row_of(back.keep, 0, 2)
+        copy_to(row, first, bases[KEPT] + FLOAT * g * count, count)
         dense_part(mine, here, array_address(dy), g, images, bases, back, lanes)
     for i in range(len(back.convs)):
         turn_images(mine, here, row_of(back.convs, i, IN_BACK), i > 0, back, lanes)

@@ -14,6 +14,7 @@ from fastconv.kernels.chain_layout import Layout, vectors_for
 from fastconv.kernels.chain_writer import (
     CALL,
     CONSTANTS,
+    KEPT,
     ONES,
     PARTIAL,
     ROWS,
@@ -67,7 +68,7 @@ class BackTables(NamedTuple):
     stages: np.ndarray
     turns: np.ndarray  # (where they lie, steps, numbers, first of them in `rows`) behind each stage: dense gradients as rows
     enter: np.ndarray  # the gradient that comes in: numbers (0 without dense layers), where it goes, steps, then as in `turns`
-    top: np.ndarray  # the gradient that reaches the last convolution: where it lies, steps, where it goes in scratch
+    top: np.ndarray  # the gradient that reaches the last convolution: where it lies, steps, where it goes in the room
     tiles: np.ndarray  # those that turn in and out, and that which makes lists
     convs: np.ndarray  # BACK for each convolution
     passes: np.ndarray
@@ -77,9 +78,10 @@ class BackTables(NamedTuple):
     last: np.ndarray  # and after it: partial sums added, weight gradients of dense layers
     last_tasks: np.ndarray
     steps: np.ndarray
-    lists: np.ndarray  # where the lists of offsets and gradients lie in scratch, and in each the number of its entries
+    lists: np.ndarray  # where the lists of offsets and gradients lie in the room, and in each the number of its entries
+    keep: np.ndarray  # inputs of dense layers, kept for the gradients of their weights: where they lie, how many numbers
     cuts: np.ndarray  # first group of each partial sum
-    scratch: int  # floats of a thread
+    room: int  # floats of the room of a thread
     partial: int  # floats of a partial sum
     turned: int  # floats of the turned weights
     rows: int  # floats of the gradients of all dense layers, a row an image
@@ -87,8 +89,8 @@ class BackTables(NamedTuple):
 
 def backward_tables(network):
     """The `BackTables` of a `Network`; takes the room that they need in its rows."""
-    writer, scratch, rows, lanes = Writer(), Layout(), Layout(), network.lanes
-    convolutions = sum(block.geometry is not None for block in network.blocks)
+    writer, space, rows, lanes = Writer(), Layout(network.behind_image), Layout(), network.lanes
+    convolutions = network.convolutions
     gradients = dense_gradients(network, convolutions, rows)
     turns = [input_gradient(writer, network, i, gradients) for i in range(len(network.blocks) - 1, convolutions - 1, -1)]
     enter, top = (0,) * 7, (0,) * 3
@@ -97,8 +99,8 @@ def backward_tables(network):
         into = writer.block(TURN_STEPS, numbers=units, a_row=units, c_row=lanes, wide=lanes)
         enter = (units, at, into, *turned_to_rows(writer, lanes, *gradients[-1]))
         size, at, _ = gradients[0]
-        top = (at, turned_to_rows(writer, lanes, size, at, 0)[1], scratch.take(size * lanes))
-    builder = Convolutions(writer, network, scratch)
+        top = (at, turned_to_rows(writer, lanes, size, at, 0)[1], space.take(size * lanes))
+    builder = Convolutions(writer, network, space)
     for i in range(convolutions):
         builder.add(i, top[2] if turns else None, last=i == convolutions - 1)
     first, first_tasks = writer.work, writer.tasks
@@ -108,16 +110,17 @@ def backward_tables(network):
         builder.collect(i, blocks)
     for i in range(convolutions, len(network.blocks)):
         weight_gradient(writer, network, i, gradients)
-    room = max(builder.room)
-    lists = (scratch.take(room), scratch.take(room), builder.longest)
+    entries = max(builder.entries)
+    lists = (space.take(entries), space.take(entries), builder.longest)
     tiles = [Turn(lanes, inwards=True), Turn(lanes, inwards=False), Live()]
     return BackTables(
         calls=array(writer.calls, len(CALL)), stages=array(writer.stages, len(STAGE)), turns=array(turns, 4), enter=ints(enter),
         top=ints(top), tiles=ints(map(address_of, tiles)), convs=array(builder.rows, len(BACK)),
         passes=array(builder.passes, len(PASS)), image=ints(builder.image), first=array(first, len(WORK)),
         first_tasks=ints(first_tasks), last=array(writer.work, len(WORK)), last_tasks=ints(writer.tasks),
-        steps=ints(writer.steps), lists=ints(lists), cuts=ints([0, *(end for _, end in cuts(network.groups, blocks))]),
-        scratch=scratch.size, partial=builder.partial.size, turned=builder.turned.size, rows=rows.size,
+        steps=ints(writer.steps), lists=ints(lists), keep=ints(network.dense_inputs),
+        cuts=ints([0, *(end for _, end in cuts(network.groups, blocks))]),
+        room=max(space.size, network.room.size), partial=builder.partial.size, turned=builder.turned.size, rows=rows.size,
     )  # fmt: skip
 
 
@@ -160,19 +163,19 @@ def input_gradient(writer, network, i, gradients):
 
 def weight_gradient(writer, network, i, gradients):
     """dw[k, m] = sum over all images of x[k] dy[m], and db with ones for x: tiles of rows k, columns m, each summed whole."""
-    lanes, convolutions = network.lanes, len(network.blocks) - len(gradients) + 1
-    units, _, rows = gradients[i - convolutions + 1]
+    lanes, (start, kept) = network.lanes, network.dense_inputs
+    units, _, rows = gradients[i - network.convolutions + 1]
     panels, source, slot = panels_of(1, units, 1, 4), network.places[i], weights_slot(i)
     shared = {"a_k": 1, "b_j": lanes, "b_k": 1, "i": 1, "j": network.groups, "k": lanes}
-    of_w = writer.block(STEPS, **shared, a_m=lanes, a_j=network.layout.size, c_m=units)
+    of_w = writer.block(STEPS, **shared, a_m=lanes, a_j=kept, c_m=units)
     of_b = writer.block(STEPS, **shared)
     for _, _, first, kind, tail, row, _ in panels.rows.tolist():
         vectors, masked = panels.kinds[kind]
         parts = balanced(source.size, most_rows()[vectors])
         shape = {"b_slot": ROWS, "b": rows + first, "first": tail, "second": row}
         for k, height in zip(starts(parts), parts, strict=True):
-            tile, a = tile_address(Tile(4, panels.lanes, height, vectors, masked)), source.at + k * lanes
-            writer.do(tile=tile, a_slot=SPACE, a=a, c_slot=slot + 2, c=k * units + first, steps=of_w, **shape)
+            tile, a = tile_address(Tile(4, panels.lanes, height, vectors, masked)), source.at - start + k * lanes
+            writer.do(tile=tile, a_slot=KEPT, a=a, c_slot=slot + 2, c=k * units + first, steps=of_w, **shape)
             writer.task_done()
         tile = tile_address(Tile(4, panels.lanes, 1, vectors, masked))
         writer.do(tile=tile, a_slot=CONSTANTS, a=ONES, c_slot=slot + 3, c=first, steps=of_b, **shape)
@@ -182,20 +185,20 @@ def weight_gradient(writer, network, i, gradients):
 class Convolutions:
     """The tables of all convolutions, from the first to the last."""
 
-    def __init__(self, writer, network, scratch):
-        self.writer, self.network, self.scratch = writer, network, scratch
+    def __init__(self, writer, network, space):
+        self.writer, self.network, self.space = writer, network, space
         self.rows, self.passes = [], []
         self.partial, self.turned = Layout(), Layout()
         self.image = None
         self.longest = max(network.results(block) // block.out[2] for block in network.blocks)  # entries of a list
-        self.room = []  # numbers of the lists of each convolution
+        self.entries = []  # of the lists of each convolution
 
     def add(self, i, top, last):
-        """Convolution i; `top` is where the gradient of the last one's output lies in scratch (None: in the caller's array)."""
+        """Convolution i; `top` is where the gradient of the last one's output lies in the room (None: in the caller's array)."""
         network, lanes = self.network, self.network.lanes
         block, source, target = network.blocks[i], network.places[i], network.places[i + 1]
         geo, pixel = block.geometry, network.pixel(i)
-        x_image = -(-(source.rows * source.cols * pixel + 2 * lanes) // lanes) * lanes
+        x_image = network.image_size(i)
         pieces, w_row = row_pieces(geo, pixel, lanes, first=i == 0)
         filter_size = -(-(geo.kh * w_row + 2) // 16) * 16
         windows = block.out[0] * block.out[1]
@@ -203,12 +206,12 @@ class Convolutions:
         c, pixels = (geo.c, source.rows * source.cols) if pixel != geo.c else (source.size, 1)  # as one long pixel
         turn_x = self.writer.block(TURN_STEPS, numbers=c, a_row=lanes, c_row=x_image, wide=pixel if pixels > 1 else c)
         row |= {"c": c, "pixel": pixel, "pixels": pixels, "x_from": source.at, "x_image": x_image, "turn_x": turn_x}
-        row |= {"x": self.scratch.take(x_image * (lanes if i else 1)), "o": geo.o, "windows": windows}
+        row |= {"x": self.space.take(x_image * lanes) if i else network.image, "o": geo.o, "windows": windows}
         turn_marks = self.writer.block(
             TURN_STEPS, numbers=windows, a_row=geo.o * lanes, c_row=geo.o * windows, wide=windows
         )  # fmt: skip
         row |= {"marks_from": network.marks[i], "marks_image": geo.o * windows, "turn_marks": turn_marks}
-        row |= {"marks": self.scratch.take(geo.o * windows * lanes)}
+        row |= {"marks": self.space.take(geo.o * windows * lanes)}
         row |= {"partial": self.partial.take(geo.o * filter_size), "filter": filter_size, "first": len(self.passes)}
         if last:
             row |= {"g": -1 if top is None else top, "g_image": target.size}
@@ -220,7 +223,7 @@ class Convolutions:
         row["live"] = self.writer.block(LIVE_STEPS, rows=block.out[0], columns=block.out[1], g_row=g_row, g_column=g_column)
         self.weight_passes(geo, source.cols * pixel, pieces, w_row, filter_size)
         row["middle"] = len(self.passes)
-        self.room.append((geo.o if i else 1) * (self.longest + 1))
+        self.entries.append((geo.o if i else 1) * (self.longest + 1))
         if i:
             row["list"] = self.longest + 1
             self.spread(i, row, geo, source, pixel, pieces)
@@ -274,7 +277,7 @@ class Convolutions:
     def spread(self, i, row, geo, source, pixel, pieces):
         """The input gradient's part of a row."""
         size, turned, x_row, w_row = row["x_image"], geo.kh * geo.kw * pixel, source.cols * pixel, geo.kw * pixel
-        row |= {"dx": self.scratch.take(size), "dx_size": size, "turned": self.turned.take(geo.o * turned), "turn": turned}
+        row |= {"dx": self.space.take(size), "dx_size": size, "turned": self.turned.take(geo.o * turned), "turn": turned}
         self.turn_filters(i, geo, row["turned"], turned, pixel)
         steps = self.writer.block(LIST_STEPS, x_row=x_row, w_row=w_row)
         for tap_row, rows, at, part in passes_over(geo.kh, pieces):

@@ -3,8 +3,8 @@
 A group of images (as many as a vector has lanes) owns a row of the workspace; each block of the network (a convolution with
 the ReLU and the pooling behind it, or a dense layer) reads one buffer of that row, [row, column, channel, image], and writes the
 next, which has room for the padding of its reader.  The gradient of a convolution needs one image at a
-time, [row, column, channel]: those buffers are in the scratch of a thread.  What Winograd's algorithm transforms lies in the room
-of a thread, one layer after the other.  All offsets count floats.
+time, [row, column, channel]: those buffers lie in the room of a thread.  There, too, lies what Winograd's algorithm transforms,
+one layer after the other: on the way forward, in the very place that the way back takes.  All offsets count floats.
 """
 
 from dataclasses import dataclass
@@ -38,8 +38,8 @@ def padded_channels(channels, lanes):
 class Layout:
     """Hands out places in a row of memory."""
 
-    def __init__(self):
-        self.size = 0
+    def __init__(self, size=0):
+        self.size = size
 
     def take(self, size):
         at, self.size = self.size, self.size + room(size + ALIGN)  # slack: a vector may read past the end of a buffer
@@ -90,11 +90,13 @@ class Network:
         self.fast = [winograd and fits(block.geometry, results_of(block)[1]) for block in blocks]
         self.places = [self.place(i, shape) for i, shape in enumerate(shapes)]
         self.marks = [training and self.layout.take(self.results(block) * self.lanes) for block in blocks]
+        self.room = Layout()  # of a thread
+        self.image = training and self.room.take(self.image_size(0))
+        self.behind_image = self.room.size  # from here on a training pass comes back over what it took on the way forward
         fast = [block for block, is_fast in zip(blocks, self.fast, strict=True) if is_fast]
         sizes = [
             transformed_sizes(block.geometry, block.out[0], results_of(block)[1], 1 + block.pooled, self.lanes) for block in fast
         ]
-        self.room = Layout()  # of a thread: Winograd's transformed values and products, of one layer of one group at a time
         self.values = self.room.take(max((values for values, _ in sizes), default=0))
         self.products = self.room.take(max((products for _, products in sizes), default=0))
 
@@ -117,3 +119,19 @@ class Network:
         """Numbers from pixel to pixel in the layout of one image of the input of block i; the first has no gradient."""
         channels = self.places[i].channels
         return padded_channels(channels, self.lanes) if i else channels
+
+    def image_size(self, i):
+        """Numbers of the input of block i in the layout of one image, whole vectors."""
+        place = self.places[i]
+        return -(-(place.rows * place.cols * self.pixel(i) + 2 * self.lanes) // self.lanes) * self.lanes
+
+    @property
+    def convolutions(self):
+        """How many blocks are; the others, behind them, are dense."""
+        return sum(block.geometry is not None for block in self.blocks)
+
+    @property
+    def dense_inputs(self):
+        """(where those of the first dense layer begin, numbers up to the end of those of the last) in a row of the workspace."""
+        first = self.places[self.convolutions].at
+        return first, self.places[-1].at - first

@@ -11,7 +11,7 @@ from fastconv.kernels.intrinsics import array_address, emits, row_of
 from fastconv.kernels.runs import over_channels
 from fastconv.kernels.sharing import done, next_task
 
-__all__ = ["add_zeros_of", "clear", "copy", "group_forward", "run_stages", "run_tile", "share_work"]
+__all__ = ["add_zeros_of", "clear", "copy", "copy_to", "group_forward", "run_stages", "run_tile", "share_work"]
 
 IN_CALL, IN_STAGE, IN_WORK = map(len, (CALL, STAGE, WORK))  # columns
 
@@ -26,6 +26,12 @@ def run_tile(v, like, tile, a, b, c, d, steps, steps_at, first, second):
 def copy(v, a, a_at, c, c_at, count):
     """c[c_at + i] = a[a_at + i]"""
     v.copy(v.at(a, a_at), v.at(c, c_at), count)
+
+
+@emits()
+def copy_to(v, a, a_at, address, count):
+    """The numbers at the address = a[a_at], ..., a[a_at + count - 1]"""
+    v.copy(v.at(a, a_at), v.pointer(address), count)
 
 
 @emits()

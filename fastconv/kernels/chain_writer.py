@@ -5,7 +5,7 @@ import numpy as np
 from fastconv.kernels.codes import NONE, RELU
 
 __all__ = [
-    "BLOCKS", "CALL", "CONSTANTS", "FILTERS", "ONES", "PARTIAL", "ROWS", "SPACE", "STAGE", "TURNED", "WORK",
+    "BLOCKS", "CALL", "CONSTANTS", "FILTERS", "KEPT", "ONES", "PARTIAL", "ROWS", "SPACE", "STAGE", "TURNED", "WORK",
     "Writer", "array", "starts", "weights_slot", "window_steps",
 ]  # fmt: skip
 
@@ -15,9 +15,9 @@ CALL = (
 )  # fmt: skip  # _step: a row of windows further; _room: 1 for what lies in the room of a thread, not in that of a group
 STAGE = ("rows", "first", "end")
 WORK = ("tile", "a_slot", "a", "b_slot", "b", "c_slot", "c", "steps", "first", "second")  # what is done once for all images
-# slots of addresses: the workspace (or a group's row of it), zeros and ones, memory of a training pass, Winograd's filters;
-# then weights, bias and their gradients, four for each block
-SPACE, CONSTANTS, PARTIAL, ROWS, TURNED, FILTERS, BLOCKS = range(7)
+# slots of addresses: a group's row of the workspace, zeros and ones, memory of a training pass, Winograd's filters; then weights,
+# bias and their gradients, four for each block
+SPACE, CONSTANTS, PARTIAL, ROWS, KEPT, TURNED, FILTERS, BLOCKS = range(8)
 ONES = 64  # that many zeros come before as many ones
 
 

@@ -70,7 +70,7 @@ class ChainedLayers:
 
     def forward(self, x, space):
         """The output of the last of the layers; in inference `space` lends its memory, in training it is the flag True."""
-        work, versions = self.ready_workspace()
+        work, versions = self.ready_workspace(stays=self.plan.training)
         x = ready(x.reshape(len(x), -1), FLOAT32)
         shape = len(x), self.out_size
         y = np.empty(shape, FLOAT32) if self.plan.training else space.take(shape, FLOAT32)
@@ -99,28 +99,28 @@ class ChainedLayers:
         y, dy, losses = (np.empty(shape, FLOAT32) for shape in ((len(x), self.out_size), (len(x), self.out_size), len(x)))
         self.chain.forward_backward(x, y, dy, labels, shares(len(x), self.out_size, smoothing), losses, self.gradients(), work)
         self.idle.append((work, versions))
-        self.pass_ = x, y, work
+        self.pass_ = x, y, None
         return y, losses
 
-    def ready_workspace(self):
-        """(workspace, versions of the weights that it has taken up): those of now."""
-        work, known = self.workspace()
+    def ready_workspace(self, stays=False):
+        """(workspace, versions of the weights that it has taken up): those of now.  `stays`: see `Chain.workspace`."""
+        work, known = self.workspace(stays)
         versions = [layer.version for layer in self.weighted if layer.built]
         if versions != known:
             self.chain.prepare(work, self.arrays())
             versions = [layer.version for layer in self.weighted]
         return work, versions
 
-    def workspace(self):
+    def workspace(self, stays):
         """A workspace that no other thread has."""
         while self.idle:
             try:
                 work, versions = self.idle.pop()
             except IndexError:  # another thread was faster
                 break
-            if self.chain.serves_all_threads(work):
+            if self.chain.serves(work, stays):
                 return work, versions
-        return self.chain.workspace(), None
+        return self.chain.workspace(stays), None
 
     def arrays(self):
         """(weights, bias or None) of each block; the same list as long as the arrays are the same."""
@@ -160,6 +160,9 @@ class ChainedLayers:
             raise ShapeError(f"dy: got shape {dy.shape}; needed that of the output of {self.layers[-1].label}, {y.shape}")
         if needs_dx:
             return self.replay(x, dy)
+        if work is None:  # it went there and back at once: nothing of it has stayed
+            self.forward(x, True)
+            *_, work = self.pass_
         if self.ends_rectified:  # a convolution's ReLU is in its marks, that of a dense layer in what comes behind it
             dy = relu_grad(dy, y)
         dy = ready(dy.reshape(len(dy), -1), FLOAT32)
