@@ -11,15 +11,25 @@ from fastconv.functional.conv import PreparedWeights
 from fastconv.layers.initializers import draw
 from fastconv.machine import require_memory
 
-__all__ = ["Arrays", "stream_of"]
+__all__ = ["ANYWHERE", "Arrays", "stream_of"]
 
 INITIAL, TRAINING = 0, 1  # the random streams of a layer: first weights, and what is drawn while training
+
+
+class Count:
+    """How often any layer has changed: while it stays, no network needs to look at its own."""
+
+    changes = 0
+
+
+ANYWHERE = Count()
 
 
 class Arrays:
     """Parameters, gradients and buffers of one layer; `Layer` says their shapes."""
 
-    version = 0
+    version = 0  # of the numbers in its arrays
+    changes = 0  # of its settings, of what is trained, of which arrays it has: what was made for the layer before is stale
     input_shape = None
     dtype = None
     initializer = "glorot_uniform"
@@ -54,6 +64,7 @@ class Arrays:
         rng = self.random(INITIAL) if rng is None else rng
         self._arrays = {name: self.initial(name, shape, rng) for name, shape in shapes.items()}
         self.touch()
+        self.change()
 
     def __getstate__(self):
         """What copies and pickles hold: not what is remembered for one backward pass, nor what is made from weights again."""
@@ -120,6 +131,7 @@ class Arrays:
         """{name: gradient}, writable, as `arrays`."""
         if self._grads is None:
             self._grads = {name: np.zeros_like(self.arrays[name]) for name in self.parameter_shapes(self.input_shape)}
+            self.change()
         return self._grads
 
     def set_grads(self, **values):
@@ -134,8 +146,13 @@ class Arrays:
         return {name: (self.arrays[name], g) for name, g in self.gradients.items()}
 
     def touch(self):
-        """Say that arrays have changed: everything derived from them (prepared weights) is stale."""
-        self.version += 1
+        """Say that numbers in arrays have changed: everything derived from them (prepared weights) is stale."""
+        object.__setattr__(self, "version", self.version + 1)  # it is no setting: nothing to check, after every step
+
+    def change(self):
+        """Say that the layer is another one: what is derived from its settings, or holds its arrays, is stale."""
+        self.changes += 1
+        ANYWHERE.changes += 1
 
     def prepared(self):
         """The weights "w" with their packed forms, made as inputs come that need them, kept until the weights change."""
@@ -175,6 +192,7 @@ class Arrays:
         """Store what `checked` returned."""
         if not self.built and checked.keys() == self.array_shapes().keys():
             self._arrays = dict(checked)  # nothing to keep: no need to draw random values first
+            self.change()
         for name, value in checked.items():
             self.arrays[name][...] = value
         self.touch()

@@ -21,14 +21,13 @@ class Settable(Arrays):
     _name = None
     _trainable = True
     _rates = MappingProxyType({})
-    changes = 0  # of its settings: what was made for the layer before is stale
 
     def __setattr__(self, name, value):
         if name in settings_of(type(self)) and self.input_shape is not None:
             value = self._as_constructed(name, value)
             super().__setattr__(name, value)
-            self.changes += 1
             self.touch()
+            self.change()
         else:
             super().__setattr__(name, value)
 
@@ -63,6 +62,7 @@ class Settable(Arrays):
     @trainable.setter
     def trainable(self, value):
         self._trainable = flag(value, f"{self.label}.trainable")
+        self.change()
 
     @property
     def rates(self):
@@ -78,6 +78,7 @@ class Settable(Arrays):
         if self.input_shape is not None:
             self.check_rates(values)
         self._rates = values
+        self.change()
 
     def check_rates(self, values):
         """OptionError for a rate of what is no parameter; parameters are known where the layer has its place."""

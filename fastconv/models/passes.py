@@ -1,7 +1,6 @@
 """How a batch goes through a network: layer by layer, but for the run of layers that goes as one chain."""
 
 import functools
-import operator
 from math import prod
 
 import numpy as np
@@ -44,8 +43,26 @@ def steps_of(net, batch, training):
     return (*fused(layers[:begin]), ChainedLayers(layers[begin:end], plan), *fused(layers[end:]))
 
 
+def arrays_of(layers):
+    """(weights, bias or None) of each."""
+    owners = [layer.arrays for layer in layers]
+    return [(own["w"], own.get("b")) for own in owners]
+
+
+def gradients_of(layers):
+    """Where the gradients of both go; of those that nobody wants, to arrays that nobody reads."""
+    return [tuple(gradient(layer, name) for name in ("w", "b")) for layer in layers]
+
+
+def gradient(layer, name):
+    if layer.trainable and name in layer.arrays:
+        return layer.grad(name)
+    w = layer.arrays["w"]
+    return np.empty_like(w if name == "w" else w[0, ..., :].reshape(-1))
+
+
 class ChainedLayers:
-    """Neighbouring layers that work as one, for one batch size and mode."""
+    """Neighbouring layers that work as one, for one batch size and mode, as long as their arrays and what is trained stay."""
 
     def __init__(self, layers, plan):
         self.layers, self.plan = tuple(layers), plan
@@ -53,10 +70,10 @@ class ChainedLayers:
         self.weighted = tuple(by_name[block.layer] for block in plan.blocks)
         self.out_shape = layers[-1].output_shape
         self.out_size = prod(self.out_shape)
+        self.trained = arrays_of(self.weighted) if plan.training else None
+        self.gradients = gradients_of(self.weighted) if plan.training else None
         self.idle = []  # workspaces, each with the versions of the weights it was prepared for
         self.pass_ = None
-        self.spare = {}
-        self.known = {}
 
     @property
     def learns(self):
@@ -97,7 +114,7 @@ class ChainedLayers:
         work, versions = self.ready_workspace()
         x, labels = ready(x.reshape(len(x), -1), FLOAT32), ready(labels, LABELS)
         y, dy, losses = (np.empty(shape, FLOAT32) for shape in ((len(x), self.out_size), (len(x), self.out_size), len(x)))
-        self.chain.forward_backward(x, y, dy, labels, shares(len(x), self.out_size, smoothing), losses, self.gradients(), work)
+        self.chain.forward_backward(x, y, dy, labels, shares(len(x), self.out_size, smoothing), losses, self.gradients, work)
         self.idle.append((work, versions))
         self.pass_ = x, y, None
         return y, losses
@@ -105,10 +122,9 @@ class ChainedLayers:
     def ready_workspace(self, stays=False):
         """(workspace, versions of the weights that it has taken up): those of now.  `stays`: see `Chain.workspace`."""
         work, known = self.workspace(stays)
-        versions = [layer.version for layer in self.weighted if layer.built]
+        versions = [layer.version for layer in self.weighted]
         if versions != known:
-            self.chain.prepare(work, self.arrays())
-            versions = [layer.version for layer in self.weighted]
+            self.chain.prepare(work, self.trained or arrays_of(self.weighted))
         return work, versions
 
     def workspace(self, stays):
@@ -121,33 +137,6 @@ class ChainedLayers:
             if self.chain.serves(work, stays):
                 return work, versions
         return self.chain.workspace(stays), None
-
-    def arrays(self):
-        """(weights, bias or None) of each block; the same list as long as the arrays are the same."""
-        owners = [layer.arrays for layer in self.weighted]
-        return self.remembered("arrays", owners, lambda: [(own["w"], own.get("b")) for own in owners])
-
-    def gradients(self):
-        """Arrays for the gradients of each block; of those that nobody wants, arrays that nobody reads."""
-        owners = [layer.gradients if layer.trainable else None for layer in self.weighted]
-        fresh = lambda: [tuple(self.gradient(layer, name) for name in ("w", "b")) for layer in self.weighted]  # noqa: E731
-        return self.remembered("gradients", owners, fresh)
-
-    def remembered(self, key, owners, fresh):
-        """What `fresh` made for these very owners."""
-        before, value = self.known.get(key, ((), None))
-        if len(before) != len(owners) or any(map(operator.is_not, before, owners)):
-            value = fresh()
-            self.known[key] = owners, value
-        return value
-
-    def gradient(self, layer, name):
-        if layer.trainable and name in layer.arrays:
-            return layer.grad(name)
-        key = layer.name, name
-        if key not in self.spare:
-            self.spare[key] = np.empty_like(layer.arrays["w"] if name == "w" else layer.arrays["w"][0, ..., :].reshape(-1))
-        return self.spare[key]
 
     def backward(self, dy, needs_dx=True):
         """Gradients of the parameters; that of the input layer by layer, which takes a second forward pass."""
@@ -166,7 +155,7 @@ class ChainedLayers:
         if self.ends_rectified:  # a convolution's ReLU is in its marks, that of a dense layer in what comes behind it
             dy = relu_grad(dy, y)
         dy = ready(dy.reshape(len(dy), -1), FLOAT32)
-        self.chain.backward(x, dy, self.arrays(), self.gradients(), work)
+        self.chain.backward(x, dy, self.trained, self.gradients, work)
         return None
 
     @property

@@ -10,6 +10,7 @@ from fastconv import functional as F
 from fastconv.errors import FastconvWarning, OptionError
 from fastconv.geometry import whole
 from fastconv.layers import Normalize, Sigmoid, Softmax
+from fastconv.layers.arrays import ANYWHERE
 from fastconv.layers.base import as_promised
 from fastconv.layers.block import backward_through, forward_through
 from fastconv.layers.connect import connect
@@ -87,11 +88,22 @@ class Sequential:
 
     def _forget(self):
         """What was made ready for layers as they were goes."""
-        self._steps, self._spaces, self._as_of = {}, [], self._changes()
+        self._steps, self._spaces, self._state = {}, [], (object(), ANYWHERE.changes, self._changes())
 
     def _changes(self):
-        """How often settings of its layers have changed."""
         return sum([layer.changes for layer in self._all_layers])
+
+    @property
+    def state(self):
+        """An object that stays the same as long as layers, their settings, what is trained and the arrays do (not the numbers in
+        these): whoever has made something for them can tell by it whether that still holds."""
+        _, anywhere, own = self._state
+        if anywhere != (now := ANYWHERE.changes):
+            if own == self._changes():
+                self._state = self._state[0], now, own
+            else:
+                self._forget()
+        return self._state[0]
 
     @property
     def output(self):
@@ -205,19 +217,21 @@ class Sequential:
 
     def _steps_for(self, batch, training):
         """Layers and chains of them, remembered for the last few batch sizes."""
-        if self._as_of != self._changes():
-            self._forget()
-        known_steps = self._steps  # another thread may forget them meanwhile: then these are kept for nobody
-        key = batch, training and tuple([layer.trainable for layer in self.layers])  # what is frozen decides what a chain takes
-        steps = known_steps.get(key)
+        steps = self._known_steps().get((batch, training))
         if steps is None:
-            frozen_otherwise = [known for known in list(known_steps) if training and known[0] == batch and known[1]]
-            for known in frozen_otherwise:
-                known_steps.pop(known, None)
+            for layer in self._all_layers:
+                _ = layer.arrays  # they are allocated first: steps may hold them
+            steps = steps_of(self, batch, training)
+            known_steps = self._known_steps()  # another thread may forget them meanwhile: then these are kept for nobody
             if len(known_steps) >= MOST_BATCH_SIZES:
                 known_steps.clear()
-            steps = known_steps[key] = steps_of(self, batch, training)
+            known_steps[batch, training] = steps
         return steps
+
+    def _known_steps(self):
+        """Those that were made for the layers as they are."""
+        _ = self.state
+        return self._steps
 
     __call__ = forward
 
@@ -232,16 +246,16 @@ class Sequential:
         return dx
 
     def _add_penalty_gradients(self):
-        for layer in self.walk():
+        for layer in self._all_layers:
             layer.add_penalty_gradient()
 
     def penalty(self):
         """What the regularisation (l1, l2) of all layers adds to the loss; 0 for those that are not trained."""
-        return sum(layer.penalty() for layer in self.walk())
+        return sum([layer.penalty() for layer in self._all_layers])
 
     def __getstate__(self):
         """What copies and pickles hold: not the memory of passes, which is bound to places in this process."""
-        return {**self.__dict__, "_steps": {}, "_last_steps": None, "_spaces": []}
+        return {**self.__dict__, "_steps": {}, "_last_steps": None, "_spaces": [], "_state": (object(), -1, -1)}
 
     def predict(self, x, batch_size=256):
         """Class probabilities, or whatever `output` says, for x (N, *input_shape), computed `batch_size` at a time.

@@ -52,7 +52,7 @@ def trained(trainer, batches):
     """Batches of the epoch to come, each through the network and back."""
     for x, y in batches.epoch(trainer.epochs):
         trainer.stepper.gradients(x, y, Clock())
-        trainer.stepper.length([g for *_, g in trainer.stepper.trained()])
+        trainer.stepper.length(trainer.stepper.plan().gradients)
         yield
 
 
@@ -66,7 +66,7 @@ def answered(trainer, held_out):
 def update_seconds(trainer):
     """Of an update of all weights, on copies, one at a time."""
     total = 0.0
-    for _, _, p, g in trainer.stepper.trained():
+    for _, _, p, g in trainer.stepper.plan().trained:
         copy, state = p.copy(), trainer.optimizer.init(p)
         trainer.optimizer.step(copy, g, state)
         seconds = []

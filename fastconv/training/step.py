@@ -24,6 +24,21 @@ class NotFinite(TrainingError):
     of_input = False
 
 
+class Plan:
+    """What a step does to a network in one `Sequential.state`.
+
+    trained : (layer, name, parameter, gradient) of all that is trained; `gradients` and `layers` of these
+    drifting : what else a training pass changes; see the function of this name
+    moves : for optimizers of the type `kind`; see `Stepper.moves`
+    """
+
+    def __init__(self, state, trained, drifting):
+        self.state, self.trained, self.drifting = state, trained, drifting
+        self.gradients = [g for *_, g in trained]
+        self.layers = list({layer: None for layer, name, *_ in trained if layer.rate(name)})
+        self.kind, self.moves = None, ()
+
+
 class Stepper:
     """Steps of one network with one loss; keeps the optimizer's state of each parameter.
 
@@ -37,6 +52,7 @@ class Stepper:
         self.net, self.loss = net, loss
         self.clip_norm, self.clip_value = clip_norm, clip_value
         self._states, self._together = {}, defaultdict(Together)
+        self._plan = Plan(None, (), ())
 
     def __call__(self, x, y, optimizer, clock, finite=True):
         """One step on a batch, targets as the loss wants them; (mean loss, predictions before the update).
@@ -45,12 +61,13 @@ class Stepper:
         """
         if not (finite or self.finds_nonfinite(x, y)):
             refuse_nonfinite(x, "x")
-        before = volatile(self.net)
+        plan = self.plan()
+        before = as_now(plan.drifting)
         with np.errstate(all="ignore"):
             try:
                 value, scores = self.gradients(x, y, clock)
-                trained = self.trained()
-                norm = self.length([g for *_, g in trained]) if isfinite(value) else nan
+                plan = self.plan()
+                norm = self.length(plan.gradients) if isfinite(value) else nan
             except BaseException:
                 restore(before)
                 raise
@@ -60,8 +77,8 @@ class Stepper:
                     refuse_nonfinite(x, "x")
                 raise self.refused(x, y, value, before)
             if self.clip_norm is not None or self.clip_value is not None:
-                clip(trained, norm, self.clip_norm, self.clip_value)
-            self.update(optimizer, trained)
+                clip(plan.gradients, norm, self.clip_norm, self.clip_value)
+            self.update(optimizer, plan)
         clock.lap("update")
         return value, scores
 
@@ -98,27 +115,35 @@ class Stepper:
         """Whether a chain can compute the loss: of one class for each example."""
         return y.dtype == LABELS and y.ndim == 1 and self.loss.smoothing is not None
 
-    def trained(self):
-        """(layer, name, parameter, gradient) of all that is trained."""
-        return [(layer, name, p, g) for layer in self.net.layers for name, (p, g) in layer.trainable_arrays().items()]
+    def plan(self):
+        """The `Plan` for the network as it is."""
+        if self._plan.state is not (state := self.net.state):
+            trained = [(layer, name, p, g) for layer in self.net.layers for name, (p, g) in layer.trainable_arrays().items()]
+            self._plan = Plan(state, trained, drifting(self.net))
+        return self._plan
 
     def length(self, arrays):
         """Length of the vector of all numbers; infinite or NaN where one is, or where their squares overflow."""
         return sum_of_squares(arrays, self._together["squares"]) ** 0.5
 
-    def update(self, optimizer, trained):
+    def update(self, optimizer, plan):
         """Move every trainable parameter, all of one rate together where the optimizer knows how."""
-        moves, moved = {}, {}
-        for layer, name, p, g in trained:
-            if rate := layer.rate(name):
-                moves.setdefault(rate, []).append((p, g, self._state(optimizer, layer, name, p)))
-                moved[layer] = None
+        if plan.kind is not type(optimizer):
+            plan.kind, plan.moves = type(optimizer), self.moves(optimizer, plan.trained)
         try:
-            for place, (rate, some) in enumerate(moves.items()):
+            for place, (rate, some) in enumerate(plan.moves):
                 step_all(paced(optimizer, rate), some, self._together[place])
         finally:
-            for layer in moved:
+            for layer in plan.layers:
                 layer.touch()
+
+    def moves(self, optimizer, trained):
+        """[(rate, [(parameter, gradient, state), ...]), ...] of all that has a rate."""
+        found = {}
+        for layer, name, p, g in trained:
+            if rate := layer.rate(name):
+                found.setdefault(rate, []).append((p, g, self._state(optimizer, layer, name, p)))
+        return list(found.items())
 
     def states(self, optimizer):
         """{"conv2d_1.w": state, …} of an optimizer of this type, without what is needed within a step only."""
@@ -131,7 +156,7 @@ class Stepper:
     def set_states(self, optimizer, states):
         """Take back what `states` gave; states of other types are forgotten.  ModelFileError: arrays that do not fit."""
         found = {}
-        for layer, name, p, _ in self.trained():
+        for layer, name, p, _ in self.plan().trained:
             state = {key: own(value) for key, value in states.get(f"{layer.name}.{name}", {}).items()}
             for key, value in state.items():
                 if isinstance(value, np.ndarray) and (value.shape, value.dtype) != (p.shape, p.dtype):
@@ -139,7 +164,7 @@ class Stepper:
                     raise ModelFileError(f"{what} is {value.dtype} {value.shape}; its parameter is {p.dtype} {p.shape}")
             if state:
                 found[type(optimizer), layer.name, name] = layer, state
-        self._states = found
+        self._states, self._plan = found, Plan(None, (), ())
 
     def _state(self, optimizer, layer, name, p):
         key = type(optimizer), layer.name, name  # settings may change between steps, by a schedule or a callback
@@ -193,24 +218,32 @@ def own(value):
     return np.array(value, order="C") if isinstance(value, np.ndarray) else value
 
 
-def clip(trained, norm, most, largest):
+def clip(gradients, norm, most, largest):
     """Gradients made smaller in place: all by one factor where their `norm` is above `most`; then each within ±`largest`."""
     if most is not None and norm > most:
-        for *_, g in trained:
+        for g in gradients:
             g *= most / norm
     if largest is not None:
-        for *_, g in trained:
+        for g in gradients:
             np.clip(g, -largest, largest, out=g)
 
 
 def volatile(net):
-    """What a training pass changes besides gradients: running statistics and the number of random draws, as they are now."""
-    kept = []
-    for layer in net.layers:
-        names = layer.buffer_shapes(layer.input_shape)
-        if names or hasattr(layer, "draws"):
-            kept.append((layer, {name: layer.arrays[name].copy() for name in names}, getattr(layer, "draws", None)))
-    return kept
+    """What a training pass changes besides gradients, as it is now: for `restore`."""
+    return as_now(drifting(net))
+
+
+def drifting(net):
+    """(layer, names of its running statistics) of those in which a training pass changes these, or the number of random draws."""
+    named = [(layer, tuple(layer.buffer_shapes(layer.input_shape))) for layer in net.layers]
+    return [(layer, names) for layer, names in named if names or hasattr(layer, "draws")]
+
+
+def as_now(layers):
+    """(layer, running statistics, draws) of what is `drifting`."""
+    return [
+        (layer, {name: layer.arrays[name].copy() for name in names}, getattr(layer, "draws", None)) for layer, names in layers
+    ]
 
 
 def restore(kept):

@@ -67,7 +67,7 @@ class SGD:
             self.step(*move)
 
     def _move(self, moves, together):
-        arrays = [(g, p, velocity(p, state)) for p, g, state in moves]
+        arrays = together.once(moves, lambda: [(g, p, velocity(p, state)) for p, g, state in moves])
         sgd_update(arrays, self.lr, self.momentum, self.nesterov, self.weight_decay, together)
 
 
