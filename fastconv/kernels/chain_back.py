@@ -76,8 +76,8 @@ def one_image(x, dy, n, k, bases, back, mine, sums):
     for h in range(high):
         copy(x, n * x.shape[1] + h * wide, mine, start + h * step, wide)
     here, there, weights = array_address(mine), array_address(sums), bases[TURNED]
-    offsets_at, gradients_at, longest = row_of(back.lists, 0, 3)
-    offsets, gradients = here + FLOAT * offsets_at, here + FLOAT * gradients_at
+    lists_at, length_at = row_of(back.lists, 0, 2)
+    offsets, gradients = here + FLOAT * lists_at, here + FLOAT * (lists_at + 1)
     for i in range(len(convs) - 1, -1, -1):
         conv = row_of(convs, i, IN_BACK)
         pixels = here + FLOAT * (conv[X] + (k * conv[X_IMAGE] if i > 0 else 0))
@@ -87,8 +87,8 @@ def one_image(x, dy, n, k, bases, back, mine, sums):
             g = here + FLOAT * (conv[G] + k * conv[G_IMAGE] + conv[G_START])
         for o in range(conv[O]):  # all weight gradients first, then all of the input's: x and dx together would not fit L1
             found, slopes, keep = marks + FLOAT * o * conv[WINDOWS], g + FLOAT * o, o * conv[LIST]
-            run_tile(mine, live, found, slopes, gradients + FLOAT * keep, offsets + FLOAT * keep, steps, conv[LIVE], longest, 0)
-            count = number_at(mine, offsets_at + keep + longest)
+            run_tile(mine, live, found, slopes, gradients + FLOAT * keep, offsets + FLOAT * keep, steps, conv[LIVE], length_at, 0)
+            count = number_at(mine, lists_at + keep + length_at)
             for p in range(conv[FIRST], conv[MIDDLE]):
                 tile, at, w_at, bias, block = row_of(passes, p, IN_PASS)
                 target = there + FLOAT * (conv[PARTIAL_AT] + o * conv[FILTER] + w_at)
@@ -101,7 +101,7 @@ def one_image(x, dy, n, k, bases, back, mine, sums):
             tile, at, w_at, _, block = row_of(passes, p, IN_PASS)
             for o in range(conv[O]):
                 keep, target = o * conv[LIST], here + FLOAT * (conv[DX] + at)
-                count = number_at(mine, offsets_at + keep + longest)
+                count = number_at(mine, lists_at + keep + length_at)
                 filter_at = weights + FLOAT * (conv[TURNED_AT] + o * conv[TURN] + w_at)
                 run_tile(
                     mine, tile, filter_at, gradients + FLOAT * keep, target, offsets + FLOAT * keep, steps, block, count, 0

@@ -30,6 +30,7 @@ from fastconv.kernels.chain_writer import (
 from fastconv.kernels.codes import NONE
 from fastconv.kernels.group_sizes import even_parts
 from fastconv.kernels.group_tile import (
+    ENTRY,
     GROUP_STEPS,
     LIST_STEPS,
     LIVE_STEPS,
@@ -79,7 +80,7 @@ class BackTables(NamedTuple):
     last: np.ndarray  # and after it: partial sums added, weight gradients of dense layers
     last_tasks: np.ndarray
     steps: np.ndarray
-    lists: np.ndarray  # where the lists of offsets and gradients lie in the room, and in each the number of its entries
+    lists: np.ndarray  # where the lists lie in the room, and in each the number of its entries
     keep: np.ndarray  # inputs of dense layers, kept for the gradients of their weights: where they lie, how many numbers
     cuts: np.ndarray  # first group of each partial sum
     room: int  # floats of the room of a thread
@@ -111,8 +112,7 @@ def backward_tables(network):
         builder.collect(i, blocks)
     for i in range(convolutions, len(network.blocks)):
         weight_gradient(writer, network, i, gradients)
-    entries = max(builder.entries)
-    lists = (space.take(entries), space.take(entries), builder.longest)
+    lists = (space.take(max(builder.lists)), ENTRY * builder.longest)
     tiles = [Turn(lanes, inwards=True), Turn(lanes, inwards=False), Live()]
     return BackTables(
         calls=array(writer.calls, len(CALL)), stages=array(writer.stages, len(STAGE)), turns=array(turns, 4), enter=ints(enter),
@@ -193,7 +193,8 @@ class Convolutions:
         self.partial, self.turned = Layout(), Layout()
         self.image = None
         self.longest = max(network.results(block) // block.out[2] for block in network.blocks)  # entries of a list
-        self.entries = []  # of the lists of each convolution
+        self.list = ENTRY * (self.longest + 1)  # numbers of one
+        self.lists = []  # numbers of those of each convolution that are kept at a time
 
     def add(self, i, top, last):
         """Convolution i; `top` is where the gradient of the last one's output lies in the room (None: in the caller's array)."""
@@ -225,9 +226,9 @@ class Convolutions:
         row["live"] = self.writer.block(LIVE_STEPS, rows=block.out[0], columns=block.out[1], g_row=g_row, g_column=g_column)
         self.weight_passes(geo, source.cols * pixel, pieces, w_row, filter_size)
         row["middle"] = len(self.passes)
-        self.entries.append((geo.o if i else 1) * (self.longest + 1))
+        self.lists.append((geo.o if i else 1) * self.list)
         if i:
-            row["list"] = self.longest + 1
+            row["list"] = self.list
             self.spread(i, row, geo, source, pixel, pieces)
         else:
             start = (source.top * source.cols + source.left) * pixel

@@ -18,8 +18,8 @@ from fastconv.kernels.transpose import turn_block, turn_square
 from fastconv.kernels.vector_ir import Vectors
 
 __all__ = [
-    "FINISH_STEPS", "GROUP_STEPS", "LIST_STEPS", "LIVE_STEPS", "MASK", "TURN_STEPS", "Add", "GroupTile", "Live", "Spread", "Taps",
-    "Turn", "address_of", "finish",
+    "ENTRY", "FINISH_STEPS", "GROUP_STEPS", "LIST_STEPS", "LIVE_STEPS", "MASK", "TURN_STEPS", "Add", "GroupTile", "Live",
+    "Spread", "Taps", "Turn", "address_of", "finish",
 ]  # fmt: skip
 
 FINISH_STEPS = ("c_m", "c_r", "c_s", "after", "marked", "mark_r", "base_r", "base_s")
@@ -93,13 +93,16 @@ def finish(v, results, places, pooled, c, d, step, base, mark_at):
                 v.store(v.as_floats(v.builder.load(live)), v.at(c, mark_at, offset, (r, step["mark_r"])))
 
 
+# an entry of a list is an offset, a whole number, and the gradient behind it: two numbers that are stored side by side go to the
+# cache at once, in two lists they would go one after the other
+ENTRY = 2
 LIST_STEPS = ("x_row", "w_row")
 LIVE_STEPS = ("rows", "columns", "g_row", "g_column")
 
 
 @dataclass(frozen=True)
 class Live:
-    """The list of one image and filter: the marks that are not -1, and their gradients; `count` floats behind is its length.
+    """The list of one image and filter: the marks that are not -1, each with its gradient; `count_at` is where its length goes.
 
     All are written, one over the other where the mark is -1, so that nothing depends on a guess.
     """
@@ -114,8 +117,8 @@ class Live:
 
             def one(column):
                 mark, length = v.number_at(marks, v.add(first, column)), v.builder.load(count)
-                v.put_number(mark, offsets, length)
-                v.builder.store(v.builder.load(v.at(start, (column, step["g_column"]))), v.at(gradients, length))
+                v.put_number(mark, offsets, v.add((length, ENTRY)))
+                v.builder.store(v.builder.load(v.at(start, (column, step["g_column"]))), v.at(gradients, (length, ENTRY)))
                 v.builder.store(v.add(length, v.one_if_positive(mark)), count)
 
             fours = v.builder.udiv(step["columns"], v.index(4))
@@ -150,9 +153,9 @@ class Taps:
         bias = v.variable(v.element(0.0))
         with v.loop(count) as entry:
             v.keep_rolled()
-            gradient = v.builder.load(v.at(gradients, entry))
+            gradient = v.builder.load(v.at(gradients, (entry, ENTRY)))
             v.builder.store(v.builder.fadd(v.builder.load(bias), gradient), bias)
-            start, splats = v.at(x, v.number_at(offsets, entry)), {w.lanes: w.splat(gradient) for w, _ in vectors}
+            start, splats = v.at(x, v.number_at(offsets, v.add((entry, ENTRY)))), {w.lanes: w.splat(gradient) for w, _ in vectors}
             for h, row in enumerate(sums):
                 for w, at, register in row:
                     value = w.load(w.at(start, (h, step["x_row"]), at))
@@ -170,7 +173,8 @@ class Spread:
     """Input gradient of one filter from a list: dx[offset + h*x_row + r] += gradient * w[h, r].
 
     The weights of `rows` rows of taps stay in registers.  The vectors of `pieces` are cut alike for every entry of the list, so
-    that a load finds what an earlier entry has just stored.
+    that a load finds what an earlier entry has just stored; but neighbours in the list overlap, and to wait for a store takes a
+    while: the list is gone through from its beginning and from its middle by turns.
     """
 
     rows: int
@@ -184,14 +188,22 @@ class Spread:
         step, vectors = v.integers(block, LIST_STEPS), [(Vectors(v.builder, v.dtype, lanes), at) for at, lanes in self.pieces]
         taps = [(h, at, w) for h in range(self.rows) for w, at in vectors]
         kept = [w.load(w.at(weights, (h, step["w_row"]), at)) for h, at, w in taps]
-        with v.loop(count) as entry:
-            v.keep_rolled()
-            gradient = v.builder.load(v.at(gradients, entry))
-            start = v.at(dx, v.number_at(offsets, entry))
+
+        def add(entry):
+            gradient = v.builder.load(v.at(gradients, (entry, ENTRY)))
+            start = v.at(dx, v.number_at(offsets, v.add((entry, ENTRY))))
             splats = {w.lanes: w.splat(gradient) for w, _ in vectors}
             for (h, at, w), weight in zip(taps, kept, strict=True):
                 place = w.at(start, (h, step["x_row"]), at)
                 w.store(w.multiply_add(splats[w.lanes], weight, w.load(place)), place)
+
+        half = v.builder.udiv(count, v.index(2))
+        with v.loop(half) as entry:
+            v.keep_rolled()
+            add(entry)
+            add(v.add(entry, half))
+        with v.loop(v.builder.sub(count, v.add((half, 2)))):  # one more or none
+            add(v.add((half, 2)))
 
 
 def shown(pieces):
