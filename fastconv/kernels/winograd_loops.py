@@ -108,14 +108,16 @@ def between(low, value, high):
 
 @register_jitable
 def input_tile(x, job, t, c0, c1, tools, v, v_at):
-    """Channels c0 ... c1 of tile t into V."""
+    """Channels c0 ... c1 of tile t into V, in whole vectors: behind the last one lies what nobody reads, zeros or, as long as that
+    does not pass the end of x, the channels of the next pixel."""
     area, n, h, s = tile_place(t, tools.areas)
     h, s = h - job.top, s - job.left
     start = job.x_at + n * job.x_image + h * job.x_row + s * job.x_pixel
     inside = h >= 0 and s >= 0 and h + area[7] <= job.H and s + area[8] <= job.W
     limits = between(0, -h, N) | between(0, job.H - h, N) << 8 | between(0, -s, N) << 16 | between(0, job.W - s, N) << 24
+    last = len(x) - start - (area[7] - 1) * job.x_row - (area[8] - 1) * job.x_pixel - job.lanes
     for c in range(c0, c1, job.lanes):
-        move = area[INPUT if inside and c + job.lanes <= job.C else INPUT_EDGE]
+        move = area[INPUT if inside and c <= last else INPUT_EDGE]
         call_tile(x, start + c, move, x, 0, v, v_at + c - c0, x, 0, tools.move_steps, 0, limits, job.C - c)
 
 
