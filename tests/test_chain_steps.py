@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import fastconv as fc
+from bounds import assert_same_bytes
 from chain_nets import BATCH, LANES, NETS, built, close, conv, dense, images, plain
 
 
@@ -157,6 +158,20 @@ def test_a_step_at_once_gives_the_same_bytes_again_and_on_one_thread():
             fc.set_threads(before)
         assert all(a.tobytes() == b.tobytes() for a, b in zip(got[:2], wanted[:2], strict=True))
         assert all(got[2][key].tobytes() == wanted[2][key].tobytes() for key in wanted[2])
+
+
+@pytest.mark.parametrize("name", [name for name in NETS if name not in ENDS_OTHERWISE])
+def test_nothing_of_a_batch_that_is_not_finite_stays_behind(name):
+    """The memory of a step is that of the one before it, with all that this has left there."""
+    x, labels = images(name), np.zeros(BATCH, np.int64)
+    bad = np.full_like(x, np.nan)
+    net, fresh = built(name), built(name)
+    net.forward_backward(bad, labels)
+    for found, wanted in zip(learned(net, x, labels)[:2], learned(fresh, x, labels)[:2], strict=True):
+        assert_same_bytes(found, wanted)
+    for layer, other in zip(net.layers, fresh.layers, strict=True):
+        for key, gradient in layer.grads.items():
+            assert_same_bytes(gradient, other.grads[key])
 
 
 def test_read_only_batches_are_learned_from():

@@ -1,5 +1,7 @@
 """Settings that change once a layer has its place, layers that are replaced, layers of somebody's own that break a promise."""
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -216,6 +218,55 @@ def test_settings_of_another_network_leave_what_is_ready():
     other.layers[0].activation = None
     net.predict(X)
     assert net._steps is ready
+
+
+OTHERWISE = {
+    "a setting": lambda net: setattr(net.layers[3].layers[0], "activation", "relu"),
+    "what is trained": lambda net: setattr(net.layers[0], "trainable", False),
+    "what is trained in a block": lambda net: setattr(net.layers[3], "trainable", False),
+    "a rate": lambda net: setattr(net.layers[-1], "rates", {"w": 0.5}),
+    "a layer": lambda net: setattr(net, "layers", (*net.layers[:-1], fc.Dense(3))),
+}
+
+
+@pytest.mark.parametrize("change", OTHERWISE.values(), ids=OTHERWISE)
+def test_the_state_of_a_network_is_another_one_after_a_change_only(change):
+    net, other = network(), network()
+
+    def passes():
+        net.predict(X)
+        net.set_weights(net.get_weights())
+        for some in (net, other):
+            fc.Trainer(some).step(X, [0, 1, 2, 0])
+        return net.state
+
+    states = [net.state, passes()]  # arrays and gradients are allocated between them
+    assert passes() is states[-1]
+    change(net)
+    states.append(net.state)
+    settled = passes()  # a new layer has allocated its arrays
+    assert passes() is settled
+    assert len({id(state) for state in states}) == len(states)
+    assert copy.deepcopy(net).state is not settled
+
+
+def test_what_is_trained_may_change_between_steps():
+    net, y = network(), np.array([0, 1, 2, 0])
+    trainer = fc.Trainer(net, fc.optim.SGD(0.1, momentum=0.9))
+
+    def moved():
+        before = net.get_weights()
+        trainer.step(X, y)
+        return {name.partition(".")[0] for name, w in net.get_weights().items() if name[-1] in "wb" and (w != before[name]).any()}
+
+    first, block, last = (net.layers[i].name for i in (0, 3, 6))
+    assert moved() == {first, block, last}
+    net.layers[0].trainable = False
+    assert moved() == {block, last}
+    net.layers[6].rates = {"w": 0, "b": 0}
+    assert moved() == {block}
+    net.layers[0].trainable, net.layers[6].rates = True, {}
+    assert moved() == {first, block, last}
 
 
 def test_a_training_pass_goes_back_though_a_setting_changed_meanwhile():
