@@ -1,6 +1,7 @@
 """A training step of a chain there and back at once: loss and gradients in one pass of the images."""
 
 import copy
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 import fastconv as fc
 from bounds import assert_same_bytes
 from chain_nets import BATCH, LANES, NETS, built, close, conv, dense, images, plain
+from fastconv import machine
+from lab import run
 
 
 def cross_entropy(scores, labels, smoothing):
@@ -172,6 +175,48 @@ def test_nothing_of_a_batch_that_is_not_finite_stays_behind(name):
     for layer, other in zip(net.layers, fresh.layers, strict=True):
         for key, gradient in layer.grads.items():
             assert_same_bytes(gradient, other.grads[key])
+
+
+FOUR_THREADS = """
+import numpy as np
+import fastconv as fc
+from chain_nets import LANES, built, images
+
+x = images("lenet5", LANES + 1)  # two groups
+labels, dy = np.arange(len(x)) % 10, np.random.default_rng(3).standard_normal((len(x), 10)).astype(np.float32)
+gradients = {"at once": set(), "apart": set()}
+
+def keep(kind, net):
+    gradients[kind].add(b"".join(g.tobytes() for layer in net.layers for g in layer.grads.values()))
+
+def at_once(net):
+    net.forward_backward(x, labels)
+    keep("at once", net)
+
+def apart(net):
+    net.forward(x, training=True)
+    net.backward(dy)
+    keep("apart", net)
+
+for threads, later in ((1, 1), (4, 4), (4, 1), (4, 2), (1, 4), (2, 4)):
+    net, other = built("lenet5"), built("lenet5")
+    fc.set_threads(threads)
+    at_once(net)
+    apart(other)
+    fc.set_threads(later)
+    apart(net)
+    at_once(other)
+    at_once(net)
+    net.backward(dy)  # of that pass, once more
+    keep("apart", net)
+print(*map(len, gradients.values()))
+"""
+
+
+def test_more_threads_than_groups_and_other_ones_later_make_no_difference(tmp_path):
+    folder, settings = machine.cache_folder(), {name: value for name, value in os.environ.items() if name.startswith("NUMBA_")}
+    out, _ = run(FOUR_THREADS, tmp_path, cache=folder and folder.parent, **(settings | {"NUMBA_NUM_THREADS": "4"}))
+    assert out == "1 1"
 
 
 def test_read_only_batches_are_learned_from():

@@ -69,7 +69,7 @@ def forward(x, y, space, rooms, bases, tasks, ahead, turns):
         wait_for(turns, WORKS_DONE, len(tasks) - 1)
         g = next_task(turns, GROUPS, thread, groups)
         while g < groups:
-            group_forward(x, y, g, space[g if len(space) == groups else thread], room, bases, ahead)
+            group_forward(x, y, g, space[g if len(space) >= groups else thread], room, bases, ahead)
             g = next_task(turns, GROUPS, thread, groups)
         restore_denormals(before)
 
@@ -80,8 +80,8 @@ def backward(x, y, dy, targets, memory, tasks, ahead, back, turns):
     cache: results y, the loss of each image and dy (see `rows_of_cross_entropy`), then the gradients.  The loss of an image that
     is not finite, or has a label that is no class, is NaN.
 
-    The groups of a block leave partial sums for the convolutions, and for the dense layers inputs, and gradients as rows; the
-    sums of these come last.
+    The groups of a block leave partial sums for the convolutions; for the dense layers they leave inputs and gradients, and sums
+    over these come last.
     """
     slots, blocks, lanes, bases = len(memory.rooms), len(memory.partial), ahead.lanes, memory.bases
     labels, shares, losses = targets
@@ -118,13 +118,12 @@ def start_of(array):
 
 
 class Workspace:
-    """Memory for one pass at a time, and the addresses of everything."""
+    """Memory for one pass at a time, and the addresses of everything: `rows` for groups, and not more `rooms` for threads."""
 
-    def __init__(self, chain, rows):
+    def __init__(self, chain, rows, rooms):
         tables, back = chain.tables, chain.back
         self.space = aligned.zeros((rows, tables.space), np.float32)
-        rooms = (get_threads(), back.room) if back else (min(rows, get_threads()), tables.room)
-        self.rooms = aligned.zeros(rooms, np.float32)
+        self.rooms = aligned.zeros((rooms, back.room if back else tables.room), np.float32)
         self.filters = aligned.zeros((1, tables.filters), np.float32)
         self.bases = np.zeros(BLOCKS + 4 * chain.blocks, np.int64)
         known = {CONSTANTS: ZEROS_AND_ONES, FILTERS: self.filters}
@@ -169,18 +168,19 @@ class Chain:
         stays : whether values stay until a pass back; there and back at once, or forward alone, each group takes the place of
             the one before it
         """
-        return Workspace(self, self.rows_for(stays))
-
-    def rows_for(self, stays):
-        """Groups whose values lie side by side."""
-        if stays:
-            return self.tables.groups
-        return get_threads() if self.back else min(self.tables.groups, get_threads())
+        return Workspace(self, *self.sizes(stays))
 
     def serves(self, work, stays=False):
-        """Whether a workspace has room for that, and for as many threads as there are now."""
-        rooms = get_threads() if self.back else min(self.tables.groups, get_threads())
-        return len(work.rooms) >= rooms and len(work.space) >= self.rows_for(stays)
+        """Whether a workspace is as large as `workspace` would make it now."""
+        rows, rooms = self.sizes(stays)
+        return len(work.space) >= rows and len(work.rooms) >= rooms
+
+    def sizes(self, stays):
+        """(rows, rooms): a thread that goes forward and back has both, even if there is no group for it."""
+        groups, threads = self.tables.groups, get_threads()
+        if self.back:
+            return max(groups, threads) if stays else threads, threads
+        return min(groups, threads), min(groups, threads)
 
     def prepare(self, work, arrays):
         """Take up new weights, (w, b or None) of each block, in the next pass."""

@@ -15,8 +15,8 @@ CALL = (
 )  # fmt: skip  # _step: a row of windows further; _room: 1 for what lies in the room of a thread, not in that of a group
 STAGE = ("rows", "first", "end")
 WORK = ("tile", "a_slot", "a", "b_slot", "b", "c_slot", "c", "steps", "first", "second")  # what is done once for all images
-# slots of addresses: a group's row of the workspace, zeros and ones, memory of a training pass, Winograd's filters; then weights,
-# bias and their gradients, four for each block
+# slots of addresses: a group's row of the workspace (of which work knows nothing), zeros and ones, memory of a training pass,
+# Winograd's filters; then weights, bias and their gradients, four for each block
 SPACE, CONSTANTS, PARTIAL, ROWS, KEPT, TURNED, FILTERS, BLOCKS = range(8)
 ONES = 64  # that many zeros come before as many ones
 

@@ -109,7 +109,7 @@ def between(low, value, high):
 @register_jitable
 def input_tile(x, job, t, c0, c1, tools, v, v_at):
     """Channels c0 ... c1 of tile t into V, in whole vectors: behind the last one lies what nobody reads, zeros or, where that
-    does not pass the end of x, the channels of the next pixel."""
+    does not pass the end of x, the numbers that follow there."""
     area, n, h, s = tile_place(t, tools.areas)
     h, s = h - job.top, s - job.left
     start = job.x_at + n * job.x_image + h * job.x_row + s * job.x_pixel

@@ -11,18 +11,18 @@ from fastconv.functional.conv import PreparedWeights
 from fastconv.layers.initializers import draw
 from fastconv.machine import require_memory
 
-__all__ = ["ANYWHERE", "Arrays", "stream_of"]
+__all__ = ["LATEST", "Arrays", "stream_of"]
 
 INITIAL, TRAINING = 0, 1  # the random streams of a layer: first weights, and what is drawn while training
 
 
-class Count:
-    """How often any layer has changed: while it stays, no network needs to look at its own."""
+class Latest:
+    """The last change of any layer, an object of its own: while it is the same, no network needs to look at its layers."""
 
-    changes = 0
+    change = object()
 
 
-ANYWHERE = Count()
+LATEST = Latest()
 
 
 class Arrays:
@@ -97,7 +97,10 @@ class Arrays:
 
     @property
     def arrays(self):
-        """{name: array} of parameters and buffers, writable: for the layer itself and for who trains it."""
+        """{name: array} of parameters and buffers, writable: for the layer itself and for who trains it.
+
+        Arrays stay for the life of the layer, numbers are written into them: passes and optimizers remember where they lie.
+        """
         if self._arrays is None:
             # Two threads that come here at once draw the same numbers from the same seed: it does not matter whose arrays stay.
             self.build()
@@ -152,7 +155,7 @@ class Arrays:
     def change(self):
         """Say that the layer is another one: what is derived from its settings, or holds its arrays, is stale."""
         self.changes += 1
-        ANYWHERE.changes += 1
+        LATEST.change = object()
 
     def prepared(self):
         """The weights "w" with their packed forms, made as inputs come that need them, kept until the weights change."""

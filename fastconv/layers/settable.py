@@ -52,7 +52,10 @@ class Settable(Arrays):
 
     @name.setter
     def name(self, value):
-        self._name = layer_name(value)
+        value = layer_name(value)
+        if value != self._name:
+            self._name = value
+            self.change()
 
     @property
     def trainable(self):
@@ -61,8 +64,10 @@ class Settable(Arrays):
 
     @trainable.setter
     def trainable(self, value):
-        self._trainable = flag(value, f"{self.label}.trainable")
-        self.change()
+        value = flag(value, f"{self.label}.trainable")
+        if value != self._trainable:
+            self._trainable = value
+            self.change()
 
     @property
     def rates(self):
@@ -77,8 +82,9 @@ class Settable(Arrays):
         values = {name: fraction(value, f"{where}[{name!r}]", 0, MOST_RATE) for name, value in values.items()}
         if self.input_shape is not None:
             self.check_rates(values)
-        self._rates = values
-        self.change()
+        if values != self._rates:
+            self._rates = values
+            self.change()
 
     def check_rates(self, values):
         """OptionError for a rate of what is no parameter; parameters are known where the layer has its place."""

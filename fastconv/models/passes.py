@@ -155,7 +155,7 @@ class ChainedLayers:
         if self.ends_rectified:  # a convolution's ReLU is in its marks, that of a dense layer in what comes behind it
             dy = relu_grad(dy, y)
         dy = ready(dy.reshape(len(dy), -1), FLOAT32)
-        self.chain.backward(x, dy, self.trained, self.gradients, work)
+        self.chain.backward(x, dy, self.trained, gradients_of(self.weighted), work)  # what is trained may have changed since
         return None
 
     @property

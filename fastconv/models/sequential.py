@@ -10,7 +10,7 @@ from fastconv import functional as F
 from fastconv.errors import FastconvWarning, OptionError
 from fastconv.geometry import whole
 from fastconv.layers import Normalize, Sigmoid, Softmax
-from fastconv.layers.arrays import ANYWHERE
+from fastconv.layers.arrays import LATEST
 from fastconv.layers.base import as_promised
 from fastconv.layers.block import backward_through, forward_through
 from fastconv.layers.connect import connect
@@ -62,6 +62,7 @@ class Sequential:
     (17010, (10,))
     """
 
+    _state = (None, None, -1)  # what `state` gives, the latest change of any layer at that time, how many of its own there were
     _bytes_seen = False
     _last_steps = None
     _classes = None
@@ -88,19 +89,20 @@ class Sequential:
 
     def _forget(self):
         """What was made ready for layers as they were goes."""
-        self._steps, self._spaces, self._state = {}, [], (object(), ANYWHERE.changes, self._changes())
+        self._steps, self._spaces, self._state = {}, [], (object(), LATEST.change, self._changes())
 
     def _changes(self):
+        """How often its layers have changed."""
         return sum([layer.changes for layer in self._all_layers])
 
     @property
     def state(self):
         """An object that stays the same as long as layers, their settings, what is trained and the arrays do (not the numbers in
         these): whoever has made something for them can tell by it whether that still holds."""
-        _, anywhere, own = self._state
-        if anywhere != (now := ANYWHERE.changes):
+        state, seen, own = self._state
+        if seen is not (latest := LATEST.change):
             if own == self._changes():
-                self._state = self._state[0], now, own
+                self._state = state, latest, own
             else:
                 self._forget()
         return self._state[0]
@@ -221,8 +223,8 @@ class Sequential:
         if steps is None:
             for layer in self._all_layers:
                 _ = layer.arrays  # they are allocated first: steps may hold them
+            known_steps = self._known_steps()  # if another thread or `steps_of` changes something now, these are kept for nobody
             steps = steps_of(self, batch, training)
-            known_steps = self._known_steps()  # another thread may forget them meanwhile: then these are kept for nobody
             if len(known_steps) >= MOST_BATCH_SIZES:
                 known_steps.clear()
             known_steps[batch, training] = steps
@@ -255,7 +257,7 @@ class Sequential:
 
     def __getstate__(self):
         """What copies and pickles hold: not the memory of passes, which is bound to places in this process."""
-        return {**self.__dict__, "_steps": {}, "_last_steps": None, "_spaces": [], "_state": (object(), -1, -1)}
+        return {**self.__dict__, "_steps": {}, "_last_steps": None, "_spaces": [], "_state": Sequential._state}
 
     def predict(self, x, batch_size=256):
         """Class probabilities, or whatever `output` says, for x (N, *input_shape), computed `batch_size` at a time.

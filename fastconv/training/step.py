@@ -11,6 +11,7 @@ from fastconv.errors import ModelFileError, TrainingError
 from fastconv.functional.softmax import LABELS
 from fastconv.functional.updates import Together, sum_of_squares
 from fastconv.layers import Normalize
+from fastconv.layers.settable import is_ours
 from fastconv.training.batches import refuse_nonfinite
 from fastconv.training.diagnose import INPUT, suspect
 from fastconv.training.losses import mean
@@ -25,7 +26,7 @@ class NotFinite(TrainingError):
 
 
 class Plan:
-    """What a step does to a network in one `Sequential.state`.
+    """What a step does to a network in one `Sequential.state`, None for one of which that does not tell everything.
 
     trained : (layer, name, parameter, gradient) of all that is trained; `gradients` and `layers` of these
     drifting : what else a training pass changes; see the function of this name
@@ -117,7 +118,10 @@ class Stepper:
 
     def plan(self):
         """The `Plan` for the network as it is."""
-        if self._plan.state is not (state := self.net.state):
+        state = self.net.state
+        if self._plan.state is not state:
+            if not all(is_ours(type(layer)) for layer in self.net.walk()):
+                state = None  # a layer of somebody's own may say something else in each step
             trained = [(layer, name, p, g) for layer in self.net.layers for name, (p, g) in layer.trainable_arrays().items()]
             self._plan = Plan(state, trained, drifting(self.net))
         return self._plan
