@@ -3,7 +3,7 @@
 from numba.extending import register_jitable
 
 from fastconv.kernels.chain_back_tables import BACK, PASS
-from fastconv.kernels.chain_walk import clear, copy, copy_to, run_stages, run_tile
+from fastconv.kernels.chain_walk import clear, copy, run_stages, run_tile
 from fastconv.kernels.chain_writer import KEPT, ROWS, TURNED
 from fastconv.kernels.group_sizes import FLOAT
 from fastconv.kernels.intrinsics import array_address, number_at, row_of
@@ -24,7 +24,7 @@ def group_backward(x, dy, g, row, bases, back, lanes, mine, sums):
     images, here = min(lanes, len(x) - g * lanes), array_address(row)
     if back.enter[0] > 0:
         first, count = row_of(back.keep, 0, 2)
-        copy_to(row, first, bases[KEPT] + FLOAT * g * count, count)
+        copy(row, here + FLOAT * first, bases[KEPT] + FLOAT * g * count, count)
         dense_part(mine, here, array_address(dy), g, images, bases, back, lanes)
     for i in range(len(back.convs)):
         turn_images(mine, here, row_of(back.convs, i, IN_BACK), i > 0, back, lanes)
@@ -73,9 +73,9 @@ def one_image(x, dy, n, k, bases, back, mine, sums):
     """Image n of the batch, k of its group, from the last convolution to the first."""
     convs, passes, live, steps = back.convs, back.passes, back.tiles[2], back.steps
     high, wide, start, step = row_of(back.image, 0, 4)
-    for h in range(high):
-        copy(x, n * x.shape[1] + h * wide, mine, start + h * step, wide)
     here, there, weights = array_address(mine), array_address(sums), bases[TURNED]
+    for h in range(high):
+        copy(mine, array_address(x) + FLOAT * (n * x.shape[1] + h * wide), here + FLOAT * (start + h * step), wide)
     lists_at, length_at = row_of(back.lists, 0, 2)
     offsets, gradients = here + FLOAT * lists_at, here + FLOAT * (lists_at + 1)
     for i in range(len(convs) - 1, -1, -1):

@@ -146,7 +146,7 @@ def dense_gradients(network, first, rows):
 
 def input_gradient(writer, network, i, gradients):
     """dx[k] = sum over m of w[k, m] dy[m], where ReLU was open; returns what is turned to rows then (nothing for the lowest)."""
-    lanes, block, convolutions = network.lanes, network.blocks[i], len(network.blocks) - len(gradients) + 1
+    lanes, block, convolutions = network.lanes, network.blocks[i], network.convolutions
     (inputs, dx, rows), (units, dy, _) = gradients[i - convolutions], gradients[i - convolutions + 1]
     below = network.blocks[i - 1]
     masked = below.geometry is None and below.relu

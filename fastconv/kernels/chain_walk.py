@@ -11,7 +11,7 @@ from fastconv.kernels.intrinsics import array_address, emits, row_of
 from fastconv.kernels.runs import over_channels
 from fastconv.kernels.sharing import done, next_task
 
-__all__ = ["add_zeros_of", "clear", "copy", "copy_to", "group_forward", "run_stages", "run_tile", "share_work"]
+__all__ = ["add_zeros_of", "clear", "copy", "group_forward", "run_stages", "run_tile", "share_work"]
 
 IN_CALL, IN_STAGE, IN_WORK = map(len, (CALL, STAGE, WORK))  # columns
 
@@ -23,15 +23,9 @@ def run_tile(v, like, tile, a, b, c, d, steps, steps_at, first, second):
 
 
 @emits()
-def copy(v, a, a_at, c, c_at, count):
-    """c[c_at + i] = a[a_at + i]"""
-    v.copy(v.at(a, a_at), v.at(c, c_at), count)
-
-
-@emits()
-def copy_to(v, a, a_at, address, count):
-    """The numbers at the address = a[a_at], ..., a[a_at + count - 1]"""
-    v.copy(v.at(a, a_at), v.pointer(address), count)
+def copy(v, like, a, c, count):
+    """`count` numbers from the address a to the address c; `like` says the type."""
+    v.copy(v.pointer(a), v.pointer(c), count)
 
 
 @emits()
@@ -110,8 +104,8 @@ def group_forward(x, y, g, row, room, bases, ahead):
         run_tile(row, turn_in, a, a, c, c, steps, into, images, 0)
     run_stages(row, here, room, bases, ahead.calls, ahead.stages, steps, 0, len(ahead.stages))
     for h in range(rows):
-        a, at = here + FLOAT * (result + h * row_step), first * units + h * y_step
-        c = array_address(y) + FLOAT * at if gather < 0 else here + FLOAT * gather
+        a, y_at = here + FLOAT * (result + h * row_step), array_address(y) + FLOAT * (first * units + h * y_step)
+        c = y_at if gather < 0 else here + FLOAT * gather
         run_tile(row, turn_out, a, a, c, c, steps, out, images, 0)
         for i in range(images if gather >= 0 else 0):
-            copy(row, gather + i * gather_row, y, at + i * units, y_step)
+            copy(row, c + FLOAT * i * gather_row, y_at + FLOAT * i * units, y_step)

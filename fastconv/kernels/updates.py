@@ -19,7 +19,7 @@ from fastconv.machine import kernel
 __all__ = ["BLOCK", "FEW", "adadelta", "adam", "on_few", "sgd", "squares"]
 
 BLOCK = 1 << 14  # numbers of a task, by the shape alone
-FEW = 1 << 14  # numbers that one thread has done before a second one has woken up
+FEW = 1 << 14  # numbers that one thread has done before a second one has begun
 PART = 1 << 9  # numbers between asking for them and writing them
 
 

@@ -36,7 +36,7 @@ class Plan:
     def __init__(self, state, trained, drifting):
         self.state, self.trained, self.drifting = state, trained, drifting
         self.gradients = [g for *_, g in trained]
-        self.layers = list({layer: None for layer, name, *_ in trained if layer.rate(name)})
+        self.layers = list(dict.fromkeys(layer for layer, name, *_ in trained if layer.rate(name)))
         self.kind, self.moves = None, ()
 
 
@@ -168,7 +168,7 @@ class Stepper:
                     raise ModelFileError(f"{what} is {value.dtype} {value.shape}; its parameter is {p.dtype} {p.shape}")
             if state:
                 found[type(optimizer), layer.name, name] = layer, state
-        self._states, self._plan = found, Plan(None, (), ())
+        self._states, self._plan.kind = found, None
 
     def _state(self, optimizer, layer, name, p):
         key = type(optimizer), layer.name, name  # settings may change between steps, by a schedule or a callback
