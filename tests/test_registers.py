@@ -21,10 +21,12 @@ from fastconv.kernels.intrinsics import add_function, function_address
 from fastconv.kernels.panels import WIDEST
 from fastconv.kernels.tile import MOST_ROWS, Tile, most_rows, write_tile
 from fastconv.kernels.vector_ir import lanes_of
+from fastconv.kernels.winograd_products import MORE as PRODUCT_MORE
+from fastconv.kernels.winograd_products import ProductTile
 
 LANES = lanes_of(4)
 WIDTHS = range(1, WIDEST[machine.cpu().registers] + 1)
-KINDS = ((False, False), (True, False), (False, True))  # masked, asks: as they are walked, and as Winograd's products are
+KINDS = ((False, False), (True, False), (False, True))  # masked, asks
 WALKED = [Tile(4, LANES, most_rows()[cols], cols, masked, asks=asks) for cols in WIDTHS for masked, asks in KINDS]
 BESIDE = [
     Tile(4, LANES, rows, cols, masked, beside=beside)
@@ -33,6 +35,7 @@ BESIDE = [
     for rows in [most_rows(beside=True)[cols]]
     for beside in (rows // 2, rows)
 ]
+PRODUCTS = [ProductTile(4, LANES, most_rows()[cols], cols) for cols in WIDTHS]
 PACKS = [Tile(4, LANES, most_rows()[cols], cols, False, packs=True) for cols in WIDTHS]
 
 
@@ -52,6 +55,7 @@ GROUPS = tiles_of_groups(machine.cpu())
 NEON = dataclasses.replace(machine.cpu(), vector_bytes=16, registers=32, has_fma=True)
 FOR_NEON = [
     *[Tile(4, 4, MOST_ROWS[32][cols], cols, False, asks=asks) for cols in range(1, WIDEST[32] + 1) for asks in (False, True)],
+    *[ProductTile(4, 4, MOST_ROWS[32][cols], cols) for cols in range(1, WIDEST[32] + 1)],
     *[Tile(4, 4, MOST_ROWS[32][cols], cols, False, beside=MOST_ROWS[32][cols] // 2) for cols in range(1, WIDEST[32] + 1)],
     *tiles_of_groups(NEON),
 ]
@@ -66,7 +70,7 @@ def body_of(tile):
 
 def more_of(tile):
     """Arguments besides the usual ones."""
-    return int(getattr(tile, "asks", False) or getattr(tile, "packs", False))
+    return PRODUCT_MORE if isinstance(tile, ProductTile) else int(getattr(tile, "asks", False) or getattr(tile, "packs", False))
 
 
 def assembly(tile):
@@ -92,14 +96,14 @@ def spills(text, multiply, moves):
 
 
 @X86_ONLY
-@pytest.mark.parametrize("tile", [*WALKED, *BESIDE, *PACKS, *GROUPS], ids=lambda tile: tile.name)
+@pytest.mark.parametrize("tile", [*WALKED, *BESIDE, *PRODUCTS, *PACKS, *GROUPS], ids=lambda tile: tile.name)
 def test_sums_stay_in_registers(tile):
     loops, moved = spills(assembly(tile), "vfmadd", r"mm.*\(%rsp|\(%rsp.*mm")
     assert loops and not moved
 
 
 @X86_ONLY
-@pytest.mark.parametrize("tile", [*WALKED, *BESIDE, GROUPS[0]], ids=lambda tile: tile.name)
+@pytest.mark.parametrize("tile", [*WALKED, *BESIDE, *PRODUCTS, GROUPS[0]], ids=lambda tile: tile.name)
 def test_places_stay_in_registers(tile):
     """A tile of one vector loads a number for each multiply-add; to load where it lies would take as long again."""
     loops, moved = spills(assembly(tile), "vfmadd", r"\(%rsp")

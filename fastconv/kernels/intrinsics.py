@@ -5,11 +5,17 @@ from itertools import repeat
 
 import llvmlite.ir as ir
 from numba import types
-from numba.extending import intrinsic
+from numba.extending import intrinsic, register_jitable
 
 from fastconv.kernels.vector_ir import ELEMENTS, I64, Vectors
 
-__all__ = ["add_function", "array_address", "emits", "function_address", "number_at", "pointer_at", "row_of"]
+__all__ = ["add_function", "array_address", "emits", "function_address", "inlined", "number_at", "pointer_at", "row_of"]
+
+
+# decorates what a kernel calls for every few thousand cycles: LLVM is to make it a part of the kernel.  As a function of its own
+# it would get its tuples of arrays number by number, a hundred of them through memory, and count references to each array:
+# some 300 cycles a call.
+inlined = register_jitable(forceinline=True)
 
 
 def add_function(module, name, body, dtype, lanes, more=0):

@@ -22,16 +22,15 @@ import numpy as np
 
 from fastconv.kernels import aligned
 from fastconv.kernels.activation import finish, in_registers
-from fastconv.kernels.blocks import balanced
 from fastconv.kernels.padding import as_read, fold, grad_target
 from fastconv.kernels.phases import filters_at_stride_one, image_at_stride_one, join_image
 from fastconv.kernels.sharing import fresh_turns
-from fastconv.kernels.tile import STEPS, Tile, most_rows, tile_address
 from fastconv.kernels.transpose import flip_filters
 from fastconv.kernels.vector_ir import lanes_of
 from fastconv.kernels.winograd_areas import row_counts, tiles_of
 from fastconv.kernels.winograd_filters import view_of_filters
 from fastconv.kernels.winograd_loops import COUNTERS, Job, Tools, by_blocks, by_panels
+from fastconv.kernels.winograd_products import product_table
 from fastconv.kernels.winograd_sizes import (
     GAP,
     block_sizes,
@@ -49,21 +48,6 @@ from fastconv.machine import get_threads
 __all__ = ["forward", "input_grad"]
 
 RESULTS = (OutputMove, PooledMove)  # by `Job.pooled`
-
-
-@functools.lru_cache(maxsize=256)
-def tile_tables(panels, itemsize, a_m, a_k, k, counts):
-    """(steps, `Tools.addresses`) for products with `k` terms, for each kind of panel."""
-    steps, kinds = [], panels.kinds
-    most = [most_rows()[vectors] for vectors, _ in kinds]
-    addresses = np.zeros((len(kinds), max(most) + 1), np.int64)
-    addresses[:, 0] = most
-    for kind, (vectors, _) in enumerate(kinds):
-        for height in {part for count in counts for part in balanced(count, most[kind])}:
-            addresses[kind, height] = tile_address(Tile(itemsize, panels.lanes, height, vectors, masked=False, asks=True))
-        known = {"a_m": a_m, "a_k": a_k, "b_k": 1, "c_m": vectors * panels.lanes, "i": 1, "j": 1, "k": k}
-        steps += [known.get(name, 0) for name in STEPS] + [{**known, "accumulate": 1}.get(name, 0) for name in STEPS]
-    return np.array(steps, np.int64), addresses
 
 
 def axis_parts(size, results, dilation, before):
@@ -95,37 +79,37 @@ def jobs(x_shape, y_shape, dilations, before, groups, lanes, pooled=False):
 
 
 def tools_of(job, panels, dtype, size, tiles, cut, tap, depth, code):
-    """(`Tools`, steps of the register tiles) for the tiles cut as they are, and U for `depth` input channels at once, whose
-    filters lie `tap` numbers apart before."""
-    wide, row = widths(depth, panels)
+    """`Tools` for the tiles cut as they are, and U for `depth` input channels at once, whose filters lie `tap` numbers apart
+    before."""
+    wide, _ = widths(depth, panels)
     most_tiles = max(end - first for first, end in cut)
-    steps, addresses = tile_tables(panels, dtype.itemsize, wide, 1, job.C, row_counts(cut, tiles[1]))
+    addresses = product_table(panels, dtype.itemsize, row_counts(cut, tiles[1]))
     gap = GAP * job.lanes
     move_steps = [job.x_row, job.x_pixel, most_tiles * wide + gap]
     for vectors, _ in panels.kinds:
         own = vectors * job.lanes
         move_steps += [most_tiles * own + gap, job.y_row, job.y_pixel, code, tap, depth * own + gap]
     filters = move_address(FilterMove(dtype.itemsize, job.lanes, size))
-    return Tools(*tiles, panels.rows, addresses, filters, np.array(move_steps, np.int64), np.zeros(row, dtype)), steps
+    return Tools(*tiles, panels.rows, addresses, np.array([wide, 1]), filters, np.array(move_steps, np.int64))
 
 
 def block_tables(job, images, o, dtype, size, code, threads):
-    """(first tiles of the blocks, `Tools`, steps, shape of scratch, numbers of U in a group) for `by_blocks`."""
+    """(first tiles of the blocks, `Tools`, shape of scratch, numbers of U in a group) for `by_blocks`."""
     panels = filter_panels(job.C, o, dtype.itemsize)
     tiles, count = tiles_of(job, images, size, RESULTS[job.pooled], dtype.itemsize, o % job.lanes > 0)
     cut, room = block_sizes(job.C, panels, count, size, dtype.itemsize, threads)
     tap, _ = room_for_filters(panels, size)
-    tools, steps = tools_of(job, panels, dtype, size, tiles, cut, tap, job.C, code)
-    return np.array([0] + [end for _, end in cut]), tools, steps, room, packed_size(panels)
+    tools = tools_of(job, panels, dtype, size, tiles, cut, tap, job.C, code)
+    return np.array([0] + [end for _, end in cut]), tools, room, packed_size(panels)
 
 
 def panel_tables(job, images, o, dtype, size, code, threads):
-    """(number of tiles, input channels at once, `Tools`, steps, size of V, shape of scratch) for `by_panels`."""
+    """(number of tiles, input channels at once, `Tools`, size of V, shape of scratch) for `by_panels`."""
     panels = shared_panels(job.C, o, dtype.itemsize, threads)
     tiles, count = tiles_of(job, images, size, RESULTS[job.pooled], dtype.itemsize, o % job.lanes > 0)
     chunk, tap, v_size, room = panel_sizes(job.C, panels, count, size, dtype.itemsize, threads)
-    tools, steps = tools_of(job, panels, dtype, size, tiles, [(0, count)], tap, chunk, code)
-    return count, chunk, tools, np.repeat(steps[None], room[0], axis=0), v_size, room
+    tools = tools_of(job, panels, dtype, size, tiles, [(0, count)], tap, chunk, code)
+    return count, chunk, tools, v_size, room
 
 
 @functools.lru_cache(maxsize=1024)
@@ -159,17 +143,17 @@ def convolve(x, w, size, bias, activation, y, dilations, before, groups, whole, 
 
 
 def convolve_blocks(x, w, of_w, taps, u, u_at, bias, bias_at, y, job, tables):
-    first, tools, steps, room, _ = tables
+    first, tools, room, _ = tables
     scratch, turns = aligned.workspace(room, x.dtype), fresh_turns(COUNTERS, room[0])
-    by_blocks(x, w, of_w, taps, u, u_at, bias, bias_at, y, first, job, tools, steps, scratch, turns)
+    by_blocks(x, w, of_w, taps, u, u_at, bias, bias_at, y, first, job, tools, scratch, turns)
 
 
 def convolve_panels(x, w, of_w, taps, _u, _u_at, bias, bias_at, y, job, tables):
-    count, chunk, tools, steps, v_size, room = tables
+    count, chunk, tools, v_size, room = tables
     v, scratch = aligned.workspace(v_size, x.dtype), aligned.workspace(room, x.dtype)
     threads = max(len(scratch), min(get_threads(), count))
     turns = fresh_turns(COUNTERS, threads)
-    by_panels(x, w, of_w, taps, bias, bias_at, y, count, chunk, job, tools, steps.copy(), v, scratch, threads, turns)
+    by_panels(x, w, of_w, taps, bias, bias_at, y, count, chunk, job, tools, v, scratch, threads, turns)
 
 
 def before(geo):

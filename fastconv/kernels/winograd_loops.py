@@ -4,13 +4,13 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import prange
-from numba.extending import register_jitable
 
 from fastconv.kernels.denormals import flush_denormals, restore_denormals
-from fastconv.kernels.intrinsics import array_address, emits
+from fastconv.kernels.intrinsics import array_address, emits, inlined
 from fastconv.kernels.sharing import done, next_task, wait_for
-from fastconv.kernels.tile import ROWS_AHEAD, STEPS, call_tile, call_tile_with
+from fastconv.kernels.tile import ROWS_AHEAD, call_tile
 from fastconv.kernels.transpose import transpose_block
+from fastconv.kernels.winograd_products import product
 from fastconv.kernels.winograd_sizes import GAP, E, N
 from fastconv.machine import kernel
 
@@ -21,20 +21,17 @@ __all__ = [
     "RESULT",
     "RESULT_EDGE",
     "Job",
-    "K",
     "Tools",
     "all_filters",
     "by_blocks",
     "by_panels",
     "input_tile",
-    "product",
     "products",
     "results_at",
     "shared_range",
 ]
 
 INPUT, INPUT_EDGE, RESULT, RESULT_EDGE = range(9, 13)  # columns of `Tools.areas`: addresses of the transforms
-K, C_M = STEPS.index("k"), STEPS.index("c_m")
 # steps of the transforms: of the input, then for each kind of panel those of the output and of the filters
 OF_INPUT, OF_KIND, OF_FILTER = 3, 6, 4
 # what `turns` counts: parts of U that were taken and that are made, or tiles of V; then blocks or panels
@@ -74,13 +71,13 @@ class Tools(NamedTuple):
     # outputs of a tile (rows, columns), inputs of a tile (rows, columns), addresses of the transforms
     ranges: np.ndarray  # (36, 2): the first and the end of the tiles that have an element
     panels: np.ndarray  # rows of `Panels`
-    addresses: np.ndarray  # of the register tiles: (kinds of panels, rows + 1); for no rows the rows of the tallest
+    addresses: np.ndarray  # of the products: (kinds of panels, rows + 1); for no rows the rows of the tallest
+    steps: np.ndarray  # of what they multiply: from row to row and from term to term
     filters: int  # address of the transform of filters
     move_steps: np.ndarray  # steps of the transforms
-    zeros: np.ndarray  # the bias of products
 
 
-@register_jitable
+@inlined
 def tile_place(t, areas):
     """(row of `areas`, image, first output row, first output column) of tile t."""
     area = 0
@@ -101,12 +98,12 @@ def copy_run(v, source, source_at, target, target_at, count, ahead):
     v.copy(start, v.at(target, target_at), count)
 
 
-@register_jitable
+@inlined
 def between(low, value, high):
     return min(max(value, low), high)
 
 
-@register_jitable
+@inlined
 def input_tile(x, job, t, c0, c1, tools, v, v_at):
     """Channels c0 ... c1 of tile t into V, in whole vectors: behind the last one lies what nobody reads, zeros or, where that
     does not pass the end of x, the numbers that follow there."""
@@ -121,14 +118,14 @@ def input_tile(x, job, t, c0, c1, tools, v, v_at):
         call_tile(x, start + c, move, x, 0, v, v_at + c - c0, x, 0, tools.move_steps, 0, limits, job.C - c)
 
 
-@register_jitable
+@inlined
 def results_at(t, job, tools):
     """(row of `areas` of tile t, where its results begin in y)"""
     area, n, p, q = tile_place(t, tools.areas)
     return area, job.y_at + n * job.y_image + (p >> job.pooled) * job.y_row + (q >> job.pooled) * job.y_pixel
 
 
-@register_jitable
+@inlined
 def output_tile(room, m_at, t, job, tools, panel, bias, bias_at, y):
     """The results of a panel in tile t, from M."""
     _, _, first, kind, _, _, columns = panel
@@ -139,52 +136,38 @@ def output_tile(room, m_at, t, job, tools, panel, bias, bias_at, y):
         call_tile(room, m_at + c, move, bias, 0, y, start + at, bias, bias_at + at, tools.move_steps, steps_at, 0, columns - c)
 
 
-@register_jitable
-def product(a, a_at, b, b_at, b_row, c, c_at, count, kind, block_at, steps, tools, ahead, ahead_row):
-    """c (+)= a b: `count` rows, and a panel of a kind as columns; `steps[block_at:]` are those of the register tile, which asks
-    for what lies at the address `ahead`, `ahead_row` bytes further for every row."""
-    most = tools.addresses[kind, 0]
-    parts = (count + most - 1) // most
-    for part in range(parts):
-        rows = count // parts + (1 if part < count % parts else 0)
-        tile = tools.addresses[kind, rows]
-        call_tile_with(a, a_at, tile, b, b_at, c, c_at, tools.zeros, 0, steps, block_at, 0, b_row, ahead)
-        ahead += rows * ahead_row
-        a_at += rows * steps[block_at]
-        c_at += rows * steps[block_at + C_M]
-
-
-@register_jitable
+@inlined
 def shared_range(first, end, range_of):
     """Those of the tiles first ... end that are in the range."""
     return max(first, range_of[0]), min(end, range_of[1])
 
 
-@register_jitable
-def products(a, b, b_row, c, first, end, kind, block_at, steps, tools, many):
-    """c[e] (+)= a[e] b[e] for the 36 elements e of transformed tiles: those of the tiles first ... end that have e as rows, and
-    a panel of a kind as columns.  a, b, c = (array, where it begins, how far it is to the next element).
+@inlined
+def products(a, b, c, row, first, end, kind, terms, more, tools, many):
+    """c[e] = a[e] b[e], or c[e] += it (`more` = 1), for the 36 elements e of transformed tiles: those of the tiles first ... end
+    that have e as rows, and a panel of a kind, `row` numbers wide, as columns.  a, b, c = (array, where it begins, how far it is
+    to the next element).
 
-    With `many` tiles a comes from far away, and each register tile asks for the rows of the next one; else b does, and all of an
-    element ask for the next element's.
+    With `many` tiles a comes from far away, and each few rows ask for the next ones; else b does, and all of an element ask for
+    the next element's.
     """
     (a, a_at, a_element), (b, b_at, b_element), (c, c_at, c_element) = a, b, c
+    addresses, steps = tools.addresses[kind], tools.steps
     for e in range(E):
         low, high = shared_range(first, end, tools.ranges[e])
         if low < high:
-            a_here = a_at + e * a_element + (low - first) * steps[block_at]
-            c_here = c_at + e * c_element + (low - first) * steps[block_at + C_M]
+            a_here, c_here = a_at + e * a_element + (low - first) * steps[0], c_at + e * c_element + (low - first) * row
             b_here, count = b_at + e * b_element, high - low
             if many:
-                ahead_row = steps[block_at] * a.itemsize
-                ahead = array_address(a) + a_here * a.itemsize + tools.addresses[kind, 0] * ahead_row
+                ahead_row = steps[0] * a.itemsize
+                ahead = array_address(a) + a_here * a.itemsize + addresses[0] * ahead_row
             else:
                 ahead = array_address(b) + (b_here + b_element) * b.itemsize
-                ahead_row = steps[block_at + K] * b_row * b.itemsize // count
-            product(a, a_here, b, b_here, b_row, c, c_here, count, kind, block_at, steps, tools, ahead, ahead_row)
+                ahead_row = terms * row * b.itemsize // count
+            product(a, a_here, b, b_here, c, c_here, row, count, terms, more, addresses, steps, ahead, ahead_row)
 
 
-@register_jitable
+@inlined
 def read_filters(w, of_w, taps, c0, depth, first, columns, lanes, room, tap_room, row):
     """`columns` filters from `first` on, `depth` channels of them from c0 on, to a place where they lie together: read where
     they are, all taps at once, they are in each other's way in the cache.
@@ -202,7 +185,7 @@ def read_filters(w, of_w, taps, c0, depth, first, columns, lanes, room, tap_room
                 transpose_block(w, at + c + o * turned, turned, columns - o, depth - c, room, target + c * row + o, row, lanes)
 
 
-@register_jitable
+@inlined
 def panel_filters(w, of_w, taps, c0, depth, panel, lanes, move, move_steps, own, u, u_at, room):
     """U of a panel for `depth` channels from c0 on; `own`: where the steps of `move` for its kind stand."""
     _, _, out, _, _, row, columns = panel
@@ -213,7 +196,7 @@ def panel_filters(w, of_w, taps, c0, depth, panel, lanes, move, move_steps, own,
             call_tile(room, at, move, w, 0, u, u_at + at, w, 0, move_steps, own, 0, tail)
 
 
-@register_jitable
+@inlined
 def share_filters(w, of_w, taps, C, lanes, panels, move, move_steps, steps_at, u, u_at, room, turns, thread):
     """U of all panels, `lanes` channels after another, by all threads that come here; they go on when it is whole."""
     chunks = (C + lanes - 1) // lanes
@@ -240,7 +223,7 @@ def all_filters(w, of_w, taps, C, lanes, panels, move, move_steps, u, u_at, scra
 
 
 @kernel()
-def by_blocks(x, w, of_w, taps, u, u_at, bias, bias_at, y, cuts, job, tools, steps, scratch, turns):
+def by_blocks(x, w, of_w, taps, u, u_at, bias, bias_at, y, cuts, job, tools, scratch, turns):
     """`cuts` are the first tiles of the blocks; a row of `scratch` holds V and M of one block.  U is made first unless there are
     no taps."""
     v_element, panels = tools.move_steps[2], tools.panels
@@ -259,9 +242,8 @@ def by_blocks(x, w, of_w, taps, u, u_at, bias, bias_at, y, cuts, job, tools, ste
                 kind, row = panels[p, 3], panels[p, 5]
                 m_at, m_element = E * v_element, tools.move_steps[OF_INPUT + OF_KIND * kind]
                 u_here = u, u_at + E * (panels[p, 1] + p * gap), job.C * row + gap
-                block_at = 2 * kind * len(STEPS)
                 m_here = v, m_at, m_element
-                products((v, 0, v_element), u_here, row, m_here, first, end, kind, block_at, steps, tools, False)
+                products((v, 0, v_element), u_here, m_here, row, first, end, kind, job.C, 0, tools, False)
                 for t in range(first, end):
                     output_tile(v, m_at + (t - first) * row, t, job, tools, panels[p], bias, bias_at, y)
             block = next_task(turns, BLOCKS, s, len(cuts) - 1)
@@ -269,12 +251,12 @@ def by_blocks(x, w, of_w, taps, u, u_at, bias, bias_at, y, cuts, job, tools, ste
 
 
 @kernel()
-def by_panels(x, w, of_w, taps, bias, bias_at, y, count, chunk, job, tools, steps, v, scratch, threads, turns):
+def by_panels(x, w, of_w, taps, bias, bias_at, y, count, chunk, job, tools, v, scratch, threads, turns):
     """V of all tiles first, `chunk` input channels after another; then each panel of filters in turn, as many channels at a time.
     A row of `scratch` holds their U, and M of all tiles; there may be fewer rows than threads, as there are panels."""
     v_element, panels = tools.move_steps[2], tools.panels
     wide, v_chunk = (chunk + job.lanes - 1) // job.lanes * job.lanes, E * v_element
-    for slot in prange(threads):  # a task owns a tile of V or the output channels of a panel; a slot its scratch and steps
+    for slot in prange(threads):  # a task owns a tile of V or the output channels of a panel; a slot its scratch
         saved = flush_denormals()
         s = np.intp(slot)
         t = next_task(turns, TILES, s, count)
@@ -284,7 +266,7 @@ def by_panels(x, w, of_w, taps, bias, bias_at, y, count, chunk, job, tools, step
             done(turns, TILES_MADE)
             t = next_task(turns, TILES, s, count)
         own_row, p = min(s, len(scratch) - 1), len(panels)
-        u, local = scratch[own_row], steps[own_row]
+        u = scratch[own_row]
         if s == own_row:
             wait_for(turns, TILES_MADE, count)
             p = next_task(turns, BLOCKS, s, len(panels))
@@ -299,12 +281,10 @@ def by_panels(x, w, of_w, taps, bias, bias_at, y, count, chunk, job, tools, step
                 panel_filters(
                     w, of_w, taps, c0, depth, panels[p], job.lanes, tools.filters, tools.move_steps, of_filter, u, 0, room
                 )
-                block_at = (2 * kind + (1 if c0 else 0)) * len(STEPS)
-                local[block_at + K] = depth
                 u_here = u, 0, u_element
                 m_here = u, m_at, m_element
                 v_here = v, c0 // chunk * v_chunk, v_element
-                products(v_here, u_here, row, m_here, 0, count, kind, block_at, local, tools, True)
+                products(v_here, u_here, m_here, row, 0, count, kind, depth, 1 if c0 else 0, tools, True)
             for t in range(count):
                 output_tile(u, m_at + t * row, t, job, tools, panels[p], bias, bias_at, y)
             p = next_task(turns, BLOCKS, s, len(panels))

@@ -5,13 +5,13 @@ Both schedules add the terms of a sum in the order of the tiles, so that their r
 
 import numpy as np
 from numba import prange
-from numba.extending import register_jitable
 
 from fastconv.kernels.denormals import flush_denormals, restore_denormals
-from fastconv.kernels.intrinsics import array_address
+from fastconv.kernels.intrinsics import array_address, inlined
 from fastconv.kernels.sharing import done, next_task, wait_for
-from fastconv.kernels.tile import STEPS, call_tile
-from fastconv.kernels.winograd_loops import RESULT, RESULT_EDGE, K, input_tile, product, results_at, shared_range
+from fastconv.kernels.tile import call_tile
+from fastconv.kernels.winograd_loops import RESULT, RESULT_EDGE, input_tile, results_at, shared_range
+from fastconv.kernels.winograd_products import product
 from fastconv.kernels.winograd_sizes import E
 from fastconv.machine import kernel
 
@@ -24,14 +24,14 @@ TILES, TILES_MADE, PRODUCTS, PRODUCTS_MADE, CHANNELS, CHANNELS_MADE, COUNTERS = 
 TOGETHER = 8  # channels of a task
 
 
-@register_jitable
+@inlined
 def distances(tools, kind):
     """How far it is from element to element of V, A dy AT and dU."""
     own = OF_DY + OF_KIND * kind
     return tools.move_steps[V_ELEMENT], tools.move_steps[own + G_ELEMENT], tools.move_steps[own + OF_SUM]
 
 
-@register_jitable
+@inlined
 def tile_of_dy(dy, job, t, tools, panel, room, at):
     """The transformed gradients of a panel of channels of tile t."""
     _, _, first, kind, _, _, columns = panel
@@ -42,24 +42,24 @@ def tile_of_dy(dy, job, t, tools, panel, room, at):
         call_tile(dy, start + first + o, move, dy, 0, room, at + o, dy, 0, tools.move_steps, steps_at, 0, columns - o)
 
 
-@register_jitable
-def add_product(e, a, wide, b, b_row, c, channels, first, end, kind, more, steps, tools):
+@inlined
+def add_product(e, a, wide, b, c, row, channels, first, end, kind, more, tools):
     """c[e] = a[e] b[e] for an element e, or c[e] += it (`more`): the terms are those of the tiles first ... end that have e."""
     (a, a_at, a_element), (b, b_at, b_element), (c, c_at, c_element) = a, b, c
-    block_at = (2 * kind + (1 if more else 0)) * len(STEPS)
     low, high = shared_range(first, end, tools.ranges[e])
     terms = max(0, high - low)
     if terms == 0 and more:
         return  # else the sum begins with zeros
     skipped = low - first if terms else 0
-    steps[block_at + K] = terms
-    a_here, b_here = a_at + e * a_element + skipped * wide, b_at + e * b_element + skipped * b_row
-    c_here, ahead_row = c_at + e * c_element, b_row * c.itemsize
-    ahead = array_address(c) + c_here * c.itemsize + tools.addresses[kind, 0] * ahead_row
-    product(a, a_here, b, b_here, b_row, c, c_here, channels, kind, block_at, steps, tools, ahead, ahead_row)
+    a_here, b_here = a_at + e * a_element + skipped * wide, b_at + e * b_element + skipped * row
+    c_here, ahead_row = c_at + e * c_element, row * c.itemsize
+    addresses = tools.addresses[kind]
+    ahead = array_address(c) + c_here * c.itemsize + addresses[0] * ahead_row
+    again = 1 if more else 0
+    product(a, a_here, b, b_here, c, c_here, row, channels, terms, again, addresses, tools.steps, ahead, ahead_row)
 
 
-@register_jitable
+@inlined
 def filters_of(u, u_at, first, end, c0, panel, of_dw, block_at, flat, job, tools):
     """Channels first ... end of dw in a panel, from dU that begins with channel c0."""
     dw_at, dw_row, move = of_dw
@@ -72,16 +72,16 @@ def filters_of(u, u_at, first, end, c0, panel, of_dw, block_at, flat, job, tools
 
 
 @kernel()
-def by_parts(x, dy, parts, of_dw, tasks, chunk, wide, job, tools, steps, scratch, turns):
+def by_parts(x, dy, parts, of_dw, tasks, chunk, wide, job, tools, scratch, turns):
     """`tasks` = (block, first and last tile, first and last input channel, panel); a row of `scratch` holds V, A dy AT and dU.
 
     `of_dw`: where the weights of the group begin, how far it is to those of the next channel, the address of the transform.
     """
     size, flat = parts.shape[1], parts.reshape(-1)
-    for slot in prange(len(scratch)):  # a task owns a part of dw of one block; a slot its rows of scratch and of steps
+    for slot in prange(len(scratch)):  # a task owns a part of dw of one block; a slot its row of scratch
         before = flush_denormals()
         s = np.intp(slot)
-        room, local, task = scratch[s], steps[s], next_task(turns, 0, s, len(tasks))
+        room, task = scratch[s], next_task(turns, 0, s, len(tasks))
         while task < len(tasks):
             block, first, end, c0, c1, p = tasks[task]
             panel = tools.panels[p]
@@ -95,14 +95,14 @@ def by_parts(x, dy, parts, of_dw, tasks, chunk, wide, job, tools, steps, scratch
                     tile_of_dy(dy, job, t, tools, panel, room, g_at + (t - t0) * row)
                 v_here, g_here, u_here = (room, 0, v_element), (room, g_at, g_element), (room, u_at, u_element)
                 for e in range(E):
-                    add_product(e, v_here, wide, g_here, row, u_here, c1 - c0, t0, t1, kind, t0 > first, local, tools)
+                    add_product(e, v_here, wide, g_here, u_here, row, c1 - c0, t0, t1, kind, t0 > first, tools)
             filters_of(room, u_at, c0, c1, c0, panel, of_dw, block * size, flat, job, tools)
             task = next_task(turns, 0, s, len(tasks))
         restore_denormals(before)
 
 
 @kernel()
-def by_elements(x, dy, parts, of_dw, stages, wide, job, tools, steps, v, g, u, turns):
+def by_elements(x, dy, parts, of_dw, stages, wide, job, tools, v, g, u, threads, turns):
     """`stages` = (block, first and last tile, first and last input channel, whether the tiles are the first and the last of their
     block): all threads transform the tiles, then they share the products by elements and panels, in the end the channels of dw.
 
@@ -110,10 +110,9 @@ def by_elements(x, dy, parts, of_dw, stages, wide, job, tools, steps, v, g, u, t
     """
     size, flat, panels = parts.shape[1], parts.reshape(-1), tools.panels
     g_size, u_size = len(g) // len(panels), len(u) // len(panels)
-    for slot in prange(len(steps)):  # a task owns a tile, an element of a panel of dU or some channels of dw; a slot its steps
+    for slot in prange(threads):  # a task owns a tile, an element of a panel of dU or some channels of dw
         before = flush_denormals()
         s = np.intp(slot)
-        local = steps[s]
         for stage in range(len(stages)):
             block, first, end, c0, c1, begins, ends = stages[stage]
             counters = stage * COUNTERS
@@ -133,7 +132,7 @@ def by_elements(x, dy, parts, of_dw, stages, wide, job, tools, steps, v, g, u, t
                 kind, row = panels[p, 3], panels[p, 5]
                 v_element, g_element, u_element = distances(tools, kind)
                 v_here, g_here, u_here = (v, 0, v_element), (g, p * g_size, g_element), (u, p * u_size, u_element)
-                add_product(e, v_here, wide, g_here, row, u_here, c1 - c0, first, end, kind, not begins, local, tools)
+                add_product(e, v_here, wide, g_here, u_here, row, c1 - c0, first, end, kind, not begins, tools)
                 done(turns, counters + PRODUCTS_MADE)
                 task = next_task(turns, counters + PRODUCTS, s, count)
             wait_for(turns, counters + PRODUCTS_MADE, count)

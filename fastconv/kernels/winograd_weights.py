@@ -19,9 +19,10 @@ from fastconv.kernels.partial_sums import add_blocks, partial_sums
 from fastconv.kernels.phases import image_at_stride_one, join_filters
 from fastconv.kernels.sharing import fresh_turns
 from fastconv.kernels.vector_ir import lanes_of
-from fastconv.kernels.winograd import before, jobs, tile_tables
+from fastconv.kernels.winograd import before, jobs
 from fastconv.kernels.winograd_areas import number_of_tiles, tiles_of
 from fastconv.kernels.winograd_loops import Tools
+from fastconv.kernels.winograd_products import product_table
 from fastconv.kernels.winograd_sizes import GAP, filter_panels, shares_tiles, stage_sizes, sum_sizes, tile_blocks
 from fastconv.kernels.winograd_tiles import GradientMove, SumMove, move_address
 from fastconv.kernels.winograd_weight_loops import COUNTERS, by_elements, by_parts
@@ -31,21 +32,20 @@ __all__ = ["weight_grad"]
 
 
 def tools_of(job, panels, tiles, parts, wide, chunk, filters, dtype):
-    """(`Tools`, steps of the register tiles) for `chunk` tiles and `wide` input channels at once."""
+    """`Tools` for `chunk` tiles and `wide` input channels at once."""
     lanes, gap = job.lanes, GAP * job.lanes
-    sizes = tuple(sorted({end - first for first, end in parts}))
-    steps, addresses = tile_tables(panels, dtype.itemsize, 1, wide, 0, sizes)  # k: the tiles at once, known later
+    addresses = product_table(panels, dtype.itemsize, tuple(sorted({end - first for first, end in parts})))
     of_moves = [job.x_row, job.x_pixel, chunk * wide + gap]
     for vectors, _ in panels.kinds:
         own = vectors * lanes
         of_moves += [job.y_row, job.y_pixel, chunk * own + gap, wide * own + gap, job.C * filters]
-    return Tools(*tiles, panels.rows, addresses, 0, np.array(of_moves), np.zeros(int(panels.rows[:, 5].max()), dtype)), steps
+    return Tools(*tiles, panels.rows, addresses, np.array([1, wide]), 0, np.array(of_moves))
 
 
 @functools.lru_cache(maxsize=256)
 def tables(job, images, o, filters, dtype, size, blocks, shared, threads):
-    """(`by_parts` or `by_elements`, tasks or stages, tiles at once, widest part of the input channels, `Tools`, steps, shapes of
-    the arrays)."""
+    """(`by_parts` or `by_elements`, tasks or stages, tiles at once, widest part of the input channels, `Tools`, threads, shapes
+    of the arrays)."""
     panels = filter_panels(job.C, o, dtype.itemsize)
     tiles, count = tiles_of(job, images, size, GradientMove, dtype.itemsize, o % job.lanes > 0)
     shares = list(enumerate(cuts(count, blocks)))
@@ -61,8 +61,8 @@ def tables(job, images, o, filters, dtype, size, blocks, shared, threads):
         work = [(block, *share, *part, p) for block, share in shares for p in range(len(panels.rows)) for part in parts]
         slots = min(threads, len(work))
         run, shapes = by_parts, ((slots, scratch),)
-    tools, steps = tools_of(job, panels, tiles, parts, wide, chunk, filters, dtype)
-    return run, np.array(work, np.int64), chunk, wide, tools, np.repeat(steps[None], slots, axis=0), shapes
+    tools = tools_of(job, panels, tiles, parts, wide, chunk, filters, dtype)
+    return run, np.array(work, np.int64), chunk, wide, tools, slots, shapes
 
 
 def weight_grad(geo, x, dy, dw):
@@ -83,11 +83,11 @@ def weight_grad(geo, x, dy, dw):
 
 
 def add_group(x, dy, parts, of_dw, job, known):
-    run, work, chunk, wide, tools, steps, shapes = known
+    run, work, chunk, wide, tools, threads, shapes = known
     arrays = [aligned.workspace(shape, x.dtype) for shape in shapes]
     x, dy = x.reshape(-1), dy.reshape(-1)
     if run is by_parts:
-        by_parts(x, dy, parts, of_dw, work, chunk, wide, job, tools, steps.copy(), *arrays, fresh_turns(1, len(steps)))
+        by_parts(x, dy, parts, of_dw, work, chunk, wide, job, tools, *arrays, fresh_turns(1, threads))
     else:
-        turns = fresh_turns(COUNTERS * len(work), len(steps))
-        by_elements(x, dy, parts, of_dw, work, wide, job, tools, steps.copy(), *arrays, turns)
+        turns = fresh_turns(COUNTERS * len(work), threads)
+        by_elements(x, dy, parts, of_dw, work, wide, job, tools, *arrays, threads, turns)
