@@ -29,7 +29,8 @@ from fastconv.kernels.transpose import flip_filters
 from fastconv.kernels.vector_ir import lanes_of
 from fastconv.kernels.winograd_areas import row_counts, tiles_of
 from fastconv.kernels.winograd_filters import view_of_filters
-from fastconv.kernels.winograd_loops import COUNTERS, Job, Tools, by_blocks, by_panels
+from fastconv.kernels.winograd_loops import COUNTERS, Tools, by_blocks, by_panels
+from fastconv.kernels.winograd_places import Job, room_for_places
 from fastconv.kernels.winograd_products import product_table
 from fastconv.kernels.winograd_sizes import (
     GAP,
@@ -94,13 +95,14 @@ def tools_of(job, panels, dtype, size, tiles, cut, tap, depth, code):
 
 
 def block_tables(job, images, o, dtype, size, code, threads):
-    """(first tiles of the blocks, `Tools`, shape of scratch, numbers of U in a group) for `by_blocks`."""
+    """(first tiles of the blocks, tiles of the largest, `Tools`, shape of scratch, numbers of U in a group) for `by_blocks`."""
     panels = filter_panels(job.C, o, dtype.itemsize)
     tiles, count = tiles_of(job, images, size, RESULTS[job.pooled], dtype.itemsize, o % job.lanes > 0)
     cut, room = block_sizes(job.C, panels, count, size, dtype.itemsize, threads)
     tap, _ = room_for_filters(panels, size)
     tools = tools_of(job, panels, dtype, size, tiles, cut, tap, job.C, code)
-    return np.array([0] + [end for _, end in cut]), tools, room, packed_size(panels)
+    most = max(end - first for first, end in cut)
+    return np.array([0] + [end for _, end in cut]), most, tools, room, packed_size(panels)
 
 
 def panel_tables(job, images, o, dtype, size, code, threads):
@@ -143,9 +145,10 @@ def convolve(x, w, size, bias, activation, y, dilations, before, groups, whole, 
 
 
 def convolve_blocks(x, w, of_w, taps, u, u_at, bias, bias_at, y, job, tables):
-    first, tools, room, _ = tables
+    first, most, tools, room, _ = tables
     scratch, turns = aligned.workspace(room, x.dtype), fresh_turns(COUNTERS, room[0])
-    by_blocks(x, w, of_w, taps, u, u_at, bias, bias_at, y, first, job, tools, scratch, turns)
+    places = room_for_places(room[0], most)
+    by_blocks(x, w, of_w, taps, u, u_at, bias, bias_at, y, first, job, tools, places, scratch, turns)
 
 
 def convolve_panels(x, w, of_w, taps, _u, _u_at, bias, bias_at, y, job, tables):
@@ -153,7 +156,8 @@ def convolve_panels(x, w, of_w, taps, _u, _u_at, bias, bias_at, y, job, tables):
     v, scratch = aligned.workspace(v_size, x.dtype), aligned.workspace(room, x.dtype)
     threads = max(len(scratch), min(get_threads(), count))
     turns = fresh_turns(COUNTERS, threads)
-    by_panels(x, w, of_w, taps, bias, bias_at, y, count, chunk, job, tools, v, scratch, threads, turns)
+    places = room_for_places(threads, count)
+    by_panels(x, w, of_w, taps, bias, bias_at, y, count, chunk, job, tools, places, v, scratch, threads, turns)
 
 
 def before(geo):

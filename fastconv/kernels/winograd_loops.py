@@ -10,8 +10,9 @@ from fastconv.kernels.intrinsics import array_address, emits, inlined
 from fastconv.kernels.sharing import done, next_task, wait_for
 from fastconv.kernels.tile import ROWS_AHEAD, call_tile
 from fastconv.kernels.transpose import transpose_block
+from fastconv.kernels.winograd_places import AREA, LAST, LIMITS, X_AT, Y_AT, find_places
 from fastconv.kernels.winograd_products import product
-from fastconv.kernels.winograd_sizes import GAP, E, N
+from fastconv.kernels.winograd_sizes import GAP, E
 from fastconv.machine import kernel
 
 __all__ = [
@@ -20,14 +21,12 @@ __all__ = [
     "OF_KIND",
     "RESULT",
     "RESULT_EDGE",
-    "Job",
     "Tools",
     "all_filters",
     "by_blocks",
     "by_panels",
-    "input_tile",
+    "input_tiles",
     "products",
-    "results_at",
     "shared_range",
 ]
 
@@ -37,28 +36,6 @@ OF_INPUT, OF_KIND, OF_FILTER = 3, 6, 4
 # what `turns` counts: parts of U that were taken and that are made, or tiles of V; then blocks or panels
 FILTERS, FILTERS_MADE, BLOCKS, COUNTERS = range(4)
 TILES, TILES_MADE = FILTERS, FILTERS_MADE
-
-
-class Job(NamedTuple):
-    """One convolution of stride 1: where x and y begin, how far it is to the next image, row and pixel, how large they are."""
-
-    x_at: int
-    x_image: int
-    x_row: int
-    x_pixel: int
-    H: int
-    W: int
-    y_at: int
-    y_image: int
-    y_row: int
-    y_pixel: int
-    P: int
-    Q: int
-    top: int  # zeros before x
-    left: int
-    C: int
-    lanes: int
-    pooled: int  # 1: y has the largest of each 2x2 results
 
 
 class Tools(NamedTuple):
@@ -77,18 +54,6 @@ class Tools(NamedTuple):
     move_steps: np.ndarray  # steps of the transforms
 
 
-@inlined
-def tile_place(t, areas):
-    """(row of `areas`, image, first output row, first output column) of tile t."""
-    area = 0
-    while area + 1 < len(areas) and t >= areas[area + 1, 0]:
-        area += 1
-    here = areas[area]
-    cols = here[2]
-    n, rest = divmod(t - here[0], here[1] * cols)
-    return here, n, here[3] + rest // cols * here[5], here[4] + rest % cols * here[6]
-
-
 @emits()
 def copy_run(v, source, source_at, target, target_at, count, ahead):
     """`count` numbers; those `ahead` of them, which need not exist, are asked for."""
@@ -99,41 +64,33 @@ def copy_run(v, source, source_at, target, target_at, count, ahead):
 
 
 @inlined
-def between(low, value, high):
-    return min(max(value, low), high)
+def input_tiles(x, places, first, end, c0, c1, job, tools, v, v_at, wide):
+    """Channels c0 ... c1 of the tiles in the rows first ... end of `places` into V, `wide` numbers from tile to tile, in whole
+    vectors: behind the last channel lies what nobody reads, zeros or, where that does not pass the end of x, what follows
+    there."""
+    for place in range(first, end):
+        area, start, limits, last = places[place, AREA], places[place, X_AT], places[place, LIMITS], places[place, LAST]
+        whole, edge = tools.areas[area, INPUT], tools.areas[area, INPUT_EDGE]
+        for c in range(c0, c1, job.lanes):
+            move = whole if c <= last else edge
+            call_tile(x, start + c, move, x, 0, v, v_at + c - c0, x, 0, tools.move_steps, 0, limits, job.C - c)
+        v_at += wide
 
 
 @inlined
-def input_tile(x, job, t, c0, c1, tools, v, v_at):
-    """Channels c0 ... c1 of tile t into V, in whole vectors: behind the last one lies what nobody reads, zeros or, where that
-    does not pass the end of x, the numbers that follow there."""
-    area, n, h, s = tile_place(t, tools.areas)
-    h, s = h - job.top, s - job.left
-    start = job.x_at + n * job.x_image + h * job.x_row + s * job.x_pixel
-    inside = h >= 0 and s >= 0 and h + area[7] <= job.H and s + area[8] <= job.W
-    limits = between(0, -h, N) | between(0, job.H - h, N) << 8 | between(0, -s, N) << 16 | between(0, job.W - s, N) << 24
-    last = len(x) - start - (area[7] - 1) * job.x_row - (area[8] - 1) * job.x_pixel - job.lanes
-    for c in range(c0, c1, job.lanes):
-        move = area[INPUT if inside and c <= last else INPUT_EDGE]
-        call_tile(x, start + c, move, x, 0, v, v_at + c - c0, x, 0, tools.move_steps, 0, limits, job.C - c)
-
-
-@inlined
-def results_at(t, job, tools):
-    """(row of `areas` of tile t, where its results begin in y)"""
-    area, n, p, q = tile_place(t, tools.areas)
-    return area, job.y_at + n * job.y_image + (p >> job.pooled) * job.y_row + (q >> job.pooled) * job.y_pixel
-
-
-@inlined
-def output_tile(room, m_at, t, job, tools, panel, bias, bias_at, y):
-    """The results of a panel in tile t, from M."""
-    _, _, first, kind, _, _, columns = panel
-    area, start = results_at(t, job, tools)
+def output_tiles(room, m_at, places, count, p, job, tools, bias, bias_at, y):
+    """The results of panel p in the first `count` tiles of `places`, from M."""
+    out, kind, row, columns = tools.panels[p, 2], tools.panels[p, 3], tools.panels[p, 5], tools.panels[p, 6]
     steps_at = OF_INPUT + OF_KIND * kind
-    for c in range(0, columns, job.lanes):
-        move, at = area[RESULT if c + job.lanes <= columns else RESULT_EDGE], first + c
-        call_tile(room, m_at + c, move, bias, 0, y, start + at, bias, bias_at + at, tools.move_steps, steps_at, 0, columns - c)
+    for place in range(count):
+        area, start = places[place, AREA], places[place, Y_AT]
+        whole, edge = tools.areas[area, RESULT], tools.areas[area, RESULT_EDGE]
+        for c in range(0, columns, job.lanes):
+            move, at = whole if c + job.lanes <= columns else edge, out + c
+            call_tile(
+                room, m_at + c, move, bias, 0, y, start + at, bias, bias_at + at, tools.move_steps, steps_at, 0, columns - c
+            )
+        m_at += row
 
 
 @inlined
@@ -223,35 +180,34 @@ def all_filters(w, of_w, taps, C, lanes, panels, move, move_steps, u, u_at, scra
 
 
 @kernel()
-def by_blocks(x, w, of_w, taps, u, u_at, bias, bias_at, y, cuts, job, tools, scratch, turns):
-    """`cuts` are the first tiles of the blocks; a row of `scratch` holds V and M of one block.  U is made first unless there are
-    no taps."""
+def by_blocks(x, w, of_w, taps, u, u_at, bias, bias_at, y, cuts, job, tools, places, scratch, turns):
+    """`cuts` are the first tiles of the blocks; a row of `scratch` holds V and M of one block, one of `places` where its tiles
+    are.  U is made first unless there are no taps."""
     v_element, panels = tools.move_steps[2], tools.panels
     wide, gap = (job.C + job.lanes - 1) // job.lanes * job.lanes, GAP * job.lanes
     for slot in prange(len(scratch)):  # a task owns the output tiles of its blocks and its row of scratch
         saved = flush_denormals()
         s = np.intp(slot)
-        v = scratch[s]
+        v, here = scratch[s], places[s]
         share_filters(w, of_w, taps, job.C, job.lanes, panels, tools.filters, tools.move_steps, OF_INPUT, u, u_at, v, turns, s)
         block = next_task(turns, BLOCKS, s, len(cuts) - 1)
         while block < len(cuts) - 1:
             first, end = cuts[block], cuts[block + 1]
-            for t in range(first, end):
-                input_tile(x, job, t, 0, job.C, tools, v, (t - first) * wide)
+            find_places(first, end, job, tools.areas, len(x), here)
+            input_tiles(x, here, 0, end - first, 0, job.C, job, tools, v, 0, wide)
             for p in range(len(panels)):
                 kind, row = panels[p, 3], panels[p, 5]
                 m_at, m_element = E * v_element, tools.move_steps[OF_INPUT + OF_KIND * kind]
                 u_here = u, u_at + E * (panels[p, 1] + p * gap), job.C * row + gap
                 m_here = v, m_at, m_element
                 products((v, 0, v_element), u_here, m_here, row, first, end, kind, job.C, 0, tools, False)
-                for t in range(first, end):
-                    output_tile(v, m_at + (t - first) * row, t, job, tools, panels[p], bias, bias_at, y)
+                output_tiles(v, m_at, here, end - first, p, job, tools, bias, bias_at, y)
             block = next_task(turns, BLOCKS, s, len(cuts) - 1)
         restore_denormals(saved)
 
 
 @kernel()
-def by_panels(x, w, of_w, taps, bias, bias_at, y, count, chunk, job, tools, v, scratch, threads, turns):
+def by_panels(x, w, of_w, taps, bias, bias_at, y, count, chunk, job, tools, places, v, scratch, threads, turns):
     """V of all tiles first, `chunk` input channels after another; then each panel of filters in turn, as many channels at a time.
     A row of `scratch` holds their U, and M of all tiles; there may be fewer rows than threads, as there are panels."""
     v_element, panels = tools.move_steps[2], tools.panels
@@ -259,10 +215,13 @@ def by_panels(x, w, of_w, taps, bias, bias_at, y, count, chunk, job, tools, v, s
     for slot in prange(threads):  # a task owns a tile of V or the output channels of a panel; a slot its scratch
         saved = flush_denormals()
         s = np.intp(slot)
+        here = places[s]
+        find_places(0, count, job, tools.areas, len(x), here)
         t = next_task(turns, TILES, s, count)
         while t < count:
             for c0 in range(0, job.C, chunk):
-                input_tile(x, job, t, c0, min(c0 + chunk, job.C), tools, v, c0 // chunk * v_chunk + t * wide)
+                c1, at = min(c0 + chunk, job.C), c0 // chunk * v_chunk + t * wide
+                input_tiles(x, here, t, t + 1, c0, c1, job, tools, v, at, wide)
             done(turns, TILES_MADE)
             t = next_task(turns, TILES, s, count)
         own_row, p = min(s, len(scratch) - 1), len(panels)
@@ -285,7 +244,6 @@ def by_panels(x, w, of_w, taps, bias, bias_at, y, count, chunk, job, tools, v, s
                 m_here = u, m_at, m_element
                 v_here = v, c0 // chunk * v_chunk, v_element
                 products(v_here, u_here, m_here, row, 0, count, kind, depth, 1 if c0 else 0, tools, True)
-            for t in range(count):
-                output_tile(u, m_at + t * row, t, job, tools, panels[p], bias, bias_at, y)
+            output_tiles(u, m_at, here, count, p, job, tools, bias, bias_at, y)
             p = next_task(turns, BLOCKS, s, len(panels))
         restore_denormals(saved)

@@ -10,7 +10,8 @@ from fastconv.kernels.denormals import flush_denormals, restore_denormals
 from fastconv.kernels.intrinsics import array_address, inlined
 from fastconv.kernels.sharing import done, next_task, wait_for
 from fastconv.kernels.tile import call_tile
-from fastconv.kernels.winograd_loops import RESULT, RESULT_EDGE, input_tile, results_at, shared_range
+from fastconv.kernels.winograd_loops import RESULT, RESULT_EDGE, input_tiles, shared_range
+from fastconv.kernels.winograd_places import AREA, Y_AT, find_places
 from fastconv.kernels.winograd_products import product
 from fastconv.kernels.winograd_sizes import E
 from fastconv.machine import kernel
@@ -32,14 +33,17 @@ def distances(tools, kind):
 
 
 @inlined
-def tile_of_dy(dy, job, t, tools, panel, room, at):
-    """The transformed gradients of a panel of channels of tile t."""
-    _, _, first, kind, _, _, columns = panel
-    area, start = results_at(t, job, tools)
+def gradient_tiles(dy, places, first, end, p, job, tools, room, at):
+    """The transformed gradients of panel p of the tiles in the rows first ... end of `places`."""
+    out, kind, row, columns = tools.panels[p, 2], tools.panels[p, 3], tools.panels[p, 5], tools.panels[p, 6]
     steps_at = OF_DY + OF_KIND * kind
-    for o in range(0, columns, job.lanes):
-        move = area[RESULT if o + job.lanes <= columns else RESULT_EDGE]
-        call_tile(dy, start + first + o, move, dy, 0, room, at + o, dy, 0, tools.move_steps, steps_at, 0, columns - o)
+    for place in range(first, end):
+        area, start = places[place, AREA], places[place, Y_AT] + out
+        whole, edge = tools.areas[area, RESULT], tools.areas[area, RESULT_EDGE]
+        for o in range(0, columns, job.lanes):
+            move = whole if o + job.lanes <= columns else edge
+            call_tile(dy, start + o, move, dy, 0, room, at + o, dy, 0, tools.move_steps, steps_at, 0, columns - o)
+        at += row
 
 
 @inlined
@@ -72,7 +76,7 @@ def filters_of(u, u_at, first, end, c0, panel, of_dw, block_at, flat, job, tools
 
 
 @kernel()
-def by_parts(x, dy, parts, of_dw, tasks, chunk, wide, job, tools, scratch, turns):
+def by_parts(x, dy, parts, of_dw, tasks, chunk, wide, job, tools, places, scratch, turns):
     """`tasks` = (block, first and last tile, first and last input channel, panel); a row of `scratch` holds V, A dy AT and dU.
 
     `of_dw`: where the weights of the group begin, how far it is to those of the next channel, the address of the transform.
@@ -81,28 +85,27 @@ def by_parts(x, dy, parts, of_dw, tasks, chunk, wide, job, tools, scratch, turns
     for slot in prange(len(scratch)):  # a task owns a part of dw of one block; a slot its row of scratch
         before = flush_denormals()
         s = np.intp(slot)
-        room, task = scratch[s], next_task(turns, 0, s, len(tasks))
+        room, here, task = scratch[s], places[s], next_task(turns, 0, s, len(tasks))
         while task < len(tasks):
             block, first, end, c0, c1, p = tasks[task]
-            panel = tools.panels[p]
-            kind, row = panel[3], panel[5]
+            kind, row = tools.panels[p, 3], tools.panels[p, 5]
             v_element, g_element, u_element = distances(tools, kind)
             g_at, u_at = E * v_element, E * (v_element + g_element)
             for t0 in range(first, end, chunk):
                 t1 = min(t0 + chunk, end)
-                for t in range(t0, t1):
-                    input_tile(x, job, t, c0, c1, tools, room, (t - t0) * wide)
-                    tile_of_dy(dy, job, t, tools, panel, room, g_at + (t - t0) * row)
+                find_places(t0, t1, job, tools.areas, len(x), here)
+                input_tiles(x, here, 0, t1 - t0, c0, c1, job, tools, room, 0, wide)
+                gradient_tiles(dy, here, 0, t1 - t0, p, job, tools, room, g_at)
                 v_here, g_here, u_here = (room, 0, v_element), (room, g_at, g_element), (room, u_at, u_element)
                 for e in range(E):
                     add_product(e, v_here, wide, g_here, u_here, row, c1 - c0, t0, t1, kind, t0 > first, tools)
-            filters_of(room, u_at, c0, c1, c0, panel, of_dw, block * size, flat, job, tools)
+            filters_of(room, u_at, c0, c1, c0, tools.panels[p], of_dw, block * size, flat, job, tools)
             task = next_task(turns, 0, s, len(tasks))
         restore_denormals(before)
 
 
 @kernel()
-def by_elements(x, dy, parts, of_dw, stages, wide, job, tools, v, g, u, threads, turns):
+def by_elements(x, dy, parts, of_dw, stages, wide, job, tools, places, v, g, u, threads, turns):
     """`stages` = (block, first and last tile, first and last input channel, whether the tiles are the first and the last of their
     block): all threads transform the tiles, then they share the products by elements and panels, in the end the channels of dw.
 
@@ -113,15 +116,17 @@ def by_elements(x, dy, parts, of_dw, stages, wide, job, tools, v, g, u, threads,
     for slot in prange(threads):  # a task owns a tile, an element of a panel of dU or some channels of dw
         before = flush_denormals()
         s = np.intp(slot)
+        here = places[s]
         for stage in range(len(stages)):
             block, first, end, c0, c1, begins, ends = stages[stage]
             counters = stage * COUNTERS
             count = end - first
+            find_places(first, end, job, tools.areas, len(x), here)
             task = next_task(turns, counters + TILES, s, count)
             while task < count:
-                input_tile(x, job, first + task, c0, c1, tools, v, task * wide)
+                input_tiles(x, here, task, task + 1, c0, c1, job, tools, v, task * wide, wide)
                 for p in range(len(panels)):
-                    tile_of_dy(dy, job, first + task, tools, panels[p], g, p * g_size + task * panels[p, 5])
+                    gradient_tiles(dy, here, task, task + 1, p, job, tools, g, p * g_size + task * panels[p, 5])
                 done(turns, counters + TILES_MADE)
                 task = next_task(turns, counters + TILES, s, count)
             wait_for(turns, counters + TILES_MADE, count)

@@ -22,6 +22,7 @@ from fastconv.kernels.vector_ir import lanes_of
 from fastconv.kernels.winograd import before, jobs
 from fastconv.kernels.winograd_areas import number_of_tiles, tiles_of
 from fastconv.kernels.winograd_loops import Tools
+from fastconv.kernels.winograd_places import room_for_places
 from fastconv.kernels.winograd_products import product_table
 from fastconv.kernels.winograd_sizes import GAP, filter_panels, shares_tiles, stage_sizes, sum_sizes, tile_blocks
 from fastconv.kernels.winograd_tiles import GradientMove, SumMove, move_address
@@ -85,9 +86,9 @@ def weight_grad(geo, x, dy, dw):
 def add_group(x, dy, parts, of_dw, job, known):
     run, work, chunk, wide, tools, threads, shapes = known
     arrays = [aligned.workspace(shape, x.dtype) for shape in shapes]
-    x, dy = x.reshape(-1), dy.reshape(-1)
+    x, dy, places = x.reshape(-1), dy.reshape(-1), room_for_places(threads, chunk)
     if run is by_parts:
-        by_parts(x, dy, parts, of_dw, work, chunk, wide, job, tools, *arrays, fresh_turns(1, threads))
+        by_parts(x, dy, parts, of_dw, work, chunk, wide, job, tools, places, *arrays, fresh_turns(1, threads))
     else:
         turns = fresh_turns(COUNTERS * len(work), threads)
-        by_elements(x, dy, parts, of_dw, work, wide, job, tools, *arrays, threads, turns)
+        by_elements(x, dy, parts, of_dw, work, wide, job, tools, places, *arrays, threads, turns)

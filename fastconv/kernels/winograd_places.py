@@ -1,0 +1,78 @@
+"""Where the tiles of Winograd's algorithm lie in x and in y: a table that each thread makes for some tiles at a time, so that the
+loops over them divide nothing."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastconv.kernels.intrinsics import inlined
+from fastconv.kernels.winograd_sizes import N
+
+__all__ = ["AREA", "LAST", "LIMITS", "X_AT", "Y_AT", "Job", "find_places", "room_for_places"]
+
+# columns of the table: the row of `Tools.areas`; where the tile begins in x; of its rows and of its columns the first and the end
+# of those that exist, 8 bits each; the last channel from which on a whole vector may be read in every row and column, -1 if some
+# do not exist; where its results begin in y
+AREA, X_AT, LIMITS, LAST, Y_AT, PLACES = range(6)
+
+
+class Job(NamedTuple):
+    """One convolution of stride 1: where x and y begin, how far it is to the next image, row and pixel, how large they are."""
+
+    x_at: int
+    x_image: int
+    x_row: int
+    x_pixel: int
+    H: int
+    W: int
+    y_at: int
+    y_image: int
+    y_row: int
+    y_pixel: int
+    P: int
+    Q: int
+    top: int  # zeros before x
+    left: int
+    C: int
+    lanes: int
+    pooled: int  # 1: y has the largest of each 2x2 results
+
+
+def room_for_places(threads, tiles):
+    """A table for so many tiles for each thread."""
+    return np.empty((threads, tiles, PLACES), np.int64)
+
+
+@inlined
+def existing(first, size):
+    """Which of the numbers first, first + 1 ... lie within 0 ... size - 1: the first and the end of them, 8 bits each."""
+    return min(max(-first, 0), N) | min(max(size - first, 0), N) << 8
+
+
+@inlined
+def find_places(first, end, job, areas, size, places):
+    """The table for the tiles first ... end of an x of so many numbers."""
+    t, area = first, 0
+    while t < end:
+        while area + 1 < len(areas) and t >= areas[area + 1, 0]:
+            area += 1
+        cols, m_cols, n_rows, n_cols = areas[area, 2], areas[area, 6], areas[area, 7], areas[area, 8]
+        line, col = divmod(t - areas[area, 0], cols)  # the tiles of a line lie side by side in an image
+        n, row = divmod(line, areas[area, 1])
+        p, q = areas[area, 3] + row * areas[area, 5], areas[area, 4] + col * m_cols
+        h = p - job.top
+        x_line = job.x_at + n * job.x_image + h * job.x_row
+        y_line = job.y_at + n * job.y_image + (p >> job.pooled) * job.y_row
+        rows, has_rows = existing(h, job.H), h >= 0 and h + n_rows <= job.H
+        last = size - (n_rows - 1) * job.x_row - (n_cols - 1) * job.x_pixel - job.lanes
+        stop = min(end, t + cols - col)
+        for place in range(t - first, stop - first):
+            s = q - job.left
+            start = x_line + s * job.x_pixel
+            places[place, AREA] = area
+            places[place, X_AT] = start
+            places[place, LIMITS] = rows | existing(s, job.W) << 16
+            places[place, LAST] = last - start if has_rows and s >= 0 and s + n_cols <= job.W else -1
+            places[place, Y_AT] = y_line + (q >> job.pooled) * job.y_pixel
+            q += m_cols
+        t = stop
