@@ -8,7 +8,7 @@ import math
 
 from fastconv.kernels.blocks import FEW_CHANNELS
 from fastconv.kernels.group_sizes import row_instructions
-from fastconv.kernels.winograd_sizes import E, filter_panels, is_whole_for_one_call, shares_tiles, tile_blocks, tile_counts
+from fastconv.kernels.winograd_sizes import E, filter_panels, shares_tiles, tile_blocks, tile_counts
 
 __all__ = [
     "TURNED",
@@ -168,13 +168,12 @@ def winograd(backward):
     def cost(call, dtype, cpu):
         geo = call.at_stride_one.written_out if backward else call.at_stride_one
         c, o = (geo.o, geo.c) if backward else (geo.c, geo.o)
-        c, o, (tiles, numbers, _, images) = c // geo.groups, o // geo.groups, tile_counts(geo, backward)
+        c, o, (tiles, numbers) = c // geo.groups, o // geo.groups, tile_counts(geo, backward)
         ins, outs = vectors(c, dtype, cpu), vectors(o, dtype, cpu)
         moved, made = MOVED[cpu.registers][geo.kh], MADE[cpu.registers][geo.kh] * (4 / 3 if backward and geo.kh == 3 else 1)
-        once = is_whole_for_one_call(geo, dtype.itemsize, backward)  # else they are transformed for every image of a dilation
-        transforms = moved * tiles * (ins + outs) + made * c * outs * (1 if once else images)
+        transforms = moved * tiles * (ins + outs) + made * c * outs
         each = MULTIPLIED[cpu.registers] * numbers * c * outs + transforms
-        return BEGUN + 2 * LAUNCH * images * geo.groups + geo.groups * each + cutting(call) + scattering(call, dtype, cpu)
+        return BEGUN + 2 * LAUNCH * geo.groups + geo.groups * each + cutting(call) + scattering(call, dtype, cpu)
 
     return cost
 
@@ -222,9 +221,9 @@ def batch_weights(geo, dtype, cpu):
 def winograd_weights(call, dtype, cpu):
     """The same 36 products, the transforms of both operands, once or for every part of the other, and of each partial sum."""
     geo = call.at_stride_one
-    c, o, (tiles, numbers, _, images) = geo.c // geo.groups, geo.o // geo.groups, tile_counts(geo, False)
+    c, o, (tiles, numbers) = geo.c // geo.groups, geo.o // geo.groups, tile_counts(geo, False)
     ins, outs = vectors(c, dtype, cpu), vectors(o, dtype, cpu)
-    sums, panels = images * tile_blocks(geo, dtype.itemsize), filter_panels(c, o, dtype.itemsize)
+    sums, panels = tile_blocks(geo, dtype.itemsize), filter_panels(c, o, dtype.itemsize)
     shared = shares_tiles(geo, dtype.itemsize)
     often = (1, 1) if shared else (len(panels.rows), -(-ins // 3))
     transforms = SUMMED[cpu.registers] * tiles * (420 * ins * often[0] + 300 * outs * often[1]) * (1.5 if geo.kh == 5 else 1)
@@ -232,4 +231,4 @@ def winograd_weights(call, dtype, cpu):
     if shared:
         transforms += cpu.vector_bytes * (LENT * numbers * (ins + outs) + LENT_SUMS * E * sums * c * outs)
     each = 1.3 * numbers * max(c, 6) * outs + transforms
-    return BEGUN_SUMS + 2 * LAUNCH * images * geo.groups + geo.groups * each + cutting(call)
+    return BEGUN_SUMS + 2 * LAUNCH * geo.groups + geo.groups * each + cutting(call)

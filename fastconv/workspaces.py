@@ -28,7 +28,7 @@ from fastconv.kernels.winograd_sizes import (
     stage_sizes,
     sum_sizes,
     tile_blocks,
-    tile_counts,
+    tile_count,
 )
 
 __all__ = [
@@ -151,15 +151,14 @@ def winograd(backward):
         geo = flat.written_out
         whole = is_whole_for_one_call(geo if backward else flat, itemsize, backward)
         c, o = (geo.o, geo.c) if backward else (geo.c, geo.o)
-        c, o, (_, _, tiles, _) = c // geo.groups, o // geo.groups, tile_counts(geo, backward)
+        c, o, tiles = c // geo.groups, o // geo.groups, tile_count(geo, backward)
         if whole:
             panels = filter_panels(c, o, itemsize)
             _, scratch = block_sizes(c, panels, tiles, geo.kh, itemsize, THREADS)
             own = packed_size(panels) + numbers(scratch)
         else:
             _, _, v, scratch = panel_sizes(c, shared_panels(c, o, itemsize, THREADS), tiles, geo.kh, itemsize, THREADS)
-            turned = backward and geo.groups == 1 and geo.dh * geo.dw > 1
-            own = v + numbers(scratch) + turned * numbers(geo.w_shape)
+            own = v + numbers(scratch)
         return unlike_zeros(call, itemsize) + at_stride_one(call, itemsize) + (own + backward * geo.c) * itemsize
 
     return size
@@ -169,7 +168,7 @@ def winograd_sums(call, itemsize):
     """Partial sums, the copies of what is read, and what a thread of each core works on, or all together."""
     flat = call.at_stride_one
     geo = flat.written_out
-    (_, _, tiles, _), c, o = tile_counts(geo, False), geo.c // geo.groups, geo.o // geo.groups
+    tiles, c, o = tile_count(geo, False), geo.c // geo.groups, geo.o // geo.groups
     panels, blocks = filter_panels(c, o, itemsize), tile_blocks(flat, itemsize)
     if shares_tiles(flat, itemsize):
         *_, shared = stage_sizes(c, panels, -(-tiles // blocks), itemsize)

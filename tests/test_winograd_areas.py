@@ -34,29 +34,37 @@ def dot(a, b):
 
 
 @pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("dilations", [(1, 1), (2, 2), (3, 1), (2, 5)], ids=str)
 @pytest.mark.parametrize("results", [(14, 13), (12, 8), (3, 1), (1, 21), (5, 16)], ids=str)
-def test_every_result_is_in_one_tile_and_elements_have_neighbouring_tiles(size, results):
-    images, (p, q) = 3, results
-    areas, count = winograd_areas.areas_of(images, p, q, size)
+def test_every_result_is_in_one_tile_and_ranges_hold_the_tiles_of_an_element(size, dilations, results):
+    images, (p, q), reach = 3, results, [(size - 1) * d for d in dilations]
+    lattices = winograd_areas.lattices_of((images, p, q, 1), (images, p, q, 1), dilations, tuple(r // 2 for r in reach))
+    areas, count = winograd_areas.areas_of(images, lattices, size)
     written, tiles = np.zeros((images, p, q), int), []
-    for first, rows, cols, p0, q0, m_rows, m_cols, n_rows, n_cols in areas:
+    for (first, rows, cols, p0, q0, m_rows, m_cols, n_rows, n_cols), lattice in areas:
         assert first == len(tiles)
+        own = written[:, lattice.y_at // q :: dilations[0], lattice.y_at % q :: dilations[1]]
+        assert own.shape[1:] == (lattice.P, lattice.Q)
         for n in range(images):
             for r in range(rows):
                 for c in range(cols):
                     top, left = p0 + r * m_rows, q0 + c * m_cols
-                    written[n, top : top + m_rows, left : left + m_cols] += 1
+                    own[n, top : top + m_rows, left : left + m_cols] += 1
                     tiles.append({i * N + j for i in elements(n_rows) for j in elements(n_cols)})
     assert (written == 1).all() and len(tiles) == count
-    for e, (first, end) in enumerate(winograd_areas.ranges_of(areas, count)):
-        assert [e in tile for tile in tiles] == [first <= t < end for t in range(count)]
-    geo = ConvGeometry.of((images, p, q, 1), (size, size, 1, 1), padding="same")
-    assert winograd_sizes.tile_counts(geo, False) == (count, sum(map(len, tiles)), count, 1)
+    for e, ranges in enumerate(winograd_areas.ranges_of(areas, count)):
+        assert [e in tile for tile in tiles] == [sum(first <= t < end for first, end in ranges) for t in range(count)]
+    geo = ConvGeometry.of((images, p, q, 1), (size, size, 1, 1), padding="same", dilation=dilations)
+    assert winograd_sizes.tile_counts(geo, False) == (count, sum(map(len, tiles)))
 
 
-def test_tiles_of_a_dilated_image_are_counted_for_the_largest_of_its_parts():
-    geo = ConvGeometry.of((2, 1, 900, 1), (3, 3, 1, 1), dilation=(40, 2), padding=((40, 40), (2, 2)))
-    assert winograd_sizes.tile_counts(geo, False) == (2 * 2 * 113, 2 * 2 * 3 * (112 * 6 + 4), 2 * 113, 2)
+def test_the_tiles_of_an_image_are_neighbours():
+    """So that each element is one product, also for lattices of one size."""
+    for dilation, size in ((1, 13), (1, 14), (2, 28), (3, 27)):
+        shape = (2, size, size, 1)
+        lattices = winograd_areas.lattices_of(shape, shape, (dilation, dilation), (dilation, dilation))
+        assert len(lattices) == dilation**2
+        assert {len(ranges) for ranges in winograd_areas.ranges_of(*winograd_areas.areas_of(2, lattices, 3))} == {1}
 
 
 @pytest.mark.parametrize("size", SIZES)

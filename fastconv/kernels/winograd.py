@@ -7,8 +7,7 @@ of the image through all three steps while they stay in the cache; `by_panels` t
 panel of filters at a time, whose transformed weights are made just before they are used and need not be stored.
 
 A filter of 7x7 at stride 2 or of 11x11 at stride 4 is one of 4x4 or 3x3 on an image with more channels (`phases`): it takes
-three times fewer multiplications, too.  Groups of channels, and the interleaved images into which a dilation falls, are
-convolutions of their own: `jobs` lists them as views of x and of y.
+three times fewer multiplications, too.  Groups of channels are convolutions of their own.
 
 An image that is not a multiple of the tile ends with smaller ones (`winograd_areas`).  A result is a combination of all inputs
 of its tile, 36 of a whole one.  Its error is at most 4 (C KH KW + 1) eps times the sum over the channels of the largest |x| of
@@ -25,9 +24,8 @@ from fastconv.kernels.activation import finish, in_registers
 from fastconv.kernels.padding import as_read, fold, grad_target
 from fastconv.kernels.phases import filters_at_stride_one, image_at_stride_one, join_image
 from fastconv.kernels.sharing import fresh_turns
-from fastconv.kernels.transpose import flip_filters
 from fastconv.kernels.vector_ir import lanes_of
-from fastconv.kernels.winograd_areas import row_counts, tiles_of
+from fastconv.kernels.winograd_areas import lattices_of, row_counts, tiles_of
 from fastconv.kernels.winograd_filters import view_of_filters
 from fastconv.kernels.winograd_loops import COUNTERS, Tools, by_blocks, by_panels
 from fastconv.kernels.winograd_places import Job, room_for_places
@@ -51,32 +49,15 @@ __all__ = ["forward", "input_grad"]
 RESULTS = (OutputMove, PooledMove)  # by `Job.pooled`
 
 
-def axis_parts(size, results, dilation, before):
-    """[(first input, inputs, first result, results, padding before), ...] of the images into which a dilation falls."""
-    found = []
-    for first in range(min(dilation, results)):
-        shift, start = divmod(first - before, dilation)
-        inputs = max(0, -(-(size - start) // dilation))
-        found.append((start, inputs, first, -(-(results - first) // dilation), -shift))
-    return found
+def job_of(x_shape, y_shape, dilations, groups, lanes, pooled=False):
+    """The `Job` of the first group."""
+    (_, h, w, c), (_, p, q, o), (dh, dw) = x_shape, y_shape, dilations
+    return Job(0, h * w * c, dh * w * c, dw * c, 0, p * q * o, dh * q * o, dw * o, c // groups, lanes, int(pooled))
 
 
-@functools.lru_cache(maxsize=256)
-def jobs(x_shape, y_shape, dilations, before, groups, lanes, pooled=False):
-    """[(group, `Job`, the same without offsets), ...]: a convolution of stride 1 for each group, and for each image into which a
-    dilation falls."""
-    (_, h, w, c), (_, p, q, o) = x_shape, y_shape
-    (dh, dw), found = dilations, []
-    for group in range(groups):
-        for r in axis_parts(h, p << pooled, dh, before[0]):
-            for s in axis_parts(w, q << pooled, dw, before[1]):
-                x_at = (r[0] * w + s[0]) * c + group * (c // groups)
-                y_at = (r[2] * q + s[2]) * o + group * (o // groups)
-                of_x = (x_at, h * w * c, dh * w * c, dw * c, r[1], s[1])
-                of_y = (y_at, p * q * o, dh * q * o, dw * o, r[3], s[3])
-                job = Job(*of_x, *of_y, r[4], s[4], c // groups, lanes, int(pooled))
-                found.append((group, job, job._replace(x_at=0, y_at=0)))
-    return found
+def of_group(job, group, o):
+    """The same of another group, which has `o` results for each pixel."""
+    return job._replace(x_at=group * job.C, y_at=group * o)
 
 
 def tools_of(job, panels, dtype, size, tiles, cut, tap, depth, code):
@@ -94,10 +75,10 @@ def tools_of(job, panels, dtype, size, tiles, cut, tap, depth, code):
     return Tools(*tiles, panels.rows, addresses, np.array([wide, 1]), filters, np.array(move_steps, np.int64))
 
 
-def block_tables(job, images, o, dtype, size, code, threads):
+def block_tables(job, lattices, images, o, dtype, size, code, threads):
     """(first tiles of the blocks, tiles of the largest, `Tools`, shape of scratch, numbers of U in a group) for `by_blocks`."""
     panels = filter_panels(job.C, o, dtype.itemsize)
-    tiles, count = tiles_of(job, images, size, RESULTS[job.pooled], dtype.itemsize, o % job.lanes > 0)
+    tiles, count = tiles_of(lattices, images, size, RESULTS[job.pooled], dtype.itemsize, job.lanes, o % job.lanes > 0)
     cut, room = block_sizes(job.C, panels, count, size, dtype.itemsize, threads)
     tap, _ = room_for_filters(panels, size)
     tools = tools_of(job, panels, dtype, size, tiles, cut, tap, job.C, code)
@@ -105,10 +86,10 @@ def block_tables(job, images, o, dtype, size, code, threads):
     return np.array([0] + [end for _, end in cut]), most, tools, room, packed_size(panels)
 
 
-def panel_tables(job, images, o, dtype, size, code, threads):
+def panel_tables(job, lattices, images, o, dtype, size, code, threads):
     """(number of tiles, input channels at once, `Tools`, size of V, shape of scratch) for `by_panels`."""
     panels = shared_panels(job.C, o, dtype.itemsize, threads)
-    tiles, count = tiles_of(job, images, size, RESULTS[job.pooled], dtype.itemsize, o % job.lanes > 0)
+    tiles, count = tiles_of(lattices, images, size, RESULTS[job.pooled], dtype.itemsize, job.lanes, o % job.lanes > 0)
     chunk, tap, v_size, room = panel_sizes(job.C, panels, count, size, dtype.itemsize, threads)
     tools = tools_of(job, panels, dtype, size, tiles, [(0, count)], tap, chunk, code)
     return count, chunk, tools, v_size, room
@@ -116,31 +97,28 @@ def panel_tables(job, images, o, dtype, size, code, threads):
 
 @functools.lru_cache(maxsize=1024)
 def launches(x_shape, y_shape, dtype, size, code, dilations, before, groups, whole, exchanged, pooled, threads):
-    """[(where U of the group begins, where its filters are in w, whether these are new, where its bias begins, `Job`, tables),
-    ...]: what the kernel is called with."""
-    tables, o = block_tables if whole else panel_tables, y_shape[3] // groups
+    """([(where U of the group begins, where its filters are in w, where its bias begins, `Job`), ...], tables): what the kernel
+    is called with."""
+    job, o = job_of(x_shape, y_shape, dilations, groups, lanes_of(dtype.itemsize), pooled), y_shape[3] // groups
+    lattices = lattices_of(x_shape, y_shape, dilations, before, pooled)
+    tables = (block_tables if whole else panel_tables)(job, lattices, x_shape[0], o, dtype, size, code, threads)
     w_shape = (size, size, o, x_shape[3]) if exchanged else (size, size, x_shape[3] // groups, y_shape[3])
-    found, known, last = [], {}, None
-    for group, job, shape in jobs(x_shape, y_shape, dilations, before, groups, lanes_of(dtype.itemsize), pooled):
-        if shape not in known:
-            known[shape] = tables(shape, x_shape[0], o, dtype, size, code, threads)
-        of_group = known[shape][-1] * group if whole else 0
-        found.append((of_group, view_of_filters(w_shape, group, groups, exchanged), group != last, group * o, job, known[shape]))
-        last = group
-    return found
+    each = tables[-1] if whole else 0
+    calls = [(g * each, view_of_filters(w_shape, g, groups, exchanged), g * o, of_group(job, g, o)) for g in range(groups)]
+    return calls, tables
 
 
 def convolve(x, w, size, bias, activation, y, dilations, before, groups, whole, exchanged=False, pooled=False):
     """Stride 1: y (N, P, Q, O) from x with `before` = (top, left) zeros before it and as many after it as y needs; from U that is
     kept, or from filters of which U is made `whole` first or not."""
     code, dtype = in_registers(activation), x.dtype
-    found = launches(x.shape, y.shape, dtype, size, code, dilations, before, groups, whole, exchanged, pooled, get_threads())
+    known = x.shape, y.shape, dtype, size, code, dilations, before, groups, whole, exchanged, pooled, get_threads()
+    calls, tables = launches(*known)
     run, kept = convolve_blocks if whole else convolve_panels, w.ndim == 1
-    u = None if kept or not whole else aligned.workspace(found[0][-1][-1], dtype)  # of one group after another
+    u, taps = None if kept or not whole else aligned.workspace(tables[-1], dtype), 0 if kept else size * size
     x, w, flat = x.reshape(-1), w.reshape(-1), y.reshape(-1)
-    for of_group, of_w, is_new, bias_at, job, tables in found:
-        taps = 0 if kept or (whole and not is_new) else size * size
-        run(x, w, of_w, taps, w if kept else u, of_group if kept else 0, bias, bias_at, flat, job, tables)
+    for u_at, of_w, bias_at, job in calls:
+        run(x, w, of_w, taps, w if kept else u, u_at if kept else 0, bias, bias_at, flat, job, tables)
     finish(y, activation)
 
 
@@ -190,7 +168,4 @@ def dense_input_grad(geo, dy, w, dx):
     reach, bias = geo.kh - 1, np.zeros(geo.c, dy.dtype)
     pads = reach * geo.dh - top, reach * geo.dw - left
     whole = w.ndim == 1 or is_whole_for_one_call(geo, dy.itemsize, True)
-    exchanged = whole or geo.groups > 1 or geo.dh * geo.dw == 1
-    if not exchanged:  # each of the images into which a dilation falls reads all filters
-        w = flip_filters(w)
-    convolve(dy, w, geo.kh, bias, 0, dx, (geo.dh, geo.dw), pads, geo.groups, whole, exchanged)
+    convolve(dy, w, geo.kh, bias, 0, dx, (geo.dh, geo.dw), pads, geo.groups, whole, exchanged=True)

@@ -44,9 +44,9 @@ class Tools(NamedTuple):
     Tiles are numbered through all images, area by area (`winograd_areas`).
     """
 
-    areas: np.ndarray  # (areas, 13): first tile, rows and columns of tiles in an image, first output row and column of the area,
-    # outputs of a tile (rows, columns), inputs of a tile (rows, columns), addresses of the transforms
-    ranges: np.ndarray  # (36, 2): the first and the end of the tiles that have an element
+    areas: np.ndarray  # (areas, 19): first tile, rows and columns of tiles in an image, first output row and column of the area,
+    # outputs of a tile (rows, columns), inputs of a tile (rows, columns), addresses of the transforms, x_at to W of the `Lattice`
+    ranges: np.ndarray  # (36, ranges, 2): the first and the end of tiles that have an element
     panels: np.ndarray  # rows of `Panels`
     addresses: np.ndarray  # of the products: (kinds of panels, rows + 1); for no rows the rows of the tallest
     steps: np.ndarray  # of what they multiply: from row to row and from term to term
@@ -111,8 +111,10 @@ def products(a, b, c, row, first, end, kind, terms, more, tools, many):
     (a, a_at, a_element), (b, b_at, b_element), (c, c_at, c_element) = a, b, c
     addresses, steps = tools.addresses[kind], tools.steps
     for e in range(E):
-        low, high = shared_range(first, end, tools.ranges[e])
-        if low < high:
+        for i in range(tools.ranges.shape[1]):
+            low, high = shared_range(first, end, tools.ranges[e, i])
+            if low >= high:
+                continue
             a_here, c_here = a_at + e * a_element + (low - first) * steps[0], c_at + e * c_element + (low - first) * row
             b_here, count = b_at + e * b_element, high - low
             if many:

@@ -14,25 +14,20 @@ __all__ = ["AREA", "LAST", "LIMITS", "X_AT", "Y_AT", "Job", "find_places", "room
 # of those that exist, 8 bits each; the last channel from which on a whole vector may be read in every row and column, -1 if some
 # do not exist; where its results begin in y
 AREA, X_AT, LIMITS, LAST, Y_AT, PLACES = range(6)
+ORIGINS, TOP = 13, 15  # columns of `Tools.areas`: the `Lattice` of an area
 
 
 class Job(NamedTuple):
-    """One convolution of stride 1: where x and y begin, how far it is to the next image, row and pixel, how large they are."""
+    """One convolution of stride 1: where x and y begin, and how far it is to the next image, row and pixel of a lattice."""
 
     x_at: int
     x_image: int
     x_row: int
     x_pixel: int
-    H: int
-    W: int
     y_at: int
     y_image: int
     y_row: int
     y_pixel: int
-    P: int
-    Q: int
-    top: int  # zeros before x
-    left: int
     C: int
     lanes: int
     pooled: int  # 1: y has the largest of each 2x2 results
@@ -60,19 +55,19 @@ def find_places(first, end, job, areas, size, places):
         line, col = divmod(t - areas[area, 0], cols)  # the tiles of a line lie side by side in an image
         n, row = divmod(line, areas[area, 1])
         p, q = areas[area, 3] + row * areas[area, 5], areas[area, 4] + col * m_cols
-        h = p - job.top
-        x_line = job.x_at + n * job.x_image + h * job.x_row
-        y_line = job.y_at + n * job.y_image + (p >> job.pooled) * job.y_row
-        rows, has_rows = existing(h, job.H), h >= 0 and h + n_rows <= job.H
+        h, left, H, W = p - areas[area, TOP], areas[area, TOP + 1], areas[area, TOP + 2], areas[area, TOP + 3]
+        x_line = job.x_at + areas[area, ORIGINS] + n * job.x_image + h * job.x_row
+        y_line = job.y_at + areas[area, ORIGINS + 1] + n * job.y_image + (p >> job.pooled) * job.y_row
+        rows, has_rows = existing(h, H), h >= 0 and h + n_rows <= H
         last = size - (n_rows - 1) * job.x_row - (n_cols - 1) * job.x_pixel - job.lanes
         stop = min(end, t + cols - col)
         for place in range(t - first, stop - first):
-            s = q - job.left
+            s = q - left
             start = x_line + s * job.x_pixel
             places[place, AREA] = area
             places[place, X_AT] = start
-            places[place, LIMITS] = rows | existing(s, job.W) << 16
-            places[place, LAST] = last - start if has_rows and s >= 0 and s + n_cols <= job.W else -1
+            places[place, LIMITS] = rows | existing(s, W) << 16
+            places[place, LAST] = last - start if has_rows and s >= 0 and s + n_cols <= W else -1
             places[place, Y_AT] = y_line + (q >> job.pooled) * job.y_pixel
             q += m_cols
         t = stop

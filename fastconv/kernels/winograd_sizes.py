@@ -29,6 +29,7 @@ __all__ = [
     "stage_sizes",
     "sum_sizes",
     "tile_blocks",
+    "tile_count",
     "tile_counts",
     "transformed_bytes",
     "widths",
@@ -58,7 +59,7 @@ def outputs(size):
 
 
 def along(geo, backward):
-    """For both axes, of each of the images into which a dilation cuts it: (whole tiles of Winograd's algorithm, results left)."""
+    """For both axes, of each part into which a dilation cuts it: (whole tiles of Winograd's algorithm, results left)."""
     m, sizes = outputs(geo.kh), (geo.h, geo.w) if backward else (geo.p, geo.q)
     return [
         [divmod(math.ceil((size - first) / dilation), m) for first in range(min(dilation, size))]
@@ -67,12 +68,11 @@ def along(geo, backward):
 
 
 def tile_counts(geo, backward):
-    """(tiles of all images, numbers of all these transformed tiles in each channel, tiles at once, images for a dilation)."""
+    """(tiles of all images, numbers of all these transformed tiles in each channel)."""
     axes = along(geo, backward)
-    tiles = [[whole + (rest > 0) for whole, rest in axis] for axis in axes]
+    tiles = [sum(whole + (rest > 0) for whole, rest in axis) for axis in axes]
     numbers = [sum(N * whole + (rest + geo.kh - 1 if rest else 0) for whole, rest in axis) for axis in axes]
-    products = [math.prod(pair) for pair in (map(sum, tiles), numbers, map(max, tiles), map(len, axes))]
-    return *(geo.n * count for count in products[:3]), products[3]
+    return geo.n * math.prod(tiles), geo.n * math.prod(numbers)
 
 
 def tile_count(geo, backward):
@@ -102,9 +102,8 @@ def are_filters_whole(geo, itemsize, backward):
 def is_last_cache_spared(geo, filters, backward):
     """Whether U of so many bytes should be made where it is used, since the last cache is far and the second one holds the
     products of all tiles with a panel of filters: these then read V once for each panel, instead of U once for each block."""
-    _, _, tiles, _ = tile_counts(geo, backward)
     panel = WIDEST[cpu().registers] * cpu().vector_bytes
-    return cpu().l2 >= LARGE_L2 and filters > WHOLE_FILTERS and E * tiles * panel <= LARGE_L2
+    return cpu().l2 >= LARGE_L2 and filters > WHOLE_FILTERS and E * tile_count(geo, backward) * panel <= LARGE_L2
 
 
 @functools.lru_cache(maxsize=1024)
@@ -119,8 +118,9 @@ def is_whole_for_one_call(geo, itemsize, backward):
 def tile_blocks(geo, itemsize):
     """Partial sums of a weight gradient: some more where there are few filters, so that every core has tasks (`by_parts`)."""
     panels = len(filter_panels(geo.c // geo.groups, geo.o // geo.groups, itemsize).rows)
-    wanted = min(-(-LEAST_TASKS // panels), tile_count(geo, False) // TASK_TILES, most_blocks(geo, itemsize))
-    return max(block_count(geo, itemsize), wanted)
+    tiles = tile_count(geo, False)
+    wanted = min(-(-LEAST_TASKS // panels), tiles // TASK_TILES, most_blocks(geo, itemsize))
+    return min(tiles, max(block_count(geo, itemsize), wanted))
 
 
 @functools.lru_cache(maxsize=1024)
@@ -198,7 +198,7 @@ def sum_sizes(channels, panels, count, itemsize):
 def shares_tiles(geo, itemsize):
     """Whether all threads share the transformed tiles of a block of a weight gradient: where these would be made for many narrow
     panels, and are not so few that to write down dU and to read it again takes longer."""
-    panels, (_, _, tiles, _) = filter_panels(geo.c // geo.groups, geo.o // geo.groups, itemsize), tile_counts(geo, False)
+    panels, tiles = filter_panels(geo.c // geo.groups, geo.o // geo.groups, itemsize), tile_count(geo, False)
     narrow = panels.lanes * WIDEST[cpu().registers] <= NARROW
     return narrow and len(panels.rows) > 1 and tiles >= SHARED_TILES * tile_blocks(geo, itemsize)
 

@@ -191,7 +191,7 @@ class GradientMove(ResultMove):
 
 @dataclass(frozen=True)
 class SumMove:
-    """dw <- GT dU G for one input channel and one vector of filters, or dw <- dw + GT dU G (`more`); `tail` lanes exist.
+    """dw <- GT dU G for one input channel and one vector of filters; `tail` lanes exist.
 
     Steps: element of dU, tap of dw.
     """
@@ -199,11 +199,10 @@ class SumMove:
     itemsize: int
     lanes: int
     size: int
-    more: bool
 
     @property
     def name(self):
-        return f"winograd_{8 * self.itemsize}bit_{self.lanes}lanes_sum{self.size}{'_more' * self.more}"
+        return f"winograd_{8 * self.itemsize}bit_{self.lanes}lanes_sum{self.size}"
 
     def write(self, v, sums, _, dw, __, block, ___, tail):
         (element, tap), lanes, size = (v.integer(block, i) for i in range(2)), v.first_lanes(tail), self.size
@@ -211,8 +210,7 @@ class SumMove:
         place, target = transformed_grid(v, element), v.grid((size, tap), tap, size)
         for i, values in both_ways(v, g, g, sums, place):
             for j, value in enumerate(values):
-                there = target(dw, i, j)
-                v.store(v.builder.fadd(v.load(there, lanes), value) if self.more else value, there, lanes)
+                v.store(value, target(dw, i, j), lanes)
 
 
 def turned(matrix):

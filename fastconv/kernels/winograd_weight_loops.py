@@ -50,17 +50,19 @@ def gradient_tiles(dy, places, first, end, p, job, tools, room, at):
 def add_product(e, a, wide, b, c, row, channels, first, end, kind, more, tools):
     """c[e] = a[e] b[e] for an element e, or c[e] += it (`more`): the terms are those of the tiles first ... end that have e."""
     (a, a_at, a_element), (b, b_at, b_element), (c, c_at, c_element) = a, b, c
-    low, high = shared_range(first, end, tools.ranges[e])
-    terms = max(0, high - low)
-    if terms == 0 and more:
-        return  # else the sum begins with zeros
-    skipped = low - first if terms else 0
-    a_here, b_here = a_at + e * a_element + skipped * wide, b_at + e * b_element + skipped * row
-    c_here, ahead_row = c_at + e * c_element, row * c.itemsize
     addresses = tools.addresses[kind]
-    ahead = array_address(c) + c_here * c.itemsize + addresses[0] * ahead_row
-    again = 1 if more else 0
-    product(a, a_here, b, b_here, c, c_here, row, channels, terms, again, addresses, tools.steps, ahead, ahead_row)
+    for i in range(tools.ranges.shape[1]):
+        low, high = shared_range(first, end, tools.ranges[e, i])
+        terms, again = max(0, high - low), more or i > 0
+        if terms == 0 and again:
+            continue  # else the sum begins with zeros
+        skipped = low - first if terms else 0
+        a_here, b_here = a_at + e * a_element + skipped * wide, b_at + e * b_element + skipped * row
+        c_here, ahead_row = c_at + e * c_element, row * c.itemsize
+        ahead = array_address(c) + c_here * c.itemsize + addresses[0] * ahead_row
+        product(
+            a, a_here, b, b_here, c, c_here, row, channels, terms, 1 if again else 0, addresses, tools.steps, ahead, ahead_row
+        )  # fmt: skip
 
 
 @inlined

@@ -19,8 +19,8 @@ from fastconv.kernels.partial_sums import add_blocks, partial_sums
 from fastconv.kernels.phases import image_at_stride_one, join_filters
 from fastconv.kernels.sharing import fresh_turns
 from fastconv.kernels.vector_ir import lanes_of
-from fastconv.kernels.winograd import before, jobs
-from fastconv.kernels.winograd_areas import number_of_tiles, tiles_of
+from fastconv.kernels.winograd import before, job_of, of_group
+from fastconv.kernels.winograd_areas import lattices_of, tiles_of
 from fastconv.kernels.winograd_loops import Tools
 from fastconv.kernels.winograd_places import room_for_places
 from fastconv.kernels.winograd_products import product_table
@@ -44,11 +44,11 @@ def tools_of(job, panels, tiles, parts, wide, chunk, filters, dtype):
 
 
 @functools.lru_cache(maxsize=256)
-def tables(job, images, o, filters, dtype, size, blocks, shared, threads):
+def tables(job, lattices, images, o, filters, dtype, size, blocks, shared, threads):
     """(`by_parts` or `by_elements`, tasks or stages, tiles at once, widest part of the input channels, `Tools`, threads, shapes
     of the arrays)."""
     panels = filter_panels(job.C, o, dtype.itemsize)
-    tiles, count = tiles_of(job, images, size, GradientMove, dtype.itemsize, o % job.lanes > 0)
+    tiles, count = tiles_of(lattices, images, size, GradientMove, dtype.itemsize, job.lanes, o % job.lanes > 0)
     shares = list(enumerate(cuts(count, blocks)))
     if shared:
         parts, wide, chunk, shapes = stage_sizes(job.C, panels, -(-count // blocks), dtype.itemsize)
@@ -70,15 +70,17 @@ def weight_grad(geo, x, dy, dw):
     x, flat = image_at_stride_one(geo, x), geo.at_stride_one
     x, flat = as_read(x, flat)
     whole = dw if geo.at_stride_one is geo else aligned.workspace(flat.w_shape, dw.dtype)
-    found = jobs(x.shape, dy.shape, (flat.dh, flat.dw), before(flat), flat.groups, lanes_of(x.itemsize))
-    images = len(found) // flat.groups  # into which a dilation falls, one after another
-    blocks = min(tile_blocks(flat, x.itemsize), *[number_of_tiles(flat.n, job, flat.kh) for _, job, _ in found])
-    parts, shared = partial_sums(blocks, whole.reshape(-1)), shares_tiles(flat, x.itemsize)
-    for number, (group, job, shape) in enumerate(found):
-        known = shape, flat.n, flat.o // flat.groups, flat.o, x.dtype, flat.kh, blocks, shared, get_threads()
-        again = number % images > 0
-        of_dw = group * (flat.o // flat.groups), flat.o, move_address(SumMove(x.itemsize, job.lanes, flat.kh, again))
-        add_group(x, dy, parts, of_dw, job, tables(*known))
+    o, dilations, lanes = flat.o // flat.groups, (flat.dh, flat.dw), lanes_of(x.itemsize)
+    job, lattices = (
+        job_of(x.shape, dy.shape, dilations, flat.groups, lanes),
+        lattices_of(x.shape, dy.shape, dilations, before(flat)),
+    )
+    blocks, shared = tile_blocks(flat, x.itemsize), shares_tiles(flat, x.itemsize)
+    parts = partial_sums(blocks, whole.reshape(-1))
+    known = tables(job, lattices, flat.n, o, flat.o, x.dtype, flat.kh, blocks, shared, get_threads())
+    for group in range(flat.groups):
+        of_dw = group * o, flat.o, move_address(SumMove(x.itemsize, lanes, flat.kh))
+        add_group(x, dy, parts, of_dw, of_group(job, group, o), known)
     add_blocks(parts, whole.reshape(-1))
     join_filters(geo, whole, dw)
 
