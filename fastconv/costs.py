@@ -35,9 +35,9 @@ LOADED = {16: 1.8, 32: 2.2}  # cycles to load and store the sums of a pixel for 
 BEGUN, BEGUN_SUMS = 200_000, 450_000  # cycles more for Winograd before its loops begin, forward and for gradients of weights
 MULTIPLIED = {16: 1.15, 32: 1.1}  # cycles of one of its multiply-adds, with so many vector registers
 # of its transforms, by taps: an input and an output vector of a tile (whose memory is no faster for longer vectors) ...
-MOVED = {16: {2: 1300, 3: 1000, 4: 750, 5: 500}, 32: {2: 1000, 3: 800, 4: 450, 5: 550}}
-MADE = {16: {2: 300, 3: 420, 4: 900, 5: 1500}, 32: {2: 450, 3: 650, 4: 900, 5: 1300}}  # ... and a vector of filters
-SUMMED = {16: 1, 32: 1.3}  # times slower: the transforms of a gradient of weights
+MOVED = {16: {2: 700, 3: 500, 4: 450, 5: 300}, 32: {2: 500, 3: 400, 4: 400, 5: 300}}
+MADE = {16: {2: 300, 3: 480, 4: 900, 5: 1500}, 32: {2: 450, 3: 650, 4: 900, 5: 1300}}  # ... and a vector of filters
+SUMMED, SUMMED_5 = 0.95, 1.65  # times slower: the transforms of a gradient of weights, and those of 5x5 ones
 IN_FLIGHT = 6  # multiply-adds that a core has begun and not ended
 SCATTERED = 0.18  # cycles for a byte that Winograd's tiles read from memory or write to it, where a core is half as fast
 LENT, LENT_SUMS = 0.25, 0.6  # cycles for a byte of the tiles, and of the sums over them, that one thread writes and others read
@@ -226,8 +226,8 @@ def winograd_weights(call, dtype, cpu):
     sums, panels = tile_blocks(geo, dtype.itemsize), filter_panels(c, o, dtype.itemsize)
     shared = shares_tiles(geo, dtype.itemsize)
     often = (1, 1) if shared else (len(panels.rows), -(-ins // 3))
-    transforms = SUMMED[cpu.registers] * tiles * (420 * ins * often[0] + 300 * outs * often[1]) * (1.5 if geo.kh == 5 else 1)
-    transforms += 0.85 * MADE[cpu.registers][geo.kh] * sums * c * outs
+    transforms = (SUMMED_5 if geo.kh == 5 else SUMMED) * tiles * (420 * ins * often[0] + 300 * outs * often[1])
+    transforms += 0.65 * MADE[cpu.registers][geo.kh] * sums * c * outs
     if shared:
         transforms += cpu.vector_bytes * (LENT * numbers * (ins + outs) + LENT_SUMS * E * sums * c * outs)
     each = 1.3 * numbers * max(c, 6) * outs + transforms
