@@ -8,7 +8,7 @@ import math
 
 from fastconv.kernels.blocks import FEW_CHANNELS
 from fastconv.kernels.group_sizes import row_instructions
-from fastconv.kernels.winograd_sizes import E, filter_panels, shares_tiles, tile_blocks, tile_counts
+from fastconv.kernels.winograd_sizes import E, filter_panels, lattice_count, shares_tiles, tile_blocks, tile_counts
 
 __all__ = [
     "TURNED",
@@ -37,7 +37,8 @@ MULTIPLIED = {16: 1.15, 32: 1.1}  # cycles of one of its multiply-adds, with so 
 # of its transforms, by taps: an input and an output vector of a tile (whose memory is no faster for longer vectors) ...
 MOVED = {16: {2: 700, 3: 500, 4: 450, 5: 300}, 32: {2: 500, 3: 400, 4: 400, 5: 300}}
 MADE = {16: {2: 300, 3: 480, 4: 900, 5: 1500}, 32: {2: 450, 3: 650, 4: 900, 5: 1300}}  # ... and a vector of filters
-SUMMED, SUMMED_5 = 0.95, 1.65  # times slower: the transforms of a gradient of weights, and those of 5x5 ones
+SUMMED = {2: (400, 285), 3: (400, 285), 4: (400, 285), 5: (690, 495)}  # the same of a gradient of weights, by taps: x and dy
+LATTICE = 1000  # cycles for each lattice of pixels into which a dilation cuts an image: its own areas and shorter products
 IN_FLIGHT = 6  # multiply-adds that a core has begun and not ended
 SCATTERED = 0.18  # cycles for a byte that Winograd's tiles read from memory or write to it, where a core is half as fast
 LENT, LENT_SUMS = 0.25, 0.6  # cycles for a byte of the tiles, and of the sums over them, that one thread writes and others read
@@ -173,6 +174,7 @@ def winograd(backward):
         moved, made = MOVED[cpu.registers][geo.kh], MADE[cpu.registers][geo.kh] * (4 / 3 if backward and geo.kh == 3 else 1)
         transforms = moved * tiles * (ins + outs) + made * c * outs
         each = MULTIPLIED[cpu.registers] * numbers * c * outs + transforms
+        each += LATTICE * lattice_count(geo, backward)
         return BEGUN + 2 * LAUNCH * geo.groups + geo.groups * each + cutting(call) + scattering(call, dtype, cpu)
 
     return cost
@@ -226,9 +228,10 @@ def winograd_weights(call, dtype, cpu):
     sums, panels = tile_blocks(geo, dtype.itemsize), filter_panels(c, o, dtype.itemsize)
     shared = shares_tiles(geo, dtype.itemsize)
     often = (1, 1) if shared else (len(panels.rows), -(-ins // 3))
-    transforms = (SUMMED_5 if geo.kh == 5 else SUMMED) * tiles * (420 * ins * often[0] + 300 * outs * often[1])
+    of_x, of_dy = SUMMED[geo.kh]
+    transforms = tiles * (of_x * ins * often[0] + of_dy * outs * often[1])
     transforms += 0.65 * MADE[cpu.registers][geo.kh] * sums * c * outs
     if shared:
         transforms += cpu.vector_bytes * (LENT * numbers * (ins + outs) + LENT_SUMS * E * sums * c * outs)
-    each = 1.3 * numbers * max(c, 6) * outs + transforms
+    each = 1.3 * numbers * max(c, 6) * outs + transforms + LATTICE * lattice_count(geo, False)
     return BEGUN_SUMS + 2 * LAUNCH * geo.groups + geo.groups * each + cutting(call)

@@ -58,13 +58,19 @@ def test_every_result_is_in_one_tile_and_ranges_hold_the_tiles_of_an_element(siz
     assert winograd_sizes.tile_counts(geo, False) == (count, sum(map(len, tiles)))
 
 
-def test_the_tiles_of_an_image_are_neighbours():
-    """So that each element is one product, also for lattices of one size."""
-    for dilation, size in ((1, 13), (1, 14), (2, 28), (3, 27)):
-        shape = (2, size, size, 1)
-        lattices = winograd_areas.lattices_of(shape, shape, (dilation, dilation), (dilation, dilation))
-        assert len(lattices) == dilation**2
-        assert {len(ranges) for ranges in winograd_areas.ranges_of(*winograd_areas.areas_of(2, lattices, 3))} == {1}
+@pytest.mark.parametrize("dilation, size, most", [(1, 13, 1), (1, 14, 1), (2, 28, 1), (3, 27, 1), (12, 65, 4)])
+def test_the_tiles_that_have_an_element_are_neighbours(dilation, size, most):
+    """So that each element is one product, or few where lattices differ in size."""
+    shape = (2, size, size, 1)
+    lattices = winograd_areas.lattices_of(shape, shape, (dilation, dilation), (dilation, dilation))
+    assert len(lattices) == dilation**2
+    assert {len(ranges) for ranges in winograd_areas.ranges_of(*winograd_areas.areas_of(2, lattices, 3))} == {most}
+
+
+def test_many_lattices_are_not_cheap():
+    """Each has areas of its own: 10,000 of 3x3 pixels."""
+    plan = fc.plan((1, 300, 300, 16), (3, 3, 16, 16), padding=100, dilation=100)
+    assert plan.algorithm == "tiled"
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -72,7 +72,7 @@ def tools_of(job, panels, dtype, size, tiles, cut, tap, depth, code):
         own = vectors * job.lanes
         move_steps += [most_tiles * own + gap, job.y_row, job.y_pixel, code, tap, depth * own + gap]
     filters = move_address(FilterMove(dtype.itemsize, job.lanes, size))
-    return Tools(*tiles, panels.rows, addresses, np.array([wide, 1]), filters, np.array(move_steps, np.int64))
+    return Tools(*tiles, panels.rows, addresses, np.array([wide, 1], np.int64), filters, np.array(move_steps, np.int64))
 
 
 def block_tables(job, lattices, images, o, dtype, size, code, threads):

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastconv.kernels.winograd_sizes import N, outputs
+from fastconv.kernels.winograd_sizes import E, N, outputs
 from fastconv.kernels.winograd_tiles import InputMove, elements, move_address
 
 __all__ = ["Lattice", "lattices_of", "row_counts", "tiles_of"]
@@ -41,7 +41,7 @@ def axis_lattices(size, results, dilation, before):
     return found
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=32)
 def lattices_of(x_shape, y_shape, dilations, before, pooled=False):
     """The `Lattice`s of a convolution of stride 1 from x (N, H, W, C) to y (N, P, Q, O), or to y that is `pooled`."""
     (_, h, w, c), (_, p, q, o) = x_shape, y_shape
@@ -60,8 +60,8 @@ def axis_tiles(results, m):
 
 def areas_of(images, lattices, size):
     """([(`Tools.areas` without addresses and lattice, its lattice), ...], number of tiles): whole tiles between those that lack
-    columns and those that lack rows, so that the tiles of most elements are neighbours."""
-    areas, first = [], 0
+    columns and those that lack rows, and lattices of one size together, so that the tiles of most elements are neighbours."""
+    areas, first, lattices = [], 0, sorted(lattices, key=lambda lattice: (lattice.P, lattice.Q))
     kinds = [(axis_tiles(lattice.P, outputs(size)), axis_tiles(lattice.Q, outputs(size))) for lattice in lattices]
     for low, broad in ((False, False), (False, True), (True, True), (True, False)):
         for (rows, cols), lattice in zip(kinds, lattices, strict=True):
@@ -73,35 +73,33 @@ def areas_of(images, lattices, size):
 
 def ranges_of(areas, count):
     """`Tools.ranges`: neighbours are one range."""
-    ends, found = [area[0] for area, _ in areas[1:]] + [count], []
-    for i, j in itertools.product(range(N), range(N)):
-        ranges = []
-        for (area, _), end in zip(areas, ends, strict=True):
-            if i in elements(area[7]) and j in elements(area[8]):
-                before = ranges.pop() if ranges and ranges[-1][1] == area[0] else area
-                ranges.append((before[0], end))
-        found.append(ranges)
-    most = max(map(len, found))
-    return [ranges + [(0, 0)] * (most - len(ranges)) for ranges in found]
+    ends, ranges = [area[0] for area, _ in areas[1:]] + [count], [[] for _ in range(E)]
+    for (area, _), end in zip(areas, ends, strict=True):
+        for i, j in itertools.product(elements(area[7]), elements(area[8])):
+            own = ranges[i * N + j]
+            before = own.pop() if own and own[-1][1] == area[0] else area
+            own.append((before[0], end))
+    most = max(map(len, ranges))
+    return [own + [(0, 0)] * (most - len(own)) for own in ranges]
 
 
-def moves_of(area, move, itemsize, lanes, size, ragged):
+@functools.cache
+def moves_of(m_rows, m_cols, n_rows, n_cols, move, itemsize, lanes, size, ragged):
     """The addresses in a row of `Tools.areas`.  Few tiles are smaller ones: for these the edge's transforms will do."""
-    *_, m_rows, m_cols, n_rows, n_cols = area
     whole = n_rows == n_cols == N
     inputs = [InputMove(itemsize, lanes, edge, n_rows, n_cols) for edge in (not whole, True)]
     results = [move(itemsize, lanes, size, edge, m_rows, m_cols) for edge in (not whole, ragged or not whole)]
     return [move_address(one) for one in (*inputs, *results)]  # as INPUT ... RESULT_EDGE number them
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=32)
 def tiles_of(lattices, images, size, move, itemsize, lanes, ragged):
     """((areas, ranges) of `Tools`, number of tiles).
 
     `move` is that of the results, `ragged`: whether their channels end within a vector.
     """
     areas, count = areas_of(images, lattices, size)
-    rows = [(*area, *moves_of(area, move, itemsize, lanes, size, ragged), *lattice[:6]) for area, lattice in areas]
+    rows = [(*area, *moves_of(*area[5:], move, itemsize, lanes, size, ragged), *lattice[:6]) for area, lattice in areas]
     return (np.array(rows, np.int64), np.array(ranges_of(areas, count), np.int64)), count
 
 

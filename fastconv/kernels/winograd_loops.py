@@ -10,7 +10,18 @@ from fastconv.kernels.intrinsics import array_address, emits, inlined
 from fastconv.kernels.sharing import done, next_task, wait_for
 from fastconv.kernels.tile import ROWS_AHEAD, call_tile
 from fastconv.kernels.transpose import transpose_block
-from fastconv.kernels.winograd_places import AREA, LAST, LIMITS, X_AT, Y_AT, find_places
+from fastconv.kernels.winograd_places import (
+    AREA,
+    INPUT,
+    INPUT_EDGE,
+    LAST,
+    LIMITS,
+    RESULT,
+    RESULT_EDGE,
+    X_AT,
+    Y_AT,
+    find_places,
+)
 from fastconv.kernels.winograd_products import product
 from fastconv.kernels.winograd_sizes import GAP, E
 from fastconv.machine import kernel
@@ -19,8 +30,6 @@ __all__ = [
     "COUNTERS",
     "OF_FILTER",
     "OF_KIND",
-    "RESULT",
-    "RESULT_EDGE",
     "Tools",
     "all_filters",
     "by_blocks",
@@ -30,7 +39,6 @@ __all__ = [
     "shared_range",
 ]
 
-INPUT, INPUT_EDGE, RESULT, RESULT_EDGE = range(9, 13)  # columns of `Tools.areas`: addresses of the transforms
 # steps of the transforms: of the input, then for each kind of panel those of the output and of the filters
 OF_INPUT, OF_KIND, OF_FILTER = 3, 6, 4
 # what `turns` counts: parts of U that were taken and that are made, or tiles of V; then blocks or panels
@@ -44,8 +52,7 @@ class Tools(NamedTuple):
     Tiles are numbered through all images, area by area (`winograd_areas`).
     """
 
-    areas: np.ndarray  # (areas, 19): first tile, rows and columns of tiles in an image, first output row and column of the area,
-    # outputs of a tile (rows, columns), inputs of a tile (rows, columns), addresses of the transforms, x_at to W of the `Lattice`
+    areas: np.ndarray  # (areas, 19): the columns are named in `winograd_places`
     ranges: np.ndarray  # (36, ranges, 2): the first and the end of tiles that have an element
     panels: np.ndarray  # rows of `Panels`
     addresses: np.ndarray  # of the products: (kinds of panels, rows + 1); for no rows the rows of the tallest

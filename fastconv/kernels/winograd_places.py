@@ -8,13 +8,29 @@ import numpy as np
 from fastconv.kernels.intrinsics import inlined
 from fastconv.kernels.winograd_sizes import N
 
-__all__ = ["AREA", "LAST", "LIMITS", "X_AT", "Y_AT", "Job", "find_places", "room_for_places"]
+__all__ = [
+    "AREA",
+    "INPUT",
+    "INPUT_EDGE",
+    "LAST",
+    "LIMITS",
+    "RESULT",
+    "RESULT_EDGE",
+    "X_AT",
+    "Y_AT",
+    "Job",
+    "find_places",
+    "room_for_places",
+]
 
 # columns of the table: the row of `Tools.areas`; where the tile begins in x; of its rows and of its columns the first and the end
 # of those that exist, 8 bits each; the last channel from which on a whole vector may be read in every row and column, -1 if some
 # do not exist; where its results begin in y
 AREA, X_AT, LIMITS, LAST, Y_AT, PLACES = range(6)
-ORIGINS, TOP = 13, 15  # columns of `Tools.areas`: the `Lattice` of an area
+# columns of `Tools.areas`: the first tile, rows and columns of tiles in an image, first row and column of results in the lattice,
+# results and inputs of a tile, addresses of the transforms; of the `Lattice` where it begins in x and in y, zeros before x, size
+FIRST, ROWS, COLS, P_FIRST, Q_FIRST, M_ROWS, M_COLS, N_ROWS, N_COLS = range(9)
+INPUT, INPUT_EDGE, RESULT, RESULT_EDGE, X_FIRST, Y_FIRST, TOP, LEFT, HEIGHT, WIDTH = range(9, 19)
 
 
 class Job(NamedTuple):
@@ -45,19 +61,32 @@ def existing(first, size):
 
 
 @inlined
+def area_of(t, areas):
+    """The row of the area in which tile t lies."""
+    low, high = 0, len(areas)
+    while high - low > 1:
+        middle = (low + high) >> 1
+        if t < areas[middle, FIRST]:
+            high = middle
+        else:
+            low = middle
+    return low
+
+
+@inlined
 def find_places(first, end, job, areas, size, places):
     """The table for the tiles first ... end of an x of so many numbers."""
-    t, area = first, 0
+    t, area = first, area_of(first, areas)
     while t < end:
-        while area + 1 < len(areas) and t >= areas[area + 1, 0]:
+        while area + 1 < len(areas) and t >= areas[area + 1, FIRST]:
             area += 1
-        cols, m_cols, n_rows, n_cols = areas[area, 2], areas[area, 6], areas[area, 7], areas[area, 8]
-        line, col = divmod(t - areas[area, 0], cols)  # the tiles of a line lie side by side in an image
-        n, row = divmod(line, areas[area, 1])
-        p, q = areas[area, 3] + row * areas[area, 5], areas[area, 4] + col * m_cols
-        h, left, H, W = p - areas[area, TOP], areas[area, TOP + 1], areas[area, TOP + 2], areas[area, TOP + 3]
-        x_line = job.x_at + areas[area, ORIGINS] + n * job.x_image + h * job.x_row
-        y_line = job.y_at + areas[area, ORIGINS + 1] + n * job.y_image + (p >> job.pooled) * job.y_row
+        cols, m_cols, n_rows, n_cols = areas[area, COLS], areas[area, M_COLS], areas[area, N_ROWS], areas[area, N_COLS]
+        line, col = divmod(t - areas[area, FIRST], cols)  # the tiles of a line lie side by side in an image
+        n, row = divmod(line, areas[area, ROWS])
+        p, q = areas[area, P_FIRST] + row * areas[area, M_ROWS], areas[area, Q_FIRST] + col * m_cols
+        h, left, H, W = p - areas[area, TOP], areas[area, LEFT], areas[area, HEIGHT], areas[area, WIDTH]
+        x_line = job.x_at + areas[area, X_FIRST] + n * job.x_image + h * job.x_row
+        y_line = job.y_at + areas[area, Y_FIRST] + n * job.y_image + (p >> job.pooled) * job.y_row
         rows, has_rows = existing(h, H), h >= 0 and h + n_rows <= H
         last = size - (n_rows - 1) * job.x_row - (n_cols - 1) * job.x_pixel - job.lanes
         stop = min(end, t + cols - col)

@@ -20,6 +20,7 @@ __all__ = [
     "filter_panels",
     "held_bytes",
     "is_whole_for_one_call",
+    "lattice_count",
     "outputs",
     "packed_size",
     "panel_sizes",
@@ -73,6 +74,11 @@ def tile_counts(geo, backward):
     tiles = [sum(whole + (rest > 0) for whole, rest in axis) for axis in axes]
     numbers = [sum(N * whole + (rest + geo.kh - 1 if rest else 0) for whole, rest in axis) for axis in axes]
     return geo.n * math.prod(tiles), geo.n * math.prod(numbers)
+
+
+def lattice_count(geo, backward):
+    """Parts into which a dilation cuts an image."""
+    return math.prod(map(len, along(geo, backward)))
 
 
 def tile_count(geo, backward):

@@ -10,8 +10,8 @@ from fastconv.kernels.denormals import flush_denormals, restore_denormals
 from fastconv.kernels.intrinsics import array_address, inlined
 from fastconv.kernels.sharing import done, next_task, wait_for
 from fastconv.kernels.tile import call_tile
-from fastconv.kernels.winograd_loops import RESULT, RESULT_EDGE, input_tiles, shared_range
-from fastconv.kernels.winograd_places import AREA, Y_AT, find_places
+from fastconv.kernels.winograd_loops import input_tiles, shared_range
+from fastconv.kernels.winograd_places import AREA, RESULT, RESULT_EDGE, Y_AT, find_places
 from fastconv.kernels.winograd_products import product
 from fastconv.kernels.winograd_sizes import E
 from fastconv.machine import kernel

@@ -40,13 +40,16 @@ def tools_of(job, panels, tiles, parts, wide, chunk, filters, dtype):
     for vectors, _ in panels.kinds:
         own = vectors * lanes
         of_moves += [job.y_row, job.y_pixel, chunk * own + gap, wide * own + gap, job.C * filters]
-    return Tools(*tiles, panels.rows, addresses, np.array([1, wide]), 0, np.array(of_moves))
+    return Tools(*tiles, panels.rows, addresses, np.array([1, wide], np.int64), 0, np.array(of_moves, np.int64))
 
 
 @functools.lru_cache(maxsize=256)
-def tables(job, lattices, images, o, filters, dtype, size, blocks, shared, threads):
-    """(`by_parts` or `by_elements`, tasks or stages, tiles at once, widest part of the input channels, `Tools`, threads, shapes
-    of the arrays)."""
+def tables(x_shape, y_shape, dilations, before, groups, dtype, size, blocks, shared, threads):
+    """(`Job` of the first group, `by_parts` or `by_elements`, tasks or stages, tiles at once, widest part of the input channels,
+    `Tools`, threads, shapes of the arrays)."""
+    job = job_of(x_shape, y_shape, dilations, groups, lanes_of(dtype.itemsize))
+    lattices, images, filters = lattices_of(x_shape, y_shape, dilations, before), x_shape[0], y_shape[3]
+    o = filters // groups
     panels = filter_panels(job.C, o, dtype.itemsize)
     tiles, count = tiles_of(lattices, images, size, GradientMove, dtype.itemsize, job.lanes, o % job.lanes > 0)
     shares = list(enumerate(cuts(count, blocks)))
@@ -63,30 +66,25 @@ def tables(job, lattices, images, o, filters, dtype, size, blocks, shared, threa
         slots = min(threads, len(work))
         run, shapes = by_parts, ((slots, scratch),)
     tools = tools_of(job, panels, tiles, parts, wide, chunk, filters, dtype)
-    return run, np.array(work, np.int64), chunk, wide, tools, slots, shapes
+    return job, run, np.array(work, np.int64), chunk, wide, tools, slots, shapes
 
 
 def weight_grad(geo, x, dy, dw):
     x, flat = image_at_stride_one(geo, x), geo.at_stride_one
     x, flat = as_read(x, flat)
     whole = dw if geo.at_stride_one is geo else aligned.workspace(flat.w_shape, dw.dtype)
-    o, dilations, lanes = flat.o // flat.groups, (flat.dh, flat.dw), lanes_of(x.itemsize)
-    job, lattices = (
-        job_of(x.shape, dy.shape, dilations, flat.groups, lanes),
-        lattices_of(x.shape, dy.shape, dilations, before(flat)),
-    )
-    blocks, shared = tile_blocks(flat, x.itemsize), shares_tiles(flat, x.itemsize)
-    parts = partial_sums(blocks, whole.reshape(-1))
-    known = tables(job, lattices, flat.n, o, flat.o, x.dtype, flat.kh, blocks, shared, get_threads())
+    blocks, shared, o = tile_blocks(flat, x.itemsize), shares_tiles(flat, x.itemsize), flat.o // flat.groups
+    parts, dilations = partial_sums(blocks, whole.reshape(-1)), (flat.dh, flat.dw)
+    known = x.shape, dy.shape, dilations, before(flat), flat.groups, x.dtype, flat.kh, blocks, shared, get_threads()
+    job, *found = tables(*known)
     for group in range(flat.groups):
-        of_dw = group * o, flat.o, move_address(SumMove(x.itemsize, lanes, flat.kh))
-        add_group(x, dy, parts, of_dw, of_group(job, group, o), known)
+        of_dw = group * o, flat.o, move_address(SumMove(x.itemsize, job.lanes, flat.kh))
+        add_group(x, dy, parts, of_dw, of_group(job, group, o), *found)
     add_blocks(parts, whole.reshape(-1))
     join_filters(geo, whole, dw)
 
 
-def add_group(x, dy, parts, of_dw, job, known):
-    run, work, chunk, wide, tools, threads, shapes = known
+def add_group(x, dy, parts, of_dw, job, run, work, chunk, wide, tools, threads, shapes):
     arrays = [aligned.workspace(shape, x.dtype) for shape in shapes]
     x, dy, places = x.reshape(-1), dy.reshape(-1), room_for_places(threads, chunk)
     if run is by_parts:
