@@ -67,6 +67,12 @@ def test_the_tiles_that_have_an_element_are_neighbours(dilation, size, most):
     assert {len(ranges) for ranges in winograd_areas.ranges_of(*winograd_areas.areas_of(2, lattices, 3))} == {most}
 
 
+@pytest.mark.parametrize("images, blocks", [(0, 1), (1, 1)])
+def test_no_more_blocks_than_tiles_but_one(images, blocks):
+    geo = ConvGeometry.of((images, 3, 3, 8), (3, 3, 8, 600), padding=1)
+    assert winograd_sizes.tile_blocks(geo, 8) == blocks
+
+
 def test_many_lattices_are_not_cheap():
     """Each has areas of its own: 10,000 of 3x3 pixels."""
     plan = fc.plan((1, 300, 300, 16), (3, 3, 16, 16), padding=100, dilation=100)

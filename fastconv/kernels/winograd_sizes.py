@@ -126,7 +126,7 @@ def tile_blocks(geo, itemsize):
     panels = len(filter_panels(geo.c // geo.groups, geo.o // geo.groups, itemsize).rows)
     tiles = tile_count(geo, False)
     wanted = min(-(-LEAST_TASKS // panels), tiles // TASK_TILES, most_blocks(geo, itemsize))
-    return min(tiles, max(block_count(geo, itemsize), wanted))
+    return max(1, min(tiles, max(block_count(geo, itemsize), wanted)))
 
 
 @functools.lru_cache(maxsize=1024)
