@@ -135,7 +135,7 @@ def convolve_panels(x, w, of_w, taps, _u, _u_at, bias, bias_at, y, job, tables):
     threads = max(len(scratch), min(get_threads(), count))
     turns = fresh_turns(COUNTERS, threads)
     places = room_for_places(threads, count)
-    by_panels(x, w, of_w, taps, bias, bias_at, y, count, chunk, job, tools, places, v, scratch, threads, turns)
+    by_panels(x, w, of_w, taps, bias, bias_at, y, count, chunk, job, tools, places, v, scratch, turns)
 
 
 def before(geo):

@@ -216,12 +216,12 @@ def by_blocks(x, w, of_w, taps, u, u_at, bias, bias_at, y, cuts, job, tools, pla
 
 
 @kernel()
-def by_panels(x, w, of_w, taps, bias, bias_at, y, count, chunk, job, tools, places, v, scratch, threads, turns):
+def by_panels(x, w, of_w, taps, bias, bias_at, y, count, chunk, job, tools, places, v, scratch, turns):
     """V of all tiles first, `chunk` input channels after another; then each panel of filters in turn, as many channels at a time.
     A row of `scratch` holds their U, and M of all tiles; there may be fewer rows than threads, as there are panels."""
     v_element, panels = tools.move_steps[2], tools.panels
     wide, v_chunk = (chunk + job.lanes - 1) // job.lanes * job.lanes, E * v_element
-    for slot in prange(threads):  # a task owns a tile of V or the output channels of a panel; a slot its scratch
+    for slot in prange(len(places)):  # a task owns a tile of V or the output channels of a panel; a slot its scratch and places
         saved = flush_denormals()
         s = np.intp(slot)
         here = places[s]

@@ -84,7 +84,7 @@ def by_parts(x, dy, parts, of_dw, tasks, chunk, wide, job, tools, places, scratc
     `of_dw`: where the weights of the group begin, how far it is to those of the next channel, the address of the transform.
     """
     size, flat = parts.shape[1], parts.reshape(-1)
-    for slot in prange(len(scratch)):  # a task owns a part of dw of one block; a slot its row of scratch
+    for slot in prange(len(scratch)):  # a task owns a part of dw of one block; a slot its rows of scratch and places
         before = flush_denormals()
         s = np.intp(slot)
         room, here, task = scratch[s], places[s], next_task(turns, 0, s, len(tasks))
@@ -107,7 +107,7 @@ def by_parts(x, dy, parts, of_dw, tasks, chunk, wide, job, tools, places, scratc
 
 
 @kernel()
-def by_elements(x, dy, parts, of_dw, stages, wide, job, tools, places, v, g, u, threads, turns):
+def by_elements(x, dy, parts, of_dw, stages, wide, job, tools, places, v, g, u, turns):
     """`stages` = (block, first and last tile, first and last input channel, whether the tiles are the first and the last of their
     block): all threads transform the tiles, then they share the products by elements and panels, in the end the channels of dw.
 
@@ -115,7 +115,7 @@ def by_elements(x, dy, parts, of_dw, stages, wide, job, tools, places, v, g, u, 
     """
     size, flat, panels = parts.shape[1], parts.reshape(-1), tools.panels
     g_size, u_size = len(g) // len(panels), len(u) // len(panels)
-    for slot in prange(threads):  # a task owns a tile, an element of a panel of dU or some channels of dw
+    for slot in prange(len(places)):  # a task owns a tile, an element of a panel of dU or some channels of dw; a slot its places
         before = flush_denormals()
         s = np.intp(slot)
         here = places[s]

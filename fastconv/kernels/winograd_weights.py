@@ -91,4 +91,4 @@ def add_group(x, dy, parts, of_dw, job, run, work, chunk, wide, tools, threads, 
         by_parts(x, dy, parts, of_dw, work, chunk, wide, job, tools, places, *arrays, fresh_turns(1, threads))
     else:
         turns = fresh_turns(COUNTERS * len(work), threads)
-        by_elements(x, dy, parts, of_dw, work, wide, job, tools, places, *arrays, threads, turns)
+        by_elements(x, dy, parts, of_dw, work, wide, job, tools, places, *arrays, turns)
