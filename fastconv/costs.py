@@ -1,7 +1,8 @@
 """What each algorithm is expected to cost: cycles of one core, from the shape, the dtype and the CPU alone.
 
-Rough on purpose: the numbers only have to put the algorithms of one call in the right order.  A cycle is one in which a core
-begins a multiply-add of whole vectors; one that begins two has half as long ones, and memory takes twice as many.
+Rough on purpose: the numbers only have to put the algorithms of one call in the right order.  A cycle here is half of one of the
+core's clock: one that begins two multiply-adds of whole vectors in a cycle of its clock takes one of these for each, one that
+begins one takes two.  Memory, and what is not multiplied, takes as many for both.
 """
 
 import math
@@ -40,16 +41,17 @@ MADE = {16: {2: 300, 3: 480, 4: 900, 5: 1500}, 32: {2: 450, 3: 650, 4: 900, 5: 1
 SUMMED = {2: (400, 285), 3: (400, 285), 4: (400, 285), 5: (690, 495)}  # the same of a gradient of weights, by taps: x and dy
 LATTICE = 1000  # cycles for each lattice of pixels into which a dilation cuts an image: its own areas and shorter products
 IN_FLIGHT = 6  # multiply-adds that a core has begun and not ended
-SCATTERED = 0.18  # cycles for a byte that Winograd's tiles read from memory or write to it, where a core is half as fast
+SCATTERED = 0.36  # cycles for a byte that Winograd's tiles read from memory or write to it, where a core is half as fast
 LENT, LENT_SUMS = 0.25, 0.6  # cycles for a byte of the tiles, and of the sums over them, that one thread writes and others read
-# measured beside the other algorithms of the same call: for 16 registers on Zen 3, for 32 on an Intel Xeon and on Zen 5
+# measured beside the other algorithms of the same call: for 16 registers on Zen 3, for 32 on an Intel Xeon, on Zen 4 and on Zen 5
 NARROW, MASKED = {16: 1.3, 32: 1}, {16: 1.15, 32: 1}  # times slower: results of one vector, and of a part of one, by registers
 WRITTEN = 0.5  # cycles for a byte of results that go to memory, in pieces of some channels, since they fill the last cache
 STRIDED = {16: 1.5, 32: 1}  # times slower: groups of images, where neighbouring windows share few pixels
 GROUPED = {16: 0.8, 32: 1}  # cycles of a multiply-add of a group of images, with so many vector registers
 GROUPED_SUMS = {16: 1.32, 32: 1.15}  # the same for gradients of weights
+LATE = 1.25  # cycles that one of these takes at least, where the second cache does not hold them and what they are summed from
 EXCHANGED = {16: 2, 32: 4}  # cycles for each exchange of a vector of theirs, with its way from and to memory
-FETCHED = 0.5  # cycles for a byte of their values, where these are written and read far away
+FETCHED = 0.5  # cycles for a byte of their values that the second cache does not hold: written and read far away
 TALLEST = 30  # vectors of sums of a tile of weight gradients with AVX-512
 CUT = 5  # cycles to move a number to or from its place at stride 1
 COPIED = 1 / 6  # cycles for a byte that is written and read once
@@ -67,6 +69,11 @@ def inputs(geo):
 
 def vectors(length, dtype, cpu):
     return -(-length * dtype.itemsize // cpu.vector_bytes)
+
+
+def multiply_add(cpu):
+    """Cycles of one of whole vectors."""
+    return 2 / cpu.multiply_adds
 
 
 def far(each, more, geo, dtype, cpu):
@@ -89,7 +96,7 @@ def direct(along):
     of results keeps one core busy.  And the frame of the padded copy."""
 
     def cost(geo, dtype, cpu):
-        products = PLAIN[cpu.registers] * geo.macs / along(geo) * (6 + 3 * vectors(along(geo), dtype, cpu))
+        products = PLAIN[cpu.registers] * geo.macs / along(geo) * (6 + 3 * multiply_add(cpu) * vectors(along(geo), dtype, cpu))
         products *= 2 if geo.n * geo.p == 1 else 1
         return LAUNCH + reading(geo, along, dtype, cpu) + products + framing(geo, dtype)
 
@@ -106,7 +113,7 @@ def im2col(along, turned=0):
             turned * geo.terms * geo.o
             + 3 * LAUNCH
             + reading(geo, along, dtype, cpu)
-            + PLAIN[cpu.registers] * geo.macs / along(geo) * (3 + 2 * vectors(along(geo), dtype, cpu))
+            + PLAIN[cpu.registers] * geo.macs / along(geo) * (3 + 2 * multiply_add(cpu) * vectors(along(geo), dtype, cpu))
             + COPIED * windows
             + framing(geo, dtype)
         )
@@ -122,7 +129,7 @@ def tiled(along, packed=PACKED, backward=False):
         length, wide = along(geo), vectors(along(geo), dtype, cpu)
         slower = NARROW[cpu.registers] if wide == 1 else 1
         slower *= MASKED[cpu.registers] if length * dtype.itemsize % cpu.vector_bytes else 1
-        products, weights = geo.macs / length * wide, geo.terms * geo.o // length * wide
+        products, weights = multiply_add(cpu) * geo.macs / length * wide, geo.terms * geo.o // length * wide
         each = far(packed, PACKED_FAR, geo, dtype, cpu)
         results = math.prod(geo.x_shape if backward else geo.y_shape) * dtype.itemsize
         return 2 * LAUNCH + slower * products + each * weights + (WRITTEN * results if results > cpu.l3 // 4 else 0)
@@ -136,19 +143,20 @@ def tiled_weights(geo, dtype, cpu):
     rows = inputs(geo) * together
     if together > 1 and cpu.vector_bytes == 64:  # several rows of taps
         rows *= max(1, min(geo.kh, TALLEST // (rows * wide)))
-    slower = max(NARROW[cpu.registers] if wide == 1 else 1, IN_FLIGHT / (rows * wide))
-    return 2 * LAUNCH + slower * geo.macs / filters(geo) * wide
+    each = max(multiply_add(cpu) * (NARROW[cpu.registers] if wide == 1 else 1), IN_FLIGHT / (rows * wide))
+    return 2 * LAUNCH + each * geo.macs / filters(geo) * wide
 
 
 def pointwise(geo, dtype, cpu):
     """Weights are read from memory once; the sums of each pixel are loaded and stored for each of them."""
     weights, pixels = geo.c * vectors(geo.o, dtype, cpu), geo.n * geo.p * geo.q
-    return 2 * LAUNCH + weights * (far(READ[cpu.registers], READ_FAR, geo, dtype, cpu) + LOADED[cpu.registers] * pixels)
+    sums = LOADED[cpu.registers] * multiply_add(cpu) * pixels
+    return 2 * LAUNCH + weights * (far(READ[cpu.registers], READ_FAR, geo, dtype, cpu) + sums)
 
 
 def depthwise(geo, dtype, cpu):
     """Two loads for each multiply-add, on whole vectors of channels."""
-    return 2 * LAUNCH + 2 * geo.macs / geo.c * vectors(geo.c, dtype, cpu)
+    return 2 * LAUNCH + 2 * multiply_add(cpu) * geo.macs / geo.c * vectors(geo.c, dtype, cpu)
 
 
 def cutting(geo):
@@ -160,7 +168,7 @@ def scattering(call, dtype, cpu):
     """Tiles read and write short pieces of several rows: where a strided call, whose image is copied besides, is larger than the
     last cache, memory answers them more slowly than it does whole rows."""
     size = (math.prod(call.x_shape) + math.prod(call.y_shape)) * dtype.itemsize
-    return SCATTERED * cpu.multiply_adds * size if call.at_stride_one is not call and size > cpu.l3 * 3 // 4 else 0
+    return SCATTERED * size if call.at_stride_one is not call and size > cpu.l3 * 3 // 4 else 0
 
 
 def winograd(backward):
@@ -173,7 +181,7 @@ def winograd(backward):
         ins, outs = vectors(c, dtype, cpu), vectors(o, dtype, cpu)
         moved, made = MOVED[cpu.registers][geo.kh], MADE[cpu.registers][geo.kh] * (4 / 3 if backward and geo.kh == 3 else 1)
         transforms = moved * tiles * (ins + outs) + made * c * outs
-        each = MULTIPLIED[cpu.registers] * numbers * c * outs + transforms
+        each = MULTIPLIED[cpu.registers] * multiply_add(cpu) * numbers * c * outs + transforms
         each += LATTICE * lattice_count(geo, backward)
         return BEGUN + 2 * LAUNCH * geo.groups + geo.groups * each + cutting(call) + scattering(call, dtype, cpu)
 
@@ -202,8 +210,8 @@ def batch(backward, winograd):
             products = p * row_instructions(geo, c, o, q)
         numbers = geo.h * geo.w * geo.c + geo.p * geo.q * geo.o
         size = numbers * cpu.vector_bytes
-        late = FETCHED * size if size > cpu.l2 else 0
-        rate = GROUPED[cpu.registers] * (STRIDED[cpu.registers] if geo.sh * geo.sw > 1 else 1)
+        late = FETCHED * max(0, size - cpu.l2)
+        rate = GROUPED[cpu.registers] * multiply_add(cpu) * (STRIDED[cpu.registers] if geo.sh * geo.sw > 1 else 1)
         return 2 * LAUNCH + shared_groups(geo.n, lanes) * (rate * products + turning(numbers, lanes, cpu) + late)
 
     return cost
@@ -214,10 +222,10 @@ def batch_weights(geo, dtype, cpu):
     the sums."""
     lanes = cpu.vector_bytes // dtype.itemsize
     held = math.prod(geo.padded_shape[1:]) + geo.p * geo.q * geo.o + geo.kh * geo.kw * geo.c * geo.o
-    late = 1.25 if held * cpu.vector_bytes > cpu.l2 else 1
+    each = GROUPED_SUMS[cpu.registers] * max(multiply_add(cpu), LATE if held * cpu.vector_bytes > cpu.l2 else 0)
     products = geo.kh * geo.kw * geo.c * geo.o * (geo.p * geo.q + lanes)
     turned = turning(geo.h * geo.w * geo.c + geo.p * geo.q * geo.o, lanes, cpu)
-    return LAUNCH + shared_groups(geo.n, lanes) * (GROUPED_SUMS[cpu.registers] * late * products + turned)
+    return LAUNCH + shared_groups(geo.n, lanes) * (each * products + turned)
 
 
 def winograd_weights(call, dtype, cpu):
@@ -233,5 +241,5 @@ def winograd_weights(call, dtype, cpu):
     transforms += 0.65 * MADE[cpu.registers][geo.kh] * sums * c * outs
     if shared:
         transforms += cpu.vector_bytes * (LENT * numbers * (ins + outs) + LENT_SUMS * E * sums * c * outs)
-    each = 1.3 * numbers * max(c, 6) * outs + transforms + LATTICE * lattice_count(geo, False)
+    each = 1.3 * numbers * max(multiply_add(cpu) * c, IN_FLIGHT) * outs + transforms + LATTICE * lattice_count(geo, False)
     return BEGUN_SUMS + 2 * LAUNCH * geo.groups + geo.groups * each + cutting(call)

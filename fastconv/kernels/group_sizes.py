@@ -25,7 +25,8 @@ __all__ = [
 WIDE = 4  # results of a window
 MOST_WINDOWS = 6  # that are multiplied together
 FLOAT = 4  # bytes
-TRANSFORMED = {16: (7, 3), 32: (23, 5.5)}  # row_instructions of an input and of an output, with so many vector registers
+# row_instructions of an input and of an output, with so many vector registers, where two multiply-adds begin in a cycle
+TRANSFORMED = {16: (7, 3), 32: (23, 5.5)}
 
 
 def even_parts(count, most):
@@ -55,7 +56,7 @@ def filter_numbers(geo):
 def row_instructions(geo, c, o, across):
     """An estimate for a row of `across` results of `o` outputs, in multiply-adds of the direct way: products of the elements, and
     what each takes that is transformed (measured with AVX2 and AVX-512, 1 to 128 channels)."""
-    each_input, each_output = TRANSFORMED[cpu().registers]
+    each_input, each_output = (cpu().multiply_adds / 2 * more for more in TRANSFORMED[cpu().registers])
     return windows_over(across) * elements_of(geo.kw) * (1.15 * geo.kh * c * o + each_input * c + each_output * o)
 
 
