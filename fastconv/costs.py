@@ -38,12 +38,13 @@ MULTIPLIED = {16: 1.15, 32: 1.1}  # cycles of one of its multiply-adds, with so 
 # of its transforms, by taps: an input and an output vector of a tile (whose memory is no faster for longer vectors) ...
 MOVED = {16: {2: 700, 3: 500, 4: 450, 5: 300}, 32: {2: 500, 3: 400, 4: 400, 5: 300}}
 MADE = {16: {2: 300, 3: 480, 4: 900, 5: 1500}, 32: {2: 450, 3: 650, 4: 900, 5: 1300}}  # ... and a vector of filters
+TURNED_FILTERS = {3: 4 / 3, 5: 2}  # times slower: filters for the input's gradient, by taps
 SUMMED = {2: (400, 285), 3: (400, 285), 4: (400, 285), 5: (690, 495)}  # the same of a gradient of weights, by taps: x and dy
 LATTICE = 1000  # cycles for each lattice of pixels into which a dilation cuts an image: its own areas and shorter products
 IN_FLIGHT = 6  # multiply-adds that a core has begun and not ended
-SCATTERED = 0.36  # cycles for a byte that Winograd's tiles read from memory or write to it, where a core is half as fast
+SCATTERED = 0.36  # cycles for a byte that Winograd's tiles read from memory or write to it
 LENT, LENT_SUMS = 0.25, 0.6  # cycles for a byte of the tiles, and of the sums over them, that one thread writes and others read
-# measured beside the other algorithms of the same call: for 16 registers on Zen 3, for 32 on an Intel Xeon, on Zen 4 and on Zen 5
+# measured beside the other algorithms of a call: for 16 registers on Zen 3, for 32 on an Intel Xeon, on Zen 4, some on Zen 5
 NARROW, MASKED = {16: 1.3, 32: 1}, {16: 1.15, 32: 1}  # times slower: results of one vector, and of a part of one, by registers
 WRITTEN = 0.5  # cycles for a byte of results that go to memory, in pieces of some channels, since they fill the last cache
 STRIDED = {16: 1.5, 32: 1}  # times slower: groups of images, where neighbouring windows share few pixels
@@ -179,7 +180,8 @@ def winograd(backward):
         c, o = (geo.o, geo.c) if backward else (geo.c, geo.o)
         c, o, (tiles, numbers) = c // geo.groups, o // geo.groups, tile_counts(geo, backward)
         ins, outs = vectors(c, dtype, cpu), vectors(o, dtype, cpu)
-        moved, made = MOVED[cpu.registers][geo.kh], MADE[cpu.registers][geo.kh] * (4 / 3 if backward and geo.kh == 3 else 1)
+        moved, made = MOVED[cpu.registers][geo.kh], MADE[cpu.registers][geo.kh]
+        made *= TURNED_FILTERS.get(geo.kh, 1) if backward else 1
         transforms = moved * tiles * (ins + outs) + made * c * outs
         each = MULTIPLIED[cpu.registers] * multiply_add(cpu) * numbers * c * outs + transforms
         each += LATTICE * lattice_count(geo, backward)
