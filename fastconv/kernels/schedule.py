@@ -31,13 +31,14 @@ class Schedule(NamedTuple):
     packing: np.ndarray  # (kinds,): address of the tile that packs a panel on its way, the first of the first run; else 0
     asking: np.ndarray  # (kinds, rows + 1): addresses of the tiles that ask for what comes next
     piece: int  # rows of b that all runs go over before the next ones, which are asked for meanwhile; 0: a sum is not cut
+    far: int  # 1: results come from memory, and are asked for before a tile writes them
 
 
-def tables(tasks, runs, panels, itemsize, packs=False, piece=0, beside=0):
+def tables(tasks, runs, panels, itemsize, packs=False, piece=0, beside=0, far=False):
     """The `Schedule` of tasks (lists of segments), with the tiles that it needs compiled.
 
     The first tile `packs` a panel where its run needs all of it; with a `piece` the runs are `in_pieces` of that size already; so
-    many rows of tiles lie `beside` each other in a (0: any number of steps apart).
+    many rows of tiles lie `beside` each other in a (0: any number of steps apart); `far`: results are asked for first.
     """
     runs = np.array(runs, np.int64).reshape(-1, 4 + len(STEPS))
     most = [most_rows(beside > 0)[vectors] for vectors, _ in panels.kinds]
@@ -54,4 +55,4 @@ def tables(tasks, runs, panels, itemsize, packs=False, piece=0, beside=0):
             packing[kind] = tile_address(Tile(itemsize, panels.lanes, height, vectors, masked, packs=packs))
     segments = np.array([segment for task in tasks for segment in task], np.int64).reshape(-1, 7)
     starts = np.cumsum([0, *map(len, tasks)])
-    return Schedule(starts, segments, runs, panels.rows, tiles, np.array(most), packing, asking, piece)
+    return Schedule(starts, segments, runs, panels.rows, tiles, np.array(most), packing, asking, piece, int(far))

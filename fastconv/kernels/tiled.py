@@ -14,7 +14,7 @@ from fastconv.kernels.activation import finish, in_registers
 from fastconv.kernels.aligned import LINE
 from fastconv.kernels.blocks import cuts
 from fastconv.kernels.denormals import flush_denormals, restore_denormals
-from fastconv.kernels.intrinsics import array_address
+from fastconv.kernels.intrinsics import array_address, emits
 from fastconv.kernels.packing import (
     AS_IT_IS,
     COPIED,
@@ -40,6 +40,7 @@ __all__ = ["forward", "input_grad", "launch"]
 
 BAND_BYTES = 130_000  # of rows of a and of the result that all panels go over in turn: what L2 holds beside the weights
 TURNS = 4  # tasks of a thread, if they are large enough
+FAR = 4  # results of more than this part of the last cache come from memory
 PIECE = 512  # rows of a panel that are fetched ahead, of a 1x1 convolution
 LEAST_WORK = 250_000  # multiply-adds of a task
 FIRST_STEP = 4  # columns of `runs` before the steps
@@ -101,7 +102,7 @@ def call_tiles(a, b, bias, c, segment, schedule, done):
     a_base, b_base, c_base, r0, r1, p0, p1 = segment
     table, width = runs.reshape(-1), runs.shape[1]
     for p in range(p0, p1):
-        a_at, b_at, c_at, kind, tail, b_row, _ = schedule.panels[p]
+        a_at, b_at, c_at, kind, tail, b_row, columns = schedule.panels[p]
         piece, asked, lines, there = -1, 0, 0, 0
         for r in range(r0, r1):
             if schedule.piece > 0 and runs[r, 1] // schedule.piece != piece:
@@ -114,6 +115,8 @@ def call_tiles(a, b, bias, c, segment, schedule, done):
             parts = (count + most[kind] - 1) // most[kind]
             for part in range(parts):
                 rows = count // parts + (1 if part < count % parts else 0)
+                if schedule.far:
+                    ask_for_results(c, c_here, rows, runs[r, C_M], columns)
                 if asked < lines:
                     tile = schedule.asking[kind, rows]
                     call_tile_with(
@@ -124,6 +127,20 @@ def call_tiles(a, b, bias, c, segment, schedule, done):
                     call_tile(a, a_here, tiles[kind, rows], b, b_here, c, c_here, bias, c_at, table, block, tail, b_row)
                 a_here += rows * runs[r, A_M]
                 c_here += rows * runs[r, C_M]
+
+
+@register_jitable
+def ask_for_results(c, at, rows, step, columns):
+    """Ask for the lines of a tile's results, which are on their way while it multiplies: its stores would wait for one after the
+    other."""
+    for row in range(rows):
+        for column in range(0, columns, LINE // c.itemsize):
+            ask_to_write(c, at + row * step + column)
+
+
+@emits()
+def ask_to_write(v, c, at):
+    v.prefetch(v.at(c, at), write=True)
 
 
 @register_jitable
@@ -240,7 +257,8 @@ def walk_of(geo, itemsize, threads, backward, kept, activation):
     if piece:  # a segment of a walk by panels goes over all runs
         runs = in_pieces(runs, piece)
         tasks = [[(*start, first, len(runs), p, end) for *start, first, _, p, end in task] for task in tasks]
-    schedule = tables(tasks, runs, panels, itemsize, at_once and not backward, piece)
+    far = sizes[0] * sizes[3] * itemsize > cpu().l3 // FAR
+    schedule = tables(tasks, runs, panels, itemsize, at_once and not backward, piece, far=far)
     slots = min(threads, len(schedule.starts) - 1)
     order = order_of(arranged, backward, slots)
     return Walk(schedule, order, arranged.room(slots), at_once, slots)
