@@ -23,7 +23,7 @@ class Route:
     """One direction of one algorithm."""
 
     fits: Callable  # (geo, dtype) -> None, or the reason why not
-    cost: Callable  # (geo, dtype, cpu) -> cycles of one core
+    cost: Callable  # (geo, dtype, cpu) -> half cycles of one core
     run: str  # function in kernels/, imported at the first run
     _: KW_ONLY
     pack: str | None = None  # function (geo, w) in kernels/ that arranges weights to be kept; None: as they are

@@ -1,8 +1,8 @@
-"""What each algorithm is expected to cost: cycles of one core, from the shape, the dtype and the CPU alone.
+"""What each algorithm is expected to cost: half cycles of one core, from the shape, the dtype and the CPU alone.
 
-Rough on purpose: the numbers only have to put the algorithms of one call in the right order.  A cycle here is half of one of the
-core's clock: one that begins two multiply-adds of whole vectors in a cycle of its clock takes one of these for each, one that
-begins one takes two.  Memory, and what is not multiplied, takes as many for both.
+Rough on purpose: the numbers only have to put the algorithms of one call in the right order.  All "cycles" in this file are
+half ones: a core that begins two multiply-adds of whole vectors in a cycle takes one of these for each, a core that begins one
+takes two.  Memory, and what is not multiplied, takes as many for both.
 """
 
 import math

@@ -148,7 +148,7 @@ def candidates(geo, dtype, direction, wanted="auto"):
         if reason or (wanted == "auto" and (reason := route.only_if_asked(geo, dtype))):
             reasons[algorithm.name] = reason
         else:
-            costs[algorithm.name] = route.cost(geo, dtype, cpu)
+            costs[algorithm.name] = route.cost(geo, dtype, cpu) / 2  # of half cycles
     if wanted == "auto" and (limit := LIMITS["workspace"]) is not None:
         needed = {name: workspace_of(geo, dtype, direction, name) for name in costs}
         for name, size in needed.items():
