@@ -7,7 +7,7 @@ takes two.  Memory, and what is not multiplied, takes as many for both.
 
 import math
 
-from fastconv.kernels.blocks import FEW_CHANNELS
+from fastconv.kernels.blocks import FAR, FEW_CHANNELS
 from fastconv.kernels.group_sizes import row_instructions
 from fastconv.kernels.winograd_sizes import E, filter_panels, lattice_count, shares_tiles, tile_blocks, tile_counts
 
@@ -133,7 +133,7 @@ def tiled(along, packed=PACKED, backward=False):
         products, weights = multiply_add(cpu) * geo.macs / length * wide, geo.terms * geo.o // length * wide
         each = far(packed, PACKED_FAR, geo, dtype, cpu)
         results = math.prod(geo.x_shape if backward else geo.y_shape) * dtype.itemsize
-        return 2 * LAUNCH + slower * products + each * weights + (WRITTEN * results if results > cpu.l3 // 4 else 0)
+        return 2 * LAUNCH + slower * products + each * weights + (WRITTEN * results if results > cpu.l3 // FAR else 0)
 
     return cost
 

@@ -94,6 +94,7 @@ def test_out_rank_layout_and_small_integers():
     y = fc.conv2d_transpose(x, w, b, stride=2)
     one = fc.conv2d_transpose(x[:1], w, b, stride=2)[0]  # a batch of two may go by another algorithm
     np.testing.assert_array_equal(fc.conv2d_transpose(x[0], w, b, stride=2), one, strict=True)
+    np.testing.assert_allclose(one, y[0], rtol=1e-5, atol=1e-5)
     nchw = fc.conv2d_transpose(x.transpose(0, 3, 1, 2), w.transpose(3, 2, 0, 1), b, stride=2, layout="NCHW")
     np.testing.assert_array_equal(nchw, y.transpose(0, 3, 1, 2), strict=True)
     out = np.full_like(y, np.nan)

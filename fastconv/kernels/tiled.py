@@ -12,7 +12,7 @@ from numba.extending import register_jitable
 from fastconv.kernels import aligned
 from fastconv.kernels.activation import finish, in_registers
 from fastconv.kernels.aligned import LINE
-from fastconv.kernels.blocks import cuts
+from fastconv.kernels.blocks import FAR, cuts
 from fastconv.kernels.denormals import flush_denormals, restore_denormals
 from fastconv.kernels.intrinsics import array_address, emits
 from fastconv.kernels.packing import (
@@ -40,7 +40,6 @@ __all__ = ["forward", "input_grad", "launch"]
 
 BAND_BYTES = 130_000  # of rows of a and of the result that all panels go over in turn: what L2 holds beside the weights
 TURNS = 4  # tasks of a thread, if they are large enough
-FAR = 4  # results of more than this part of the last cache come from memory
 PIECE = 512  # rows of a panel that are fetched ahead, of a 1x1 convolution
 LEAST_WORK = 250_000  # multiply-adds of a task
 FIRST_STEP = 4  # columns of `runs` before the steps
