@@ -30,8 +30,15 @@ def copy(v, like, a, c, count):
 
 @emits()
 def clear(v, c, c_at, count):
-    """c[c_at + i] = 0"""
-    v.clear(v.at(c, c_at), count)
+    """c[c_at + i] = 0; these are short, and on AMD's cores the C library's function takes several times as long as the stores."""
+    start = v.at(c, c_at)
+
+    def zeros(places):
+        v.keep_rolled()  # else LLVM would call that function
+        for place, mask in places:
+            v.store(v.constant(0.0), v.at(start, place), mask)
+
+    over_channels(v, count, 4, zeros)
 
 
 @emits()

@@ -283,11 +283,6 @@ class Vectors:
             "llvm.memcpy.p0.p0.i64", ir.VoidType(), [BYTES, BYTES, I64, BIT], *self.in_bytes(target, source, count), NO
         )
 
-    def clear(self, target, count):
-        """`count` zeros."""
-        target, size = self.in_bytes(target, count)
-        self.call_named("llvm.memset.p0.i64", ir.VoidType(), [BYTES, BYTE, I64, BIT], target, ir.Constant(BYTE, 0), size, NO)
-
     def in_bytes(self, *values):
         """Pointers as pointers to bytes, the count behind them in bytes."""
         *pointers, count = values
