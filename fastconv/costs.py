@@ -7,7 +7,7 @@ takes two.  Memory, and what is not multiplied, takes as many for both.
 
 import math
 
-from fastconv.kernels.blocks import FAR, FEW_CHANNELS
+from fastconv.kernels.blocks import FEW_CHANNELS
 from fastconv.kernels.group_sizes import row_instructions
 from fastconv.kernels.winograd_sizes import E, filter_panels, lattice_count, shares_tiles, tile_blocks, tile_counts
 
@@ -36,7 +36,7 @@ LOADED = {16: 1.8, 32: 2.2}  # cycles to load and store the sums of a pixel for 
 BEGUN, BEGUN_SUMS = 200_000, 450_000  # cycles more for Winograd before its loops begin, forward and for gradients of weights
 MULTIPLIED = {16: 1.15, 32: 1.1}  # cycles of one of its multiply-adds, with so many vector registers
 # of its transforms, by taps: an input and an output vector of a tile (whose memory is no faster for longer vectors) ...
-MOVED = {16: {2: 700, 3: 500, 4: 450, 5: 300}, 32: {2: 500, 3: 400, 4: 400, 5: 300}}
+MOVED = {16: {2: 560, 3: 400, 4: 360, 5: 240}, 32: {2: 500, 3: 400, 4: 400, 5: 300}}
 MADE = {16: {2: 300, 3: 480, 4: 900, 5: 1500}, 32: {2: 450, 3: 650, 4: 900, 5: 1300}}  # ... and a vector of filters
 TURNED_FILTERS = {3: 4 / 3, 5: 2}  # times slower: filters for the input's gradient, by taps
 SUMMED = {2: (400, 285), 3: (400, 285), 4: (400, 285), 5: (690, 495)}  # the same of a gradient of weights, by taps: x and dy
@@ -44,11 +44,13 @@ LATTICE = 1000  # cycles for each lattice of pixels into which a dilation cuts a
 IN_FLIGHT = 6  # multiply-adds that a core has begun and not ended
 SCATTERED = 0.36  # cycles for a byte that Winograd's tiles read from memory or write to it
 LENT, LENT_SUMS = 0.25, 0.6  # cycles for a byte of the tiles, and of the sums over them, that one thread writes and others read
-# measured beside the other algorithms of a call: for 16 registers on Zen 3, for 32 on an Intel Xeon, on Zen 4, some on Zen 5
+# measured beside the other algorithms of a call: for 16 registers on Zen 3 and on Zen 4 with AVX2, for 32 on an Intel Xeon, on
+# Zen 4, some on Zen 5
 NARROW, MASKED = {16: 1.3, 32: 1}, {16: 1.15, 32: 1}  # times slower: results of one vector, and of a part of one, by registers
-WRITTEN = 0.5  # cycles for a byte of results that go to memory, in pieces of some channels, since they fill the last cache
+# cycles for a byte of results that go to memory, since they fill half of the last cache: row by row, and in the pieces of tiles
+WRITTEN, WRITTEN_TILES = 0.15, 0.4
 STRIDED = {16: 1.5, 32: 1}  # times slower: groups of images, where neighbouring windows share few pixels
-GROUPED = {16: 0.8, 32: 1}  # cycles of a multiply-add of a group of images, with so many vector registers
+GROUPED = {16: 1.1, 32: 1}  # cycles of a multiply-add of a group of images, with so many vector registers
 GROUPED_SUMS = {16: 1.32, 32: 1.15}  # the same for gradients of weights
 LATE = 1.25  # cycles that one of these takes at least, where the second cache does not hold them and what they are summed from
 EXCHANGED = {16: 2, 32: 4}  # cycles for each exchange of a vector of theirs, with its way from and to memory
@@ -122,6 +124,12 @@ def im2col(along, turned=0):
     return cost
 
 
+def written(geo, backward, dtype, cpu):
+    """Bytes of results that go to memory."""
+    results = math.prod(geo.x_shape if backward else geo.y_shape) * dtype.itemsize
+    return results if results > cpu.l3 // 2 else 0
+
+
 def tiled(along, packed=PACKED, backward=False):
     """A multiply-add a cycle on whole vectors, fewer where results are one vector wide or end inside one; the weights are packed
     first, vector by vector."""
@@ -132,8 +140,7 @@ def tiled(along, packed=PACKED, backward=False):
         slower *= MASKED[cpu.registers] if length * dtype.itemsize % cpu.vector_bytes else 1
         products, weights = multiply_add(cpu) * geo.macs / length * wide, geo.terms * geo.o // length * wide
         each = far(packed, PACKED_FAR, geo, dtype, cpu)
-        results = math.prod(geo.x_shape if backward else geo.y_shape) * dtype.itemsize
-        return 2 * LAUNCH + slower * products + each * weights + (WRITTEN * results if results > cpu.l3 // FAR else 0)
+        return 2 * LAUNCH + slower * products + each * weights + WRITTEN * written(geo, backward, dtype, cpu)
 
     return cost
 
@@ -185,7 +192,8 @@ def winograd(backward):
         transforms = moved * tiles * (ins + outs) + made * c * outs
         each = MULTIPLIED[cpu.registers] * multiply_add(cpu) * numbers * c * outs + transforms
         each += LATTICE * lattice_count(geo, backward)
-        return BEGUN + 2 * LAUNCH * geo.groups + geo.groups * each + cutting(call) + scattering(call, dtype, cpu)
+        moves = cutting(call) + scattering(call, dtype, cpu) + WRITTEN_TILES * written(call, backward, dtype, cpu)
+        return BEGUN + 2 * LAUNCH * geo.groups + geo.groups * each + moves
 
     return cost
 

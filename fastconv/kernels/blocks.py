@@ -5,7 +5,6 @@ import math
 from fastconv.machine import cpu
 
 __all__ = [
-    "FAR",
     "FEW_CHANNELS",
     "FEW_PIXELS",
     "LEAST_PIXELS",
@@ -27,7 +26,6 @@ LEAST_PIXELS = 512  # of a block
 FEW_PIXELS = 256  # the same where the sums of a block are small
 LEAST_WEIGHTS, MOST_CHANNEL_BLOCKS = 1 << 16, 64  # of a block of input channels; blocks
 FEW_CHANNELS = 12  # fewer leave registers free in a tile of a weight gradient
-FAR = 4  # results of more than this part of the last cache go to memory
 SUM_ROWS = 2048  # of a sum over rows
 MOST_BYTES = 2 << 20  # of all partial sums together: adding them up takes time, too
 MANY_TERMS, MANY_CHANNELS = 2048, 256  # of a filter; of a filter of one tap

@@ -11,10 +11,13 @@ import numpy as np
 
 from fastconv.kernels.blocks import balanced
 from fastconv.kernels.tile import STEPS, Tile, most_rows, tile_address
+from fastconv.machine import cpu
 
 __all__ = ["Schedule", "tables"]
 
 TERMS = [4 + STEPS.index(name) for name in "ijk"]  # columns of `Schedule.runs`: their product are the terms of a sum
+
+AHEAD = 600  # cycles until memory answers: a shorter tile would only make its stores wait behind what it has asked for
 
 NARROW = 2  # vectors of a tile so tall that there are not registers enough for the places of its rows; wider ones are as fast
 
@@ -31,14 +34,15 @@ class Schedule(NamedTuple):
     packing: np.ndarray  # (kinds,): address of the tile that packs a panel on its way, the first of the first run; else 0
     asking: np.ndarray  # (kinds, rows + 1): addresses of the tiles that ask for what comes next
     piece: int  # rows of b that all runs go over before the next ones, which are asked for meanwhile; 0: a sum is not cut
-    far: int  # 1: results come from memory, and are asked for before a tile writes them
+    far: int  # 1: results come from memory, and are asked for before a tile that takes as long as that writes them
 
 
 def tables(tasks, runs, panels, itemsize, packs=False, piece=0, beside=0, far=False):
     """The `Schedule` of tasks (lists of segments), with the tiles that it needs compiled.
 
     The first tile `packs` a panel where its run needs all of it; with a `piece` the runs are `in_pieces` of that size already; so
-    many rows of tiles lie `beside` each other in a (0: any number of steps apart); `far`: results are asked for first.
+    many rows of tiles lie `beside` each other in a (0: any number of steps apart); `far`: results come from memory, and are asked
+    for by tiles that take as long as it does.
     """
     runs = np.array(runs, np.int64).reshape(-1, 4 + len(STEPS))
     most = [most_rows(beside > 0)[vectors] for vectors, _ in panels.kinds]
@@ -55,4 +59,11 @@ def tables(tasks, runs, panels, itemsize, packs=False, piece=0, beside=0, far=Fa
             packing[kind] = tile_address(Tile(itemsize, panels.lanes, height, vectors, masked, packs=packs))
     segments = np.array([segment for task in tasks for segment in task], np.int64).reshape(-1, 7)
     starts = np.cumsum([0, *map(len, tasks)])
-    return Schedule(starts, segments, runs, panels.rows, tiles, np.array(most), packing, asking, piece, int(far))
+    far = int(far and cycles_of_tile(runs, panels, most) >= AHEAD)
+    return Schedule(starts, segments, runs, panels.rows, tiles, np.array(most), packing, asking, piece, far)
+
+
+def cycles_of_tile(runs, panels, most):
+    """How long the largest tile takes, at least."""
+    sums = max(vectors * rows for (vectors, _), rows in zip(panels.kinds, most, strict=True))
+    return sums * runs[:, TERMS].prod(axis=1).max() / cpu().multiply_adds

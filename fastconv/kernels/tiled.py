@@ -12,7 +12,7 @@ from numba.extending import register_jitable
 from fastconv.kernels import aligned
 from fastconv.kernels.activation import finish, in_registers
 from fastconv.kernels.aligned import LINE
-from fastconv.kernels.blocks import FAR, cuts
+from fastconv.kernels.blocks import cuts
 from fastconv.kernels.denormals import flush_denormals, restore_denormals
 from fastconv.kernels.intrinsics import array_address, emits
 from fastconv.kernels.packing import (
@@ -42,6 +42,7 @@ BAND_BYTES = 130_000  # of rows of a and of the result that all panels go over i
 TURNS = 4  # tasks of a thread, if they are large enough
 PIECE = 512  # rows of a panel that are fetched ahead, of a 1x1 convolution
 LEAST_WORK = 250_000  # multiply-adds of a task
+FAR = 4  # results of more than this part of the last cache are asked for
 FIRST_STEP = 4  # columns of `runs` before the steps
 B_AT = 1  # column of `Panels.rows`
 K = FIRST_STEP + STEPS.index("k")
