@@ -29,6 +29,7 @@ __all__ = ["forward", "input_grad", "weight_grad"]
 
 MOST_TAPS = 9  # of a filter whose taps are written out one by one
 MANY = 8  # pixels of a run for whose taps a tile is made
+SIZES = (12, 4, 1), (8, 4, 1), (4, 2, 1), (2, 1), (1,)  # pixels that are done together
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Together:
     kh: int
     kw: int
     slide: int
+    most = 8  # pixels
 
     def shared(self, v, x, run, start, row, pixels, mask):
         """{column: vector of x} in one row under `pixels` neighbouring windows that begin at `start`: all rows at once would not
@@ -56,8 +58,9 @@ class Together:
 
     def groups(self, v, run, body):
         """body(first pixel, pixels) for all pixels of a run, as many at a time as the registers take while there are."""
-        done, most = v.index(0), next(n for n in (8, 4, 2, 1) if n == 1 or self.registers(n) <= cpu().registers)
-        for many in sorted({most, max(1, most // 2), 1}, reverse=True):
+        fitting = (some for some in SIZES if some[0] <= self.most and self.registers(some[0]) <= cpu().registers)
+        done = v.index(0)
+        for many in next(fitting, SIZES[-1]):
             times, first = v.builder.udiv(v.builder.sub(run["count"], done), v.index(many)), done
             with v.loop(times) as group:
                 body(v.add(first, (group, many)), many)
@@ -131,7 +134,9 @@ class AnySum:
 
 @dataclass(frozen=True)
 class Gradient(Together):
-    """What a run of dy adds to the gradient of the weights."""
+    """What a run of dy adds to the gradient of the weights, whose taps are loaded and stored for all pixels that go together."""
+
+    most = 12
 
     @property
     def name(self):
