@@ -19,6 +19,7 @@ from fastconv.kernels.group_sizes import filter_numbers, transformed_sizes
 from fastconv.kernels.panels import arrangement, gradient_panels, panels_of, walked
 from fastconv.kernels.winograd_sizes import (
     block_sizes,
+    filter_copies,
     filter_panels,
     is_whole_for_one_call,
     packed_size,
@@ -149,13 +150,13 @@ def winograd(backward):
     def size(call, itemsize):
         flat = call.at_stride_one
         geo = flat.written_out
-        whole = is_whole_for_one_call(geo if backward else flat, itemsize, backward)
+        whole = is_whole_for_one_call(geo if backward else flat, itemsize, backward, THREADS)
         c, o = (geo.o, geo.c) if backward else (geo.c, geo.o)
         c, o, tiles = c // geo.groups, o // geo.groups, tile_count(geo, backward)
         if whole:
             panels = filter_panels(c, o, itemsize)
             _, scratch = block_sizes(c, panels, tiles, geo.kh, itemsize, THREADS)
-            own = packed_size(panels) + numbers(scratch)
+            own = filter_copies(panels, tiles, itemsize, scratch[0]) * packed_size(panels) + numbers(scratch)
         else:
             _, _, v, scratch = panel_sizes(c, shared_panels(c, o, itemsize, THREADS), tiles, geo.kh, itemsize, THREADS)
             own = v + numbers(scratch)

@@ -54,16 +54,20 @@ def test_panels_of_a_gradient_hold_the_filter_backwards(shape, dtype):
 
 
 @pytest.mark.parametrize("more", ({}, {"dilation": (2, 3)}, {"groups": 2}, {"groups": 2, "dilation": 2}), ids=str)
-def test_filters_made_whole_or_where_they_are_used_give_the_same_bytes(monkeypatch, more):
+def test_filters_made_whole_by_all_or_by_each_or_where_they_are_used_give_the_same_bytes(monkeypatch, more):
     w_shape, options = (3, 3, 20 // more.get("groups", 1), 70), {"padding": 1, **more}
     x, w = (np.random.default_rng(3).standard_normal(shape).astype("f4") for shape in ((2, 17, 15, 20), w_shape))
     results = []
-    for whole in (True, False):
+    for whole, copies in ((True, 1), (True, 2), (False, 1)):
         monkeypatch.setattr(winograd, "is_whole_for_one_call", lambda *_, whole=whole: whole)
+        monkeypatch.setattr(winograd, "filter_copies", lambda *of, copies=copies: min(copies, of[-1]))
+        winograd.launches.cache_clear()
         y = fc.conv2d(x, w, algorithm="winograd", **options)
         results.append((y, fc.conv2d_input_grad(y, w, x.shape, algorithm="winograd", **options)))
-    for first, second in zip(*results, strict=True):
-        assert_same_bytes(first, second)
+    winograd.launches.cache_clear()
+    for first, *others in zip(*results, strict=True):
+        for other in others:
+            assert_same_bytes(first, other)
     close = oracle.conv2d(x, w, **options)
     np.testing.assert_allclose(results[0][0], close, atol=1e-4 * abs(close).max())
 
@@ -135,15 +139,40 @@ def test_large_filters_are_made_where_they_are_used_before_a_far_last_cache(monk
     monkeypatch.setattr(
         winograd_sizes, "cpu", lambda: replace(fc.machine.cpu(), vector_bytes=64, registers=32, l2=l2, l3=480 << 20)
     )
-    geo = ConvGeometry.of((1 if tiles_fit else 8, 56, 56, 256), (3, 3, 256, 256), padding=1)
+    geo = ConvGeometry.of((1 if tiles_fit else 8, 56, 56, 256), (3, 3, 256, 192), padding=1)
     winograd_sizes.are_filters_whole.cache_clear()
     winograd_sizes.is_whole_for_one_call.cache_clear()
     try:
-        assert winograd_sizes.is_whole_for_one_call(geo, 4, False) is wanted
+        assert winograd_sizes.is_whole_for_one_call(geo, 4, False, 2) is wanted
         assert winograd_sizes.held_bytes() == l2 // 2
     finally:
         winograd_sizes.are_filters_whole.cache_clear()
         winograd_sizes.is_whole_for_one_call.cache_clear()
+
+
+@pytest.mark.parametrize("images, threads, wanted", [(1, 2, False), (4, 2, True), (1, 16, True)], ids=str)
+def test_threads_share_transformed_tiles_or_filters_whatever_is_less_if_all_have_a_panel(monkeypatch, images, threads, wanted):
+    monkeypatch.setattr(winograd_sizes, "cpu", lambda: replace(fc.machine.cpu(), vector_bytes=64, registers=32, l3=32 << 20))
+    geo = ConvGeometry.of((images, 28, 28, 256), (3, 3, 256, 256), padding=2, dilation=2)
+    functions = winograd_sizes.are_filters_whole, winograd_sizes.is_whole_for_one_call, winograd_sizes.shared_panels
+    for function in functions:
+        function.cache_clear()
+    try:
+        assert winograd_sizes.is_whole_for_one_call(geo, 4, False, threads) is wanted
+    finally:
+        for function in functions:
+            function.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "filters, tiles, threads, l3, wanted",
+    [(64, 196, 2, 32, 2), (64, 196, 8, 32, 8), (64, 196, 16, 32, 1), (256, 196, 2, 32, 1), (64, 196, 2, 2, 1)],
+    ids=("small", "small for 8", "few tiles for 16", "large", "last cache"),
+)
+def test_each_thread_makes_small_filters_for_itself(monkeypatch, filters, tiles, threads, l3, wanted):
+    monkeypatch.setattr(winograd_sizes, "cpu", lambda: replace(fc.machine.cpu(), l3=l3 << 20))
+    panels = winograd_sizes.filter_panels(filters, filters, 4)
+    assert winograd_sizes.filter_copies(panels, tiles, 4, threads) == wanted
 
 
 def test_weights_prepared_for_one_image_serve_a_batch_with_the_memory_that_its_plan_states(monkeypatch):
@@ -156,7 +185,7 @@ def test_weights_prepared_for_one_image_serve_a_batch_with_the_memory_that_its_p
     try:
         assert winograd_filters.transform_filters(few, w) is w
         assert winograd_filters.transform_filters(many, w) is w
-        assert winograd_sizes.is_whole_for_one_call(many, 4, False)
+        assert winograd_sizes.is_whole_for_one_call(many, 4, False, 2)
         assert not winograd_sizes.are_filters_whole(few, 4, False)
     finally:
         winograd_sizes.are_filters_whole.cache_clear()

@@ -16,6 +16,7 @@ among the results of the tile.  A NaN or an infinity anywhere in the tile, also 
 """
 
 import functools
+import math
 
 import numpy as np
 
@@ -28,11 +29,12 @@ from fastconv.kernels.vector_ir import lanes_of
 from fastconv.kernels.winograd_areas import lattices_of, row_counts, tiles_of
 from fastconv.kernels.winograd_filters import view_of_filters
 from fastconv.kernels.winograd_loops import COUNTERS, Tools, by_blocks, by_panels
-from fastconv.kernels.winograd_places import Job, room_for_places
+from fastconv.kernels.winograd_places import FIRST, Job, room_for_places
 from fastconv.kernels.winograd_products import product_table
 from fastconv.kernels.winograd_sizes import (
     GAP,
     block_sizes,
+    filter_copies,
     filter_panels,
     is_whole_for_one_call,
     packed_size,
@@ -76,14 +78,28 @@ def tools_of(job, panels, dtype, size, tiles, cut, tap, depth, code):
 
 
 def block_tables(job, lattices, images, o, dtype, size, code, threads):
-    """(first tiles of the blocks, tiles of the largest, `Tools`, shape of scratch, numbers of U in a group) for `by_blocks`."""
+    """((first tile, end) of the blocks, tiles of the largest, `Tools`, shape of scratch, copies of U, numbers of one in a group)
+    for `by_blocks`."""
     panels = filter_panels(job.C, o, dtype.itemsize)
     tiles, count = tiles_of(lattices, images, size, RESULTS[job.pooled], dtype.itemsize, job.lanes, o % job.lanes > 0)
     cut, room = block_sizes(job.C, panels, count, size, dtype.itemsize, threads)
     tap, _ = room_for_filters(panels, size)
     tools = tools_of(job, panels, dtype, size, tiles, cut, tap, job.C, code)
     most = max(end - first for first, end in cut)
-    return np.array([0] + [end for _, end in cut]), most, tools, room, packed_size(panels)
+    copies = filter_copies(panels, count, dtype.itemsize, room[0])
+    return np.array(in_place(cut, tiles[0], images)), most, tools, room, copies, packed_size(panels)
+
+
+def in_place(cut, areas, images):
+    """Blocks in the order in which they lie in the images, so that a thread reads and writes the same part of these in all areas:
+    what another core has written takes longer to fetch."""
+
+    def place(block):
+        middle = sum(block) // 2
+        first, down, along = areas[np.searchsorted(areas[:, FIRST], middle, "right") - 1, :3]
+        return (middle - first) / (images * down * along)
+
+    return sorted(cut, key=place)
 
 
 def panel_tables(job, lattices, images, o, dtype, size, code, threads):
@@ -115,7 +131,7 @@ def convolve(x, w, size, bias, activation, y, dilations, before, groups, whole, 
     known = x.shape, y.shape, dtype, size, code, dilations, before, groups, whole, exchanged, pooled, get_threads()
     calls, tables = launches(*known)
     run, kept = convolve_blocks if whole else convolve_panels, w.ndim == 1
-    u, taps = None if kept or not whole else aligned.workspace(tables[-1], dtype), 0 if kept else size * size
+    u, taps = aligned.workspace(math.prod(tables[-2:]), dtype) if whole and not kept else None, 0 if kept else size * size
     x, w, flat = x.reshape(-1), w.reshape(-1), y.reshape(-1)
     for u_at, of_w, bias_at, job in calls:
         run(x, w, of_w, taps, w if kept else u, u_at if kept else 0, bias, bias_at, flat, job, tables)
@@ -123,10 +139,11 @@ def convolve(x, w, size, bias, activation, y, dilations, before, groups, whole, 
 
 
 def convolve_blocks(x, w, of_w, taps, u, u_at, bias, bias_at, y, job, tables):
-    first, most, tools, room, _ = tables
+    cuts, most, tools, room, copies, numbers = tables
     scratch, turns = aligned.workspace(room, x.dtype), fresh_turns(COUNTERS, room[0])
     places = room_for_places(room[0], most)
-    by_blocks(x, w, of_w, taps, u, u_at, bias, bias_at, y, first, job, tools, places, scratch, turns)
+    own = numbers if taps and copies > 1 else 0
+    by_blocks(x, w, of_w, taps, u, u_at, own, bias, bias_at, y, cuts, job, tools, places, scratch, turns)
 
 
 def convolve_panels(x, w, of_w, taps, _u, _u_at, bias, bias_at, y, job, tables):
@@ -145,7 +162,7 @@ def before(geo):
 def forward(geo, x, w, b, activation, y):
     """y (N, P, Q, O); or (N, P / 2, Q / 2, O), the largest of each 2x2 results, which then never leave the cache."""
     flat, pooled = geo.at_stride_one, (2 * y.shape[1], 2 * y.shape[2]) == (geo.p, geo.q)
-    whole = w.ndim == 1 or is_whole_for_one_call(flat, x.itemsize, False)
+    whole = w.ndim == 1 or is_whole_for_one_call(flat, x.itemsize, False, get_threads())
     w = w if w.ndim == 1 else filters_at_stride_one(geo, w)
     x, flat = as_read(image_at_stride_one(geo, x), flat)
     convolve(x, w, flat.kh, b, activation, y, (flat.dh, flat.dw), before(flat), flat.groups, whole, pooled=pooled)
@@ -167,5 +184,5 @@ def dense_input_grad(geo, dy, w, dx):
     top, left = before(geo)
     reach, bias = geo.kh - 1, np.zeros(geo.c, dy.dtype)
     pads = reach * geo.dh - top, reach * geo.dw - left
-    whole = w.ndim == 1 or is_whole_for_one_call(geo, dy.itemsize, True)
+    whole = w.ndim == 1 or is_whole_for_one_call(geo, dy.itemsize, True, get_threads())
     convolve(dy, w, geo.kh, bias, 0, dx, (geo.dh, geo.dw), pads, geo.groups, whole, exchanged=True)

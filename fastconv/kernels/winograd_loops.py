@@ -163,19 +163,27 @@ def panel_filters(w, of_w, taps, c0, depth, panel, lanes, move, move_steps, own,
 
 
 @inlined
-def share_filters(w, of_w, taps, C, lanes, panels, move, move_steps, steps_at, u, u_at, room, turns, thread):
-    """U of all panels, `lanes` channels after another, by all threads that come here; they go on when it is whole."""
+def make_filters(w, of_w, taps, C, lanes, panels, move, move_steps, steps_at, u, u_at, room, turns, thread, alone):
+    """U of all panels, `lanes` channels after another, by this thread alone or by all that come here; these go on when it is
+    whole."""
     chunks = (C + lanes - 1) // lanes
     count = len(panels) * chunks if taps else 0
-    task = next_task(turns, FILTERS, thread, count)
+    task = next_part(-1, count, turns, thread, alone)
     while task < count:
         p, chunk = divmod(task, chunks)
         kind, row, c0 = panels[p, 3], panels[p, 5], chunk * lanes
         own, target = steps_at + OF_KIND * kind + OF_FILTER, u_at + E * (panels[p, 1] + p * GAP * lanes) + c0 * row
         panel_filters(w, of_w, taps, c0, min(lanes, C - c0), panels[p], lanes, move, move_steps, own, u, target, room)
-        done(turns, FILTERS_MADE)
-        task = next_task(turns, FILTERS, thread, count)
-    wait_for(turns, FILTERS_MADE, count)
+        if not alone:
+            done(turns, FILTERS_MADE)
+        task = next_part(task, count, turns, thread, alone)
+    if not alone:
+        wait_for(turns, FILTERS_MADE, count)
+
+
+@inlined
+def next_part(task, count, turns, thread, alone):
+    return task + 1 if alone else next_task(turns, FILTERS, thread, count)
 
 
 @kernel()
@@ -184,34 +192,35 @@ def all_filters(w, of_w, taps, C, lanes, panels, move, move_steps, u, u_at, scra
     for slot in prange(len(scratch)):  # a task owns `lanes` rows of a panel in all 36 elements; a slot its row of scratch
         saved = flush_denormals()
         s = np.intp(slot)
-        share_filters(w, of_w, taps, C, lanes, panels, move, move_steps, 0, u, u_at, scratch[s], turns, s)
+        make_filters(w, of_w, taps, C, lanes, panels, move, move_steps, 0, u, u_at, scratch[s], turns, s, False)
         restore_denormals(saved)
 
 
 @kernel()
-def by_blocks(x, w, of_w, taps, u, u_at, bias, bias_at, y, cuts, job, tools, places, scratch, turns):
-    """`cuts` are the first tiles of the blocks; a row of `scratch` holds V and M of one block, one of `places` where its tiles
-    are.  U is made first unless there are no taps."""
+def by_blocks(x, w, of_w, taps, u, u_at, own, bias, bias_at, y, cuts, job, tools, places, scratch, turns):
+    """`cuts` are the first tiles and the ends of the blocks; a row of `scratch` holds V and M of one block, one of `places` where
+    its tiles are.  U is made first unless there are no taps, by each thread for itself if it has `own` numbers of room for it."""
     v_element, panels = tools.move_steps[2], tools.panels
     wide, gap = (job.C + job.lanes - 1) // job.lanes * job.lanes, GAP * job.lanes
     for slot in prange(len(scratch)):  # a task owns the output tiles of its blocks and its row of scratch
         saved = flush_denormals()
         s = np.intp(slot)
-        v, here = scratch[s], places[s]
-        share_filters(w, of_w, taps, job.C, job.lanes, panels, tools.filters, tools.move_steps, OF_INPUT, u, u_at, v, turns, s)
-        block = next_task(turns, BLOCKS, s, len(cuts) - 1)
-        while block < len(cuts) - 1:
-            first, end = cuts[block], cuts[block + 1]
+        v, here, at = scratch[s], places[s], u_at + s * own
+        move, steps = tools.filters, tools.move_steps
+        make_filters(w, of_w, taps, job.C, job.lanes, panels, move, steps, OF_INPUT, u, at, v, turns, s, own > 0)
+        block = next_task(turns, BLOCKS, s, len(cuts))
+        while block < len(cuts):
+            first, end = cuts[block]
             find_places(first, end, job, tools.areas, len(x), here)
             input_tiles(x, here, 0, end - first, 0, job.C, job, tools, v, 0, wide)
             for p in range(len(panels)):
                 kind, row = panels[p, 3], panels[p, 5]
                 m_at, m_element = E * v_element, tools.move_steps[OF_INPUT + OF_KIND * kind]
-                u_here = u, u_at + E * (panels[p, 1] + p * gap), job.C * row + gap
+                u_here = u, at + E * (panels[p, 1] + p * gap), job.C * row + gap
                 m_here = v, m_at, m_element
                 products((v, 0, v_element), u_here, m_here, row, first, end, kind, job.C, 0, tools, False)
                 output_tiles(v, m_at, here, end - first, p, job, tools, bias, bias_at, y)
-            block = next_task(turns, BLOCKS, s, len(cuts) - 1)
+            block = next_task(turns, BLOCKS, s, len(cuts))
         restore_denormals(saved)
 
 

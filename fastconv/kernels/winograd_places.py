@@ -10,6 +10,7 @@ from fastconv.kernels.winograd_sizes import N
 
 __all__ = [
     "AREA",
+    "FIRST",
     "INPUT",
     "INPUT_EDGE",
     "LAST",

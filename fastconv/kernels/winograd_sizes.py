@@ -17,6 +17,7 @@ __all__ = [
     "E",
     "N",
     "block_sizes",
+    "filter_copies",
     "filter_panels",
     "held_bytes",
     "is_whole_for_one_call",
@@ -45,7 +46,8 @@ WHOLE_FILTERS = 4 << 20  # bytes of U up to which it is made once for all blocks
 MANY_TILES = 60  # for which that pays up to a third of the last cache
 LEAST_HELD = 500_000  # bytes that a core keeps near itself, whatever its second cache
 LARGE_L2 = 2 << 20  # bytes of a second cache that stands before a last one far away, as on servers with many cores
-FEW_TILES = 1_000_000  # bytes of V that need not be cut into blocks
+OWN_FILTERS = 11 << 20  # bytes of U of all threads, if each makes it for itself
+OWN_TILES = 24  # of a thread, for which it does much more than to make U
 SUM_BYTES = 600_000  # of the sums dU of a task of a weight gradient
 TILE_BYTES = 600_000  # of the transformed tiles beside them
 SHARED_SUM_BYTES, SHARED_TILE_BYTES = 16_000_000, 4_000_000  # the same of a stage that all threads share
@@ -113,12 +115,22 @@ def is_last_cache_spared(geo, filters, backward):
 
 
 @functools.lru_cache(maxsize=1024)
-def is_whole_for_one_call(geo, itemsize, backward):
-    """The same for one call only: where few tiles need U, no thread should wait for all of it, nor fetch it from far away."""
+def is_whole_for_one_call(geo, itemsize, backward, threads):
+    """The same for one call only: all threads fetch what they do not make where it is used from each other, U or V, so that it
+    had better be the smaller one; but each thread needs a panel then."""
     tiles, filters = transformed_bytes(geo, itemsize, backward)
     if not are_filters_whole(geo, itemsize, backward) or is_last_cache_spared(geo, filters, backward):
         return False
-    return tiles > FEW_TILES or 4 * tiles > filters
+    c, o = (geo.o, geo.c) if backward else (geo.c, geo.o)
+    panels = shared_panels(c // geo.groups, o // geo.groups, itemsize, threads).rows
+    return 5 * tiles > 4 * filters or len(panels) < threads
+
+
+def filter_copies(panels, tiles, itemsize, threads):
+    """How many threads make U for themselves, 1 if all share it: what another core has written takes longer to fetch than to
+    make where it is small and the thread has much else to do."""
+    size = threads * packed_size(panels) * itemsize
+    return threads if size <= min(OWN_FILTERS, cpu().l3 // 3) and tiles >= OWN_TILES * threads else 1
 
 
 def tile_blocks(geo, itemsize):
