@@ -175,10 +175,16 @@ def test_each_thread_makes_small_filters_for_itself(monkeypatch, filters, tiles,
     assert winograd_sizes.filter_copies(panels, tiles, 4, threads) == wanted
 
 
+@pytest.mark.parametrize("l2, l3, wanted", [(1, 32, 10), (1, 8, 5), (2, 480, 5)], ids=("near", "small", "far"))
+def test_as_many_transformed_filters_are_kept_as_the_last_cache_brings_back_soon(monkeypatch, l2, l3, wanted):
+    monkeypatch.setattr(winograd_sizes, "cpu", lambda: replace(fc.machine.cpu(), l2=l2 << 20, l3=l3 << 20))
+    assert winograd_sizes.kept_bytes() >> 20 == wanted
+
+
 def test_weights_prepared_for_one_image_serve_a_batch_with_the_memory_that_its_plan_states(monkeypatch):
     """Whether filters are kept transformed is decided by the weights alone."""
     monkeypatch.setattr(winograd_sizes, "WHOLE_FILTERS", 1000)
-    monkeypatch.setattr(winograd_filters, "KEPT_FILTERS", 1000)
+    monkeypatch.setattr(winograd_filters, "kept_bytes", lambda: 1000)
     winograd_sizes.are_filters_whole.cache_clear()
     few, many = (ConvGeometry.of((n, 14, 14, 16), (3, 3, 16, 32), padding=1) for n in (1, 64))
     w = np.random.default_rng(4).standard_normal((3, 3, 16, 32)).astype("f4")

@@ -9,7 +9,7 @@ from fastconv.kernels import aligned
 from fastconv.kernels.phases import filters_at_stride_one
 from fastconv.kernels.sharing import fresh_turns
 from fastconv.kernels.winograd_loops import COUNTERS, OF_FILTER, OF_KIND, all_filters
-from fastconv.kernels.winograd_sizes import GAP, KEPT_FILTERS, filter_panels, packed_size, room_for_filters, transformed_bytes
+from fastconv.kernels.winograd_sizes import GAP, filter_panels, kept_bytes, packed_size, room_for_filters, transformed_bytes
 from fastconv.kernels.winograd_tiles import FilterMove, move_address
 from fastconv.machine import get_threads
 
@@ -36,7 +36,7 @@ def view_of_filters(shape, group, groups, exchanged):
 def transformed(geo, w, backward):
     """U to be kept, group after group; or the filters at stride 1 where U is too large."""
     w, flat = filters_at_stride_one(geo, w), geo.at_stride_one
-    if transformed_bytes(flat, w.itemsize, backward)[1] > KEPT_FILTERS:
+    if transformed_bytes(flat, w.itemsize, backward)[1] > kept_bytes():
         return w
     size, _, c, o = w.shape
     c, o = (o // geo.groups, c) if backward else (c, o // geo.groups)

@@ -13,7 +13,6 @@ from fastconv.machine import cpu
 
 __all__ = [
     "GAP",
-    "KEPT_FILTERS",
     "E",
     "N",
     "block_sizes",
@@ -21,6 +20,7 @@ __all__ = [
     "filter_panels",
     "held_bytes",
     "is_whole_for_one_call",
+    "kept_bytes",
     "lattice_count",
     "outputs",
     "packed_size",
@@ -41,7 +41,7 @@ N = 6  # inputs of a whole tile along one axis
 E = N * N  # elements of a transformed tile
 GAP = 5  # vectors between the elements of transformed tiles: else all 36 may fall on the same lines of the cache
 LEAST_TASKS, TASK_TILES = 4, 12  # tasks of a sum over tiles, if each has so many of them
-KEPT_FILTERS = 5 << 20  # bytes of the filters U up to which they are kept: larger ones take longer to fetch than to make
+KEPT_FILTERS = 5 << 20  # bytes of U up to which it is kept on any CPU
 WHOLE_FILTERS = 4 << 20  # bytes of U up to which it is made once for all blocks of an image
 MANY_TILES = 60  # for which that pays up to a third of the last cache
 LEAST_HELD = 500_000  # bytes that a core keeps near itself, whatever its second cache
@@ -98,6 +98,12 @@ def held_bytes():
     """Of Winograd's V and M of the tiles of one block, and of its U made and used at once by `by_panels`: what the second cache
     holds beside the numbers that stream through."""
     return max(LEAST_HELD, min(cpu().l2, LARGE_L2) // 2)
+
+
+def kept_bytes():
+    """Of U of a group, if it is to be kept: larger ones take longer to fetch than to make, from a last cache that is far or small
+    sooner."""
+    return KEPT_FILTERS if cpu().l2 >= LARGE_L2 else max(KEPT_FILTERS, cpu().l3 // 3)
 
 
 @functools.lru_cache(maxsize=1024)
