@@ -206,9 +206,9 @@ def by_blocks(x, w, of_w, taps, u, u_at, own, bias, bias_at, y, cuts, job, tools
         saved = flush_denormals()
         s = np.intp(slot)
         v, here, at = scratch[s], places[s], u_at + s * own
-        move, steps = tools.filters, tools.move_steps
-        make_filters(w, of_w, taps, job.C, job.lanes, panels, move, steps, OF_INPUT, u, at, v, turns, s, own > 0)
-        block = next_task(turns, BLOCKS, s, len(cuts))
+        move, steps, block = tools.filters, tools.move_steps, next_task(turns, BLOCKS, s, len(cuts))
+        needed = taps if block < len(cuts) or own == 0 else 0  # whoever comes too late for a block needs no U of its own
+        make_filters(w, of_w, needed, job.C, job.lanes, panels, move, steps, OF_INPUT, u, at, v, turns, s, own > 0)
         while block < len(cuts):
             first, end = cuts[block]
             find_places(first, end, job, tools.areas, len(x), here)

@@ -129,7 +129,7 @@ def is_whole_for_one_call(geo, itemsize, backward, threads):
         return False
     c, o = (geo.o, geo.c) if backward else (geo.c, geo.o)
     panels = shared_panels(c // geo.groups, o // geo.groups, itemsize, threads).rows
-    return 5 * tiles > 4 * filters or len(panels) < threads
+    return 5 * tiles > 4 * filters or (tiles > 0 and len(panels) < threads)
 
 
 def filter_copies(panels, tiles, itemsize, threads):
