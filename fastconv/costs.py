@@ -9,7 +9,7 @@ import math
 
 from fastconv.kernels.blocks import FEW_CHANNELS
 from fastconv.kernels.group_sizes import row_instructions
-from fastconv.kernels.winograd_sizes import E, filter_panels, lattice_count, shares_tiles, tile_blocks, tile_counts
+from fastconv.kernels.winograd_sizes import E, channels_of, filter_panels, lattice_count, shares_tiles, tile_blocks, tile_counts
 
 __all__ = [
     "TURNED",
@@ -184,8 +184,7 @@ def winograd(backward):
 
     def cost(call, dtype, cpu):
         geo = call.at_stride_one.written_out if backward else call.at_stride_one
-        c, o = (geo.o, geo.c) if backward else (geo.c, geo.o)
-        c, o, (tiles, numbers) = c // geo.groups, o // geo.groups, tile_counts(geo, backward)
+        (c, o), (tiles, numbers) = channels_of(geo, backward), tile_counts(geo, backward)
         ins, outs = vectors(c, dtype, cpu), vectors(o, dtype, cpu)
         moved, made = MOVED[cpu.registers][geo.kh], MADE[cpu.registers][geo.kh]
         made *= TURNED_FILTERS.get(geo.kh, 1) if backward else 1

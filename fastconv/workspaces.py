@@ -19,6 +19,7 @@ from fastconv.kernels.group_sizes import filter_numbers, transformed_sizes
 from fastconv.kernels.panels import arrangement, gradient_panels, panels_of, walked
 from fastconv.kernels.winograd_sizes import (
     block_sizes,
+    channels_of,
     filter_copies,
     filter_panels,
     is_whole_for_one_call,
@@ -151,8 +152,7 @@ def winograd(backward):
         flat = call.at_stride_one
         geo = flat.written_out
         whole = is_whole_for_one_call(geo if backward else flat, itemsize, backward, THREADS)
-        c, o = (geo.o, geo.c) if backward else (geo.c, geo.o)
-        c, o, tiles = c // geo.groups, o // geo.groups, tile_count(geo, backward)
+        (c, o), tiles = channels_of(geo, backward), tile_count(geo, backward)
         if whole:
             panels = filter_panels(c, o, itemsize)
             _, scratch = block_sizes(c, panels, tiles, geo.kh, itemsize, THREADS)

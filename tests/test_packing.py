@@ -15,6 +15,17 @@ from routes import FLOATS
 SHAPES = ((3, 3, 5, 7, 1), (1, 1, 70, 200, 1), (2, 3, 6, 132, 2), (3, 1, 8, 64, 1), (1, 2, 33, 16, 1))  # KH, KW, C, O, groups
 
 
+@pytest.fixture
+def sizes():
+    """`winograd_sizes` of which a test may replace anything: nothing found before is used, nor kept what is found then."""
+    found = winograd_sizes.are_filters_whole, winograd_sizes.is_whole_for_one_call, winograd_sizes.shared_panels
+    for function in found:
+        function.cache_clear()
+    yield winograd_sizes
+    for function in found:
+        function.cache_clear()
+
+
 def geometry(kh, kw, c, o, groups):
     return ConvGeometry.of((1, 8, 8, c), (kh, kw, c // groups, o), groups=groups)
 
@@ -135,33 +146,20 @@ def test_a_weight_gradient_of_single_pixels_is_shared_out_by_channels_or_by_filt
 
 
 @pytest.mark.parametrize("l2, tiles_fit, wanted", [(1 << 20, True, True), (2 << 20, True, False), (2 << 20, False, True)])
-def test_large_filters_are_made_where_they_are_used_before_a_far_last_cache(monkeypatch, l2, tiles_fit, wanted):
-    monkeypatch.setattr(
-        winograd_sizes, "cpu", lambda: replace(fc.machine.cpu(), vector_bytes=64, registers=32, l2=l2, l3=480 << 20)
-    )
+def test_large_filters_are_made_where_they_are_used_before_a_far_last_cache(monkeypatch, sizes, l2, tiles_fit, wanted):
+    monkeypatch.setattr(sizes, "cpu", lambda: replace(fc.machine.cpu(), vector_bytes=64, registers=32, l2=l2, l3=480 << 20))
     geo = ConvGeometry.of((1 if tiles_fit else 8, 56, 56, 256), (3, 3, 256, 192), padding=1)
-    winograd_sizes.are_filters_whole.cache_clear()
-    winograd_sizes.is_whole_for_one_call.cache_clear()
-    try:
-        assert winograd_sizes.is_whole_for_one_call(geo, 4, False, 2) is wanted
-        assert winograd_sizes.held_bytes() == l2 // 2
-    finally:
-        winograd_sizes.are_filters_whole.cache_clear()
-        winograd_sizes.is_whole_for_one_call.cache_clear()
+    assert sizes.is_whole_for_one_call(geo, 4, False, 2) is wanted
+    assert sizes.held_bytes() == l2 // 2
 
 
 @pytest.mark.parametrize("images, threads, wanted", [(1, 2, False), (4, 2, True), (1, 16, True)], ids=str)
-def test_threads_share_transformed_tiles_or_filters_whatever_is_less_if_all_have_a_panel(monkeypatch, images, threads, wanted):
-    monkeypatch.setattr(winograd_sizes, "cpu", lambda: replace(fc.machine.cpu(), vector_bytes=64, registers=32, l3=32 << 20))
+def test_threads_share_transformed_tiles_or_filters_whatever_is_less_if_all_have_a_panel(
+    monkeypatch, sizes, images, threads, wanted
+):
+    monkeypatch.setattr(sizes, "cpu", lambda: replace(fc.machine.cpu(), vector_bytes=64, registers=32, l3=32 << 20))
     geo = ConvGeometry.of((images, 28, 28, 256), (3, 3, 256, 256), padding=2, dilation=2)
-    functions = winograd_sizes.are_filters_whole, winograd_sizes.is_whole_for_one_call, winograd_sizes.shared_panels
-    for function in functions:
-        function.cache_clear()
-    try:
-        assert winograd_sizes.is_whole_for_one_call(geo, 4, False, threads) is wanted
-    finally:
-        for function in functions:
-            function.cache_clear()
+    assert sizes.is_whole_for_one_call(geo, 4, False, threads) is wanted
 
 
 @pytest.mark.parametrize(
@@ -181,20 +179,16 @@ def test_as_many_transformed_filters_are_kept_as_the_last_cache_brings_back_soon
     assert winograd_sizes.kept_bytes() >> 20 == wanted
 
 
-def test_weights_prepared_for_one_image_serve_a_batch_with_the_memory_that_its_plan_states(monkeypatch):
+def test_weights_prepared_for_one_image_serve_a_batch_with_the_memory_that_its_plan_states(monkeypatch, sizes):
     """Whether filters are kept transformed is decided by the weights alone."""
-    monkeypatch.setattr(winograd_sizes, "WHOLE_FILTERS", 1000)
+    monkeypatch.setattr(sizes, "WHOLE_FILTERS", 1000)
     monkeypatch.setattr(winograd_filters, "kept_bytes", lambda: 1000)
-    winograd_sizes.are_filters_whole.cache_clear()
     few, many = (ConvGeometry.of((n, 14, 14, 16), (3, 3, 16, 32), padding=1) for n in (1, 64))
     w = np.random.default_rng(4).standard_normal((3, 3, 16, 32)).astype("f4")
-    try:
-        assert winograd_filters.transform_filters(few, w) is w
-        assert winograd_filters.transform_filters(many, w) is w
-        assert winograd_sizes.is_whole_for_one_call(many, 4, False, 2)
-        assert not winograd_sizes.are_filters_whole(few, 4, False)
-    finally:
-        winograd_sizes.are_filters_whole.cache_clear()
+    assert winograd_filters.transform_filters(few, w) is w
+    assert winograd_filters.transform_filters(many, w) is w
+    assert sizes.is_whole_for_one_call(many, 4, False, 2)
+    assert not sizes.are_filters_whole(few, 4, False)
 
 
 # x, w, options, and how the forward pass on two threads brings its weights into panels

@@ -29,7 +29,7 @@ from fastconv.kernels.vector_ir import lanes_of
 from fastconv.kernels.winograd_areas import lattices_of, row_counts, tiles_of
 from fastconv.kernels.winograd_filters import view_of_filters
 from fastconv.kernels.winograd_loops import COUNTERS, Tools, by_blocks, by_panels
-from fastconv.kernels.winograd_places import FIRST, Job, room_for_places
+from fastconv.kernels.winograd_places import COLS, FIRST, ROWS, Job, area_of, room_for_places
 from fastconv.kernels.winograd_products import product_table
 from fastconv.kernels.winograd_sizes import (
     GAP,
@@ -96,8 +96,8 @@ def in_place(cut, areas, images):
 
     def place(block):
         middle = sum(block) // 2
-        first, down, along = areas[np.searchsorted(areas[:, FIRST], middle, "right") - 1, :3]
-        return (middle - first) / (images * down * along)
+        area = areas[area_of(middle, areas)]
+        return (middle - area[FIRST]) / (images * area[ROWS] * area[COLS])
 
     return sorted(cut, key=place)
 

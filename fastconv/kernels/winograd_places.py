@@ -10,6 +10,7 @@ from fastconv.kernels.winograd_sizes import N
 
 __all__ = [
     "AREA",
+    "COLS",
     "FIRST",
     "INPUT",
     "INPUT_EDGE",
@@ -17,9 +18,11 @@ __all__ = [
     "LIMITS",
     "RESULT",
     "RESULT_EDGE",
+    "ROWS",
     "X_AT",
     "Y_AT",
     "Job",
+    "area_of",
     "find_places",
     "room_for_places",
 ]

@@ -16,6 +16,7 @@ __all__ = [
     "E",
     "N",
     "block_sizes",
+    "channels_of",
     "filter_copies",
     "filter_panels",
     "held_bytes",
@@ -87,11 +88,17 @@ def tile_count(geo, backward):
     return tile_counts(geo, backward)[0]
 
 
+def channels_of(geo, backward):
+    """(channels read, channels written) of one group."""
+    c, o = (geo.o, geo.c) if backward else (geo.c, geo.o)
+    return c // geo.groups, o // geo.groups
+
+
 def transformed_bytes(geo, itemsize, backward):
     """(bytes of V, bytes of U) of one group."""
-    c, o = (geo.o, geo.c) if backward else (geo.c, geo.o)
-    each = E * (c // geo.groups) * itemsize
-    return each * tile_count(geo, backward), each * (o // geo.groups)
+    c, o = channels_of(geo, backward)
+    each = E * c * itemsize
+    return each * tile_count(geo, backward), each * o
 
 
 def held_bytes():
@@ -127,8 +134,7 @@ def is_whole_for_one_call(geo, itemsize, backward, threads):
     tiles, filters = transformed_bytes(geo, itemsize, backward)
     if not are_filters_whole(geo, itemsize, backward) or is_last_cache_spared(geo, filters, backward):
         return False
-    c, o = (geo.o, geo.c) if backward else (geo.c, geo.o)
-    panels = shared_panels(c // geo.groups, o // geo.groups, itemsize, threads).rows
+    panels = shared_panels(*channels_of(geo, backward), itemsize, threads).rows
     return 5 * tiles > 4 * filters or (tiles > 0 and len(panels) < threads)
 
 
